@@ -1,0 +1,1 @@
+//! A lean Minecraft Java Edition router.

@@ -1,0 +1,2 @@
+//! The waker-mock binary.
+fn main() {}
