@@ -53,11 +53,15 @@ impl Verdict for bool {
 ///
 /// # Errors
 /// When `deadline` has passed without success; the error names `what` and the last failure.
-pub async fn eventually<V: Verdict>(
+pub async fn eventually<F>(
     what: &str,
     deadline: Duration,
-    mut check: impl AsyncFnMut() -> V,
-) -> Result<V::Value> {
+    // Not `AsyncFnMut`: its futures cannot be told to be `Send`, so no spawned task could wait.
+    mut check: impl FnMut() -> F,
+) -> Result<<F::Output as Verdict>::Value>
+where
+    F: Future<Output: Verdict>,
+{
     let end = Instant::now() + deadline;
     let mut last = "never looked".to_owned();
     loop {

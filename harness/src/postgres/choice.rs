@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-/// An existing server to use; its role needs CREATEDB.
+/// An existing server, version 14 or newer, to use; its role needs CREATEDB.
 pub(super) const DSN_VARIABLE: &str = "AUTOMC_TEST_DSN";
 /// `container` or `local`: take that or fail.
 pub(super) const FORCE_VARIABLE: &str = "AUTOMC_TEST_POSTGRES";

@@ -135,7 +135,8 @@ async fn make_template(access: &Access, name: &str) -> Result<()> {
     // A session inside would make copies fail. Ours may still be ending, so it is ended for sure.
     let shut = format!("ALTER DATABASE {draft} ALLOW_CONNECTIONS false");
     admin.batch_execute(&shut).await?;
-    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1";
+    let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+        WHERE datname = $1 AND backend_type = 'client backend'";
     admin.execute(end, &[&draft]).await?;
     let rename = format!("ALTER DATABASE {draft} RENAME TO {name}");
     admin.batch_execute(&rename).await?;

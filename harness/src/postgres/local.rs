@@ -1,6 +1,7 @@
 //! A private cluster from local server binaries, in a temporary directory.
 
 use std::fs::{self, File, Permissions};
+use std::future::ready;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -248,12 +249,14 @@ impl Local {
             }
             postgres.args(["-p", &addr.port().to_string()]);
             let mut child = postgres.spawn().context("start postgres")?;
-            let ready = eventually("it to answer", ANSWER_DEADLINE, async || {
-                let ended = child.try_wait()?;
-                Ok::<_, anyhow::Error>(match ended {
-                    Some(status) => Some(status),
-                    None => access.connect(access.maintenance()).await.map(|_| None)?,
-                })
+            let ready = eventually("it to answer", ANSWER_DEADLINE, || {
+                let ended = child.try_wait();
+                async {
+                    anyhow::Ok(match ended? {
+                        Some(status) => Some(status),
+                        None => access.connect(access.maintenance()).await.map(|_| None)?,
+                    })
+                }
             })
             .await;
             match ready {
@@ -307,8 +310,13 @@ enum Started {
 }
 
 async fn ended(what: &str, deadline: Duration, child: &mut Child) -> Result<ExitStatus> {
-    eventually(what, deadline, async || {
-        child.try_wait()?.context("it is still running")
+    eventually(what, deadline, || {
+        let ended = child.try_wait();
+        ready(
+            ended
+                .map_err(Into::into)
+                .and_then(|status| status.context("it is still running")),
+        )
     })
     .await
 }
