@@ -4,6 +4,14 @@
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod followed;
+#[cfg(test)]
 mod infra;
 #[cfg(test)]
+mod outage;
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod shapes;
