@@ -157,12 +157,13 @@ impl Source {
                         self.read(&client, &facts, &mut pace).await?;
                     }
                     _ = reconcile.tick() => {
+                        // A read may wait for somebody's lock, so by itself it is slow to notice
+                        // that nobody is there any more.
+                        sign_of_life(&client).await?;
                         facts = self.inspect(&client, &facts).await?;
                         self.read(&client, &facts, &mut pace).await?;
                     }
-                    _ = check.tick() => {
-                        within("a sign of life", CHECK_TIMEOUT, client.batch_execute("")).await?;
-                    }
+                    _ = check.tick() => sign_of_life(&client).await?,
                 }
                 Ok::<_, SyncError>(())
             };
@@ -244,6 +245,10 @@ impl Source {
         });
         Ok(())
     }
+}
+
+async fn sign_of_life(client: &Client) -> Result<(), SyncError> {
+    within("a sign of life", CHECK_TIMEOUT, client.batch_execute("")).await
 }
 
 fn ticks(every: Duration) -> tokio::time::Interval {
