@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod check_db;
+#[cfg(test)]
 mod followed;
 #[cfg(test)]
 mod infra;

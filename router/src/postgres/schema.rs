@@ -42,7 +42,8 @@ pub struct Trigger {
     pub events: i16,
     /// The columns after `UPDATE OF`; empty means every column.
     pub columns: Vec<String>,
-    /// `false` when `ALTER TABLE … DISABLE TRIGGER` is in force.
+    /// `false` after `ALTER TABLE … DISABLE TRIGGER`, or `ENABLE REPLICA TRIGGER`, which keeps it
+    /// from seeing ordinary changes.
     pub enabled: bool,
 }
 
@@ -103,7 +104,7 @@ pub async fn inspect(client: &Client) -> Result<Facts, tokio_postgres::Error> {
         .await?;
     let triggers = client
         .query(
-            "SELECT t.tgname::text, t.tgtype, t.tgenabled <> 'D', \
+            "SELECT t.tgname::text, t.tgtype, t.tgenabled IN ('O', 'A'), \
                     ARRAY(SELECT a.attname::text FROM pg_attribute a \
                           WHERE a.attrelid = t.tgrelid AND a.attnum = ANY (t.tgattr::int2[])) \
              FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
@@ -244,18 +245,23 @@ impl Facts {
             severity: Severity::Warning,
             text,
         };
-        if live.is_empty() {
-            let disabled = self.triggers.first().map(|trigger| {
+        let disabled = self.triggers.iter().filter(|trigger| !trigger.enabled);
+        let mut findings: Vec<_> = disabled
+            .map(|trigger| {
                 let name = &trigger.name;
-                format!("trigger {name} is disabled; ALTER TABLE servers ENABLE TRIGGER {name};")
-            });
-            return vec![warning(disabled.unwrap_or_else(|| {
-                format!(
+                warning(format!(
+                    "trigger {name} is disabled; ALTER TABLE servers ENABLE TRIGGER {name};"
+                ))
+            })
+            .collect();
+        if live.is_empty() {
+            if findings.is_empty() {
+                findings.push(warning(format!(
                     "no trigger on servers notifies {CHANNEL}, so changes take up to a minute; apply schema.sql"
-                )
-            }))];
+                )));
+            }
+            return findings;
         }
-        let mut findings = Vec::new();
         for (event, name) in [
             (ON_INSERT, "INSERT"),
             (ON_UPDATE, "UPDATE"),
@@ -413,6 +419,8 @@ mod tests {
         };
         let mut disabled = good();
         disabled.triggers[0].enabled = false;
+        let mut one_disabled = disabled.clone();
+        one_disabled.triggers.push(trigger(ON_TRUNCATE, &[]));
         let no_truncate = Facts {
             triggers: vec![trigger(ON_INSERT | ON_UPDATE | ON_DELETE, &[])],
             ..good()
@@ -428,6 +436,7 @@ mod tests {
         for (facts, words) in [
             (none, "no trigger on servers"),
             (disabled, "ENABLE TRIGGER"),
+            (one_disabled, "ENABLE TRIGGER"),
             (no_truncate, "TRUNCATE"),
             (no_name, "a change of name"),
         ] {
