@@ -5,6 +5,7 @@ mod choice;
 mod container;
 mod database;
 mod local;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

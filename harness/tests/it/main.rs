@@ -17,3 +17,5 @@ mod postgres;
 mod routes;
 #[cfg(test)]
 mod shapes;
+#[cfg(test)]
+mod tls;

@@ -188,18 +188,28 @@ impl ServerCertVerifier for LibpqVerifier {
         let Some(inner) = &self.inner else {
             return Ok(ServerCertVerified::assertion());
         };
-        if self.roots.iter().any(|root| root == end_entity) {
-            if self.name_matters {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-            }
-            return Ok(ServerCertVerified::assertion());
-        }
-        match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        let outcome =
+            inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match &outcome {
             // The name is checked last, so whoever gets this far has a good chain.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.name_matters => Ok(ServerCertVerified::assertion()),
-            outcome => outcome,
+            // Its dates are checked first, and count for a trusted certificate, too.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            )) => outcome,
+            // That it is an authority's certificate, or nobody's, is no matter then.
+            Err(_) if self.roots.iter().any(|root| root == end_entity) => {
+                if self.name_matters {
+                    verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
+            _ => outcome,
         }
     }
 

@@ -122,8 +122,10 @@ impl fmt::Debug for Dsn {
 /// What a DSN adds up to while its parameters come in.
 struct Building {
     config: tokio_postgres::Config,
-    tls: TlsMode,
+    tls: Option<TlsMode>,
     root_cert: Option<PathBuf>,
+    /// `sslrootcert=system`.
+    system_roots: bool,
     hosts: Vec<String>,
     addresses: Vec<String>,
     ports: Vec<u16>,
@@ -142,8 +144,9 @@ impl Building {
             .tcp_user_timeout(UNACKNOWLEDGED_MAX);
         Self {
             config,
-            tls: TlsMode::Prefer,
+            tls: None,
             root_cert: None,
+            system_roots: false,
             hosts: Vec::new(),
             addresses: Vec::new(),
             ports: Vec::new(),
@@ -192,9 +195,11 @@ impl Building {
                 0 => {}
                 millis => drop(self.config.tcp_user_timeout(Duration::from_millis(millis))),
             },
-            "sslmode" => self.tls = tls_mode(value)?,
-            "sslrootcert" if value == "system" => self.root_cert = None,
-            "sslrootcert" => self.root_cert = Some(PathBuf::from(value)),
+            "sslmode" => self.tls = Some(tls_mode(value)?),
+            "sslrootcert" => {
+                self.system_roots = value == "system";
+                self.root_cert = (!self.system_roots).then(|| PathBuf::from(value));
+            }
             "target_session_attrs" => {
                 self.config.target_session_attrs(session_attrs(value)?);
             }
@@ -229,6 +234,10 @@ impl Building {
                 "there are neither one port nor as many ports as hosts",
             ));
         }
+        // TLS goes by a name; where there is none, the address is it.
+        if self.hosts.is_empty() {
+            self.hosts.clone_from(&self.addresses);
+        }
         for host in &self.hosts {
             self.config.host(host);
         }
@@ -244,20 +253,31 @@ impl Building {
         if !self.options.is_empty() {
             self.config.options(self.options.join(" "));
         }
-        // With a root certificate, libpq's `require` checks as `verify-ca` does.
-        if self.tls == TlsMode::Require && self.root_cert.is_some() {
-            self.tls = TlsMode::VerifyCa;
-        }
-        self.config.ssl_mode(match self.tls {
+        let tls = self.tls_mode()?;
+        self.config.ssl_mode(match tls {
             TlsMode::Disable => SslMode::Disable,
             TlsMode::Prefer => SslMode::Prefer,
             TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
         });
         Ok(Dsn {
             config: self.config,
-            tls: self.tls,
+            tls,
             root_cert: self.root_cert,
         })
+    }
+
+    /// What `sslmode` means together with `sslrootcert`.
+    fn tls_mode(&self) -> Result<TlsMode, InvalidDsn> {
+        match self.tls {
+            // Whoever names an authority that signs for everybody must check the name, too.
+            None | Some(TlsMode::VerifyFull) if self.system_roots => Ok(TlsMode::VerifyFull),
+            Some(_) if self.system_roots => Err(InvalidDsn::new(
+                "sslrootcert=system goes with sslmode=verify-full only",
+            )),
+            // With a root certificate, libpq's `require` checks as `verify-ca` does.
+            Some(TlsMode::Require) if self.root_cert.is_some() => Ok(TlsMode::VerifyCa),
+            mode => Ok(mode.unwrap_or(TlsMode::Prefer)),
+        }
     }
 }
 

@@ -107,6 +107,31 @@ fn sslmode_has_libpqs_meaning() {
 }
 
 #[test]
+fn the_systems_authorities_are_only_trusted_with_the_name_checked() {
+    for text in [
+        "host=h sslrootcert=system",
+        "host=h sslmode=verify-full sslrootcert=system",
+    ] {
+        assert_eq!(dsn(text).tls(), TlsMode::VerifyFull, "{text}");
+        assert_eq!(dsn(text).root_cert(), None, "{text}");
+    }
+    for mode in ["disable", "prefer", "require", "verify-ca"] {
+        let error = refusal(&format!("host=h sslmode={mode} sslrootcert=system"));
+        assert!(error.contains("verify-full"), "{error}");
+    }
+}
+
+#[test]
+fn an_address_alone_is_the_name_too() {
+    let dsn = dsn("hostaddr=127.0.0.1 dbname=d");
+    assert_eq!(
+        dsn.config().get_hosts(),
+        [Host::Tcp("127.0.0.1".to_owned())]
+    );
+    assert_eq!(dsn.to_string(), "127.0.0.1:5432/d");
+}
+
+#[test]
 fn units_are_libpqs() {
     let dsn = dsn("host=h tcp_user_timeout=5000 connect_timeout=3");
     assert_eq!(

@@ -1,0 +1,48 @@
+//! TLS on a private server, with a certificate of the test's choice.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Postgres;
+use crate::eventually::eventually;
+
+/// From the request to reload until new connections are served with the new settings.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(20);
+
+impl Postgres {
+    /// Makes a private server offer TLS, by a certificate with its chain and its key, both PEM;
+    /// plain connections go on. Called again, it changes the certificate.
+    ///
+    /// The files are written by the server, so it may as well run in a container.
+    ///
+    /// # Errors
+    /// When the server is shared or not running, or does not take the pair.
+    pub async fn offer_tls(&self, certificate: &str, key: &str) -> Result<()> {
+        self.own()?;
+        let admin = self.access.connect(self.access.maintenance()).await?;
+        // It refuses a key that others may read.
+        for (pem, file) in [(certificate, "server.crt"), (key, "server.key")] {
+            ensure!(!pem.contains(['$', '\\']), "{file} is not PEM");
+            let write = format!(
+                "COPY (SELECT regexp_split_to_table($pem${pem}$pem$, '\n')) \
+                 TO PROGRAM 'umask 077 && cat >{file}'"
+            );
+            admin.batch_execute(&write).await.context(file)?;
+        }
+        admin.batch_execute("ALTER SYSTEM SET ssl = on").await?;
+        let loaded = "SELECT pg_conf_load_time(), current_setting('ssl') = 'on'";
+        let before: std::time::SystemTime = admin.query_one(loaded, &[]).await?.try_get(0)?;
+        admin.batch_execute("SELECT pg_reload_conf()").await?;
+        // A session has the settings its server process had when it began.
+        eventually("the settings to be loaded", RELOAD_DEADLINE, async || {
+            let admin = self.access.connect(self.access.maintenance()).await?;
+            let row = admin.query_one(loaded, &[]).await?;
+            let now: std::time::SystemTime = row.try_get(0)?;
+            ensure!(now > before, "not loaded yet");
+            ensure!(row.try_get::<_, bool>(1)?, "TLS is off");
+            Ok(())
+        })
+        .await
+    }
+}
