@@ -8,6 +8,7 @@ pub mod binaries;
 pub mod chaos;
 pub mod eventually;
 pub mod http;
+pub mod model;
 pub mod player;
 pub mod postgres;
 pub mod process;

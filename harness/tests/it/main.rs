@@ -10,6 +10,8 @@ mod followed;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod postgres;

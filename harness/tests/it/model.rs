@@ -1,0 +1,115 @@
+//! Whatever happens to the table and to the connection, the routes end as the table says.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::chaos::ChaosProxy;
+use harness::eventually::eventually;
+use harness::model::{Step, Story, calm_stories, make, rough_stories, routes, rows};
+use harness::postgres::{Database, Postgres};
+use harness::router::{RouterInside, Settings};
+use proptest::prelude::Strategy;
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestRunner};
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::Client;
+
+/// Routers at work at the same time, each with a database of its own: most of the time is waiting.
+const LANES: u32 = 4;
+/// For the routes to be right again; a reconnect takes a second of it. Without the announcements
+/// it would be a minute.
+const SETTLED: Duration = Duration::from_secs(20);
+/// Failing stories, to be told again first by every run. They belong into the repository.
+const FAILED_BEFORE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/proptest-regressions/model.txt"
+);
+
+struct Lane {
+    router: RouterInside,
+    proxy: ChaosProxy,
+    sql: Client,
+    _database: Database,
+}
+
+impl Lane {
+    async fn start() -> Result<Self> {
+        let server = Postgres::shared().await?;
+        let database = server.database().await?;
+        let proxy = ChaosProxy::start(server.addr()).await?;
+        let dsn = server.dsn_at(proxy.addr(), database.name());
+        let router = RouterInside::start(Settings::new().env("AUTOMC_DSN", dsn))?;
+        router.at.ready(SETTLED).await?;
+        let sql = database.client().await?;
+        Ok(Self {
+            router,
+            proxy,
+            sql,
+            _database: database,
+        })
+    }
+
+    async fn settle(&self) -> Result<()> {
+        let wanted = routes(&rows(&self.sql).await?);
+        eventually("the routes to be right", SETTLED, async || {
+            let found = self.router.at.routes().await?;
+            ensure!(found == wanted, "{found:?} instead of {wanted:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn tell(&self, story: &Story) -> Result<()> {
+        self.sql.batch_execute("TRUNCATE servers").await?;
+        for (number, step) in story.0.iter().enumerate() {
+            let done = match step {
+                Step::Do(change) => make(&self.sql, change, true).await,
+                Step::Undo(change) => make(&self.sql, change, false).await,
+                Step::Settle => self.settle().await,
+                Step::Cut => self.proxy.cut().await,
+                Step::Terminate => {
+                    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                        WHERE application_name = 'automc-router' AND datname = current_database()";
+                    self.sql.batch_execute(end).await.map_err(Into::into)
+                }
+            };
+            done.with_context(|| format!("step {}: {step:?}", number + 1))?;
+        }
+        self.settle().await.context("the end")
+    }
+}
+
+/// Tells `cases` stories in each lane.
+fn told<S: Strategy<Value = Story>>(stories: fn() -> S, cases: u32) {
+    let runtime: Runtime = Builder::new_multi_thread().enable_all().build().unwrap();
+    let config = Config {
+        cases,
+        max_shrink_time: 120_000,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(FAILED_BEFORE))),
+        ..Config::default()
+    };
+    let lane = || {
+        let lane = runtime.block_on(Lane::start()).unwrap();
+        let outcome = TestRunner::new(config.clone()).run(&stories(), |story| {
+            let told = runtime.block_on(lane.tell(&story));
+            told.map_err(|error| TestCaseError::fail(format!("{error:#}")))
+        });
+        outcome.unwrap_or_else(|error| panic!("{error}"));
+        // Its tasks belong to the runtime.
+        let _inside = runtime.enter();
+        drop(lane);
+    };
+    thread::scope(|scope| (0..LANES).for_each(|_| drop(scope.spawn(lane))));
+}
+
+/// AMC-09, AMC-10, AMC-11.
+#[test]
+fn any_story_of_changes_ends_with_the_routes_of_the_table() {
+    told(calm_stories, 24);
+}
+
+/// AMC-09, AMC-15, AMC-16.
+#[test]
+fn any_story_with_a_lost_connection_ends_with_the_routes_of_the_table() {
+    told(rough_stories, 8);
+}
