@@ -1,0 +1,338 @@
+//! What the router is told: every setting with its default, checked once at start.
+
+pub mod secret;
+pub mod settings;
+pub mod values;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::addr::BackendAddr;
+use crate::host::Host;
+use crate::log::{LogConfig, LogFormat};
+use crate::postgres::dsn::Dsn;
+use crate::wake::client::BaseUrl;
+use secret::Secret;
+use settings::{ConfigError, Key, Kind, Settings, Spec};
+use values::{binding, duration, number, switch};
+
+/// Friendly text of a sleeping server when none is configured.
+pub const ASLEEP_TEXT: &str = "§7This server is asleep.\n§aJoin to wake it up.";
+/// Friendly text of a starting server when none is configured.
+pub const LOADING_TEXT: &str = "§eThis server is starting.\n§7It will be ready in a moment.";
+
+/// Every setting of the router.
+pub const SPEC: Spec = Spec {
+    keys: KEYS,
+    env_prefix: "",
+};
+
+const KEYS: &[Key] = &[
+    text(
+        "port",
+        "25565",
+        "Port players connect to; 0 picks a free one",
+    ),
+    text(
+        "api_binding",
+        "",
+        "Address of the REST API; a port alone binds loopback; empty is off",
+    ),
+    Key {
+        name: "mapping",
+        kind: Kind::List,
+        default: None,
+        help: "Fixed route host=backend:port; repeatable, or separated by commas or line ends",
+    },
+    text(
+        "default",
+        "",
+        "Backend host:port for host names without a route",
+    ),
+    text(
+        "backend_dial_timeout",
+        "2s",
+        "How long one connection attempt to a backend may take",
+    ),
+    text(
+        "max_connections",
+        "10000",
+        "Connections served at once; more are closed at once",
+    ),
+    text(
+        "shutdown_grace",
+        "20s",
+        "How long players may finish after SIGTERM",
+    ),
+    Key {
+        name: "automc_dsn",
+        kind: Kind::Secret,
+        default: None,
+        help: "Postgres with the servers table; unset turns the Postgres routes off",
+    },
+    Key {
+        name: "automc_reconnect_jitter",
+        kind: Kind::Text,
+        default: Some("0"),
+        help: "Share of each reconnect delay, 0 to 1, added at random on top",
+    },
+    text(
+        "automc_waker_url",
+        "",
+        "Base URL of the server-manager that starts sleeping servers",
+    ),
+    Key {
+        name: "automc_waker_token",
+        kind: Kind::Secret,
+        default: None,
+        help: "Sent to the server-manager as X-API-Key",
+    },
+    text(
+        "automc_waker_poll_interval",
+        "2s",
+        "How often a starting server's state is asked for",
+    ),
+    text(
+        "automc_waker_timeout",
+        "1m30s",
+        "How long a server may take to start",
+    ),
+    text(
+        "auto_scale_asleep_motd",
+        "",
+        "Status text of a sleeping server",
+    ),
+    text(
+        "auto_scale_loading_motd",
+        "",
+        "Status text of a starting server",
+    ),
+    motd(
+        "use_asleep_motd",
+        "Like auto-scale-asleep-motd; alone: a friendly text",
+    ),
+    motd(
+        "use_loading_motd",
+        "Like auto-scale-loading-motd; alone: a friendly text",
+    ),
+    text("log_level", "info", "error, warn, info, debug or trace"),
+    text("log_format", "text", "text or json"),
+    Key {
+        name: "debug",
+        kind: Kind::Switch,
+        default: None,
+        help: "Same as log-level debug",
+    },
+];
+
+const fn text(name: &'static str, default: &'static str, help: &'static str) -> Key {
+    let default = if default.is_empty() {
+        None
+    } else {
+        Some(default)
+    };
+    Key {
+        name,
+        kind: Kind::Text,
+        default,
+        help,
+    }
+}
+
+const fn motd(name: &'static str, help: &'static str) -> Key {
+    Key {
+        name,
+        kind: Kind::SwitchOrText,
+        default: None,
+        help,
+    }
+}
+
+/// The settings of one run, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Port players connect to; 0 picks a free one.
+    pub port: u16,
+    /// Where the REST API listens, if anywhere.
+    pub api_binding: Option<SocketAddr>,
+    /// Fixed routes.
+    pub mapping: Vec<(Host, BackendAddr)>,
+    /// Backend for host names without a route.
+    pub default: Option<BackendAddr>,
+    /// Limit of one connection attempt to a backend.
+    pub backend_dial_timeout: Duration,
+    /// Connections served at once.
+    pub max_connections: usize,
+    /// How long players may finish after the first signal.
+    pub shutdown_grace: Duration,
+    /// Routes from Postgres, if wanted.
+    pub postgres: Option<PostgresConfig>,
+    /// The server-manager, if there is one.
+    pub waker: Option<WakerConfig>,
+    /// Status texts.
+    pub motd: Motd,
+    /// What is logged and how.
+    pub log: LogConfig,
+}
+
+/// Where routes come from.
+#[derive(Debug, Clone)]
+pub struct PostgresConfig {
+    /// The database.
+    pub dsn: Dsn,
+    /// Share of each reconnect delay, 0 to 1, added at random on top.
+    pub reconnect_jitter: f64,
+}
+
+/// The server-manager.
+#[derive(Debug, Clone)]
+pub struct WakerConfig {
+    /// What every request's path is appended to.
+    pub url: BaseUrl,
+    /// Sent as `X-API-Key`, if set.
+    pub token: Option<Secret>,
+    /// Least time between two polls of one server.
+    pub poll_interval: Duration,
+    /// Longest time from the start to running.
+    pub timeout: Duration,
+}
+
+/// Status texts; `§` codes allowed.
+#[derive(Debug, Clone)]
+pub struct Motd {
+    /// A sleeping server's.
+    pub asleep: String,
+    /// A starting server's.
+    pub loading: String,
+}
+
+impl Config {
+    /// Reads the merged settings.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, each with the variable or key it came from.
+    pub fn read(mut settings: Settings) -> Result<Self, ConfigError> {
+        let within = |min, max| move |text: &str| duration(text, min, max);
+        let (milli, minute) = (Duration::from_millis(10), Duration::from_secs(60));
+        let (hour, day) = (minute * 60, minute * 60 * 24);
+        let config = Self {
+            port: settings
+                .parse("port", |text| number(text, 0, u16::MAX))
+                .unwrap_or_default(),
+            api_binding: settings.parse("api_binding", binding),
+            mapping: settings.parse_list("mapping", mapping),
+            default: settings.parse("default", BackendAddr::parse),
+            backend_dial_timeout: settings
+                .parse("backend_dial_timeout", within(milli, minute))
+                .unwrap_or_default(),
+            max_connections: settings
+                .parse("max_connections", |text| number(text, 1, 1_000_000))
+                .unwrap_or_default(),
+            shutdown_grace: settings
+                .parse("shutdown_grace", within(Duration::ZERO, day))
+                .unwrap_or_default(),
+            postgres: postgres(&mut settings),
+            waker: waker(&mut settings, within(milli, hour), within(milli, day)),
+            motd: Motd {
+                asleep: motd_text(&mut settings, "asleep", ASLEEP_TEXT),
+                loading: motd_text(&mut settings, "loading", LOADING_TEXT),
+            },
+            log: log(&mut settings),
+        };
+        settings.finish().map(|()| config)
+    }
+}
+
+fn mapping(text: &str) -> Result<(Host, BackendAddr), String> {
+    let (host, backend) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text:?} is not of the form host=backend:port"))?;
+    let host = Host::parse(host).map_err(|error| error.to_string())?;
+    let backend = BackendAddr::parse(backend).map_err(|error| error.to_string())?;
+    Ok((host, backend))
+}
+
+fn postgres(settings: &mut Settings) -> Option<PostgresConfig> {
+    let jitter = |text: &str| match text.trim().parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("{text:?} is not a number from 0 to 1")),
+    };
+    let reconnect_jitter = settings
+        .parse("automc_reconnect_jitter", jitter)
+        .unwrap_or_default();
+    let dsn = settings.parse("automc_dsn", Dsn::parse)?;
+    Some(PostgresConfig {
+        dsn,
+        reconnect_jitter,
+    })
+}
+
+fn waker(
+    settings: &mut Settings,
+    interval: impl Fn(&str) -> Result<Duration, String>,
+    timeout: impl Fn(&str) -> Result<Duration, String>,
+) -> Option<WakerConfig> {
+    let poll_interval = settings
+        .parse("automc_waker_poll_interval", interval)
+        .unwrap_or_default();
+    let timeout = settings
+        .parse("automc_waker_timeout", timeout)
+        .unwrap_or_default();
+    let token = |text: &str| {
+        // Never quoted: the value is a secret.
+        let sendable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if sendable {
+            Ok(Secret::new(text))
+        } else {
+            Err("not a value an HTTP header can carry")
+        }
+    };
+    let token = settings.parse("automc_waker_token", token);
+    let url = settings.parse("automc_waker_url", BaseUrl::parse)?;
+    Some(WakerConfig {
+        url,
+        token,
+        poll_interval,
+        timeout,
+    })
+}
+
+/// mc-router's name with a text wins; the short spelling's text, or `true`, comes next.
+fn motd_text(settings: &mut Settings, state: &str, friendly: &str) -> String {
+    let text = |text: &str| Ok::<_, String>(text.replace("\\n", "\n"));
+    let own = settings.parse(&format!("auto_scale_{state}_motd"), text);
+    let short = settings.parse(&format!("use_{state}_motd"), text);
+    own.or_else(|| short.filter(|text| switch(text).is_err()))
+        .unwrap_or_else(|| friendly.to_owned())
+}
+
+fn log(settings: &mut Settings) -> LogConfig {
+    let level = |text: &str| match text.trim().to_ascii_lowercase().as_str() {
+        "warning" => Ok(tracing::Level::WARN),
+        name => name
+            .parse()
+            .map_err(|_| format!("{text:?} is not a log level: error, warn, info, debug or trace")),
+    };
+    let format = |text: &str| match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("{text:?} is not a log format: text or json")),
+    };
+    let debug = settings.parse("debug", switch).unwrap_or_default();
+    let level = settings
+        .parse("log_level", level)
+        .unwrap_or(tracing::Level::INFO);
+    LogConfig {
+        level: if debug {
+            level.max(tracing::Level::DEBUG)
+        } else {
+            level
+        },
+        format: settings
+            .parse("log_format", format)
+            .unwrap_or(LogFormat::Text),
+    }
+}
+
+#[cfg(test)]
+mod tests;

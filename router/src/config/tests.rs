@@ -1,0 +1,235 @@
+//! Layers, errors and secrets of the settings.
+
+use super::*;
+
+fn read(file: Option<&str>, env: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigError> {
+    let mut args: Vec<String> = vec!["automc-router".to_owned()];
+    let path = tempfile::NamedTempFile::new().unwrap();
+    if let Some(text) = file {
+        std::fs::write(path.path(), text).unwrap();
+        args.push(format!("--config={}", path.path().display()));
+    }
+    args.extend(flags.iter().map(|&flag| flag.to_owned()));
+    let command = SPEC.flags(clap::Command::new("automc-router"));
+    let matches = command
+        .try_get_matches_from(args)
+        .map_err(|error| ConfigError(vec![error.to_string()]))?;
+    let env = env
+        .iter()
+        .map(|&(name, text)| (name.to_owned(), text.to_owned()));
+    Config::read(SPEC.load(&matches, env)?)
+}
+
+fn refusal(file: Option<&str>, env: &[(&str, &str)], flags: &[&str]) -> String {
+    read(file, env, flags).unwrap_err().to_string()
+}
+
+#[test]
+fn nothing_given_is_a_complete_configuration() {
+    let config = read(None, &[], &[]).unwrap();
+
+    assert_eq!(config.port, 25565);
+    assert_eq!(config.api_binding, None);
+    assert_eq!(config.backend_dial_timeout, Duration::from_secs(2));
+    assert!(config.postgres.is_none() && config.waker.is_none() && config.default.is_none());
+    assert_eq!(config.motd.asleep, ASLEEP_TEXT);
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_defaults() {
+    let file =
+        Some("port = 1\nbackend_dial_timeout = '1s'\nlog_level = 'warn'\nmax_connections = 7");
+    let env = [("PORT", "2"), ("BACKEND_DIAL_TIMEOUT", "3s")];
+    let config = read(file, &env, &["--port", "4"]).unwrap();
+
+    assert_eq!(config.port, 4);
+    assert_eq!(config.backend_dial_timeout, Duration::from_secs(3));
+    assert_eq!(config.log.level, tracing::Level::WARN);
+    assert_eq!(config.max_connections, 7);
+    assert_eq!(config.shutdown_grace, Duration::from_secs(20));
+}
+
+#[test]
+fn mappings_add_up_over_the_layers() {
+    let file = Some("[mapping]\n\"f.example\" = \"f:1\"");
+    let env = [("MAPPING", "E.example = e:1\nd.example=d:1, c.example.=c:1")];
+    let flags = ["--mapping", "a.example=a:1", "--mapping=b.example=b:1"];
+    let config = read(file, &env, &flags).unwrap();
+
+    let hosts: Vec<_> = config
+        .mapping
+        .iter()
+        .map(|(host, _)| host.as_str())
+        .collect();
+    assert_eq!(
+        hosts,
+        [
+            "f.example",
+            "e.example",
+            "d.example",
+            "c.example",
+            "a.example",
+            "b.example"
+        ]
+    );
+    assert_eq!(config.mapping[1].1.as_str(), "e:1");
+}
+
+#[test]
+fn an_empty_variable_is_an_unset_one() {
+    let config = read(
+        None,
+        &[("AUTOMC_DSN", ""), ("API_BINDING", ""), ("PORT", "")],
+        &[],
+    )
+    .unwrap();
+    assert!(config.postgres.is_none());
+    assert_eq!(config.port, 25565);
+}
+
+#[test]
+fn tokens_that_look_like_other_things_stay_texts() {
+    for token in [
+        "12345",
+        "true",
+        "[abc]",
+        "\"quoted\"",
+        "1e5",
+        "{a=b}",
+        "0x10",
+    ] {
+        let env = [
+            ("AUTOMC_WAKER_URL", "http://sm:8080"),
+            ("AUTOMC_WAKER_TOKEN", token),
+        ];
+        let waker = read(None, &env, &[]).unwrap().waker.unwrap();
+        assert_eq!(waker.token.unwrap().expose(), token);
+    }
+    let file = Some("automc_waker_url = 'http://sm'\nautomc_waker_token = 12345");
+    let waker = read(file, &[], &[]).unwrap().waker.unwrap();
+    assert_eq!(waker.token.unwrap().expose(), "12345");
+}
+
+#[test]
+fn a_wrong_value_names_the_variable_flag_or_key_it_came_from() {
+    let error = refusal(
+        Some("max_connections = 0"),
+        &[
+            ("PORT", "x"),
+            ("AUTOMC_WAKER_TIMEOUT", "90"),
+            ("DEBUG", "maybe"),
+        ],
+        &["--default", "nowhere", "--api-binding=there"],
+    );
+    for named in [
+        "environment variable PORT",
+        "environment variable AUTOMC_WAKER_TIMEOUT",
+        "environment variable DEBUG",
+        "--default",
+        "--api-binding",
+        "key max_connections",
+    ] {
+        assert!(error.contains(named), "{named} in {error}");
+    }
+    assert_eq!(error.lines().count(), 6, "every problem at once: {error}");
+}
+
+#[test]
+fn unknown_keys_are_refused_by_name() {
+    let error = refusal(Some("prot = 1\nautomc-dsn = 'x'\nnonsense = 2"), &[], &[]);
+    assert!(
+        error.contains("unknown key \"prot\" (did you mean \"port\"?)"),
+        "{error}"
+    );
+    assert!(error.contains("(did you mean \"automc_dsn\"?)"), "{error}");
+    assert!(
+        error.contains("unknown key \"nonsense\"\n") || error.ends_with("\"nonsense\""),
+        "{error}"
+    );
+    assert!(refusal(None, &[], &["--nonsense"]).contains("--nonsense"));
+    assert!(refusal(None, &[], &["--config=/does/not/exist"]).contains("/does/not/exist"));
+}
+
+#[test]
+fn no_error_and_no_printout_shows_a_secret() {
+    let secret = "hunter2";
+    for (file, env) in [
+        (None, vec![("AUTOMC_DSN", "postgres://u:hunter2@h:x/d")]),
+        (
+            None,
+            vec![("AUTOMC_DSN", "postgres://u:hunter2@h/d?hunter2")],
+        ),
+        (None, vec![("AUTOMC_WAKER_URL", "http://u:hunter2@sm")]),
+        (
+            None,
+            vec![
+                ("AUTOMC_WAKER_URL", "http://sm"),
+                ("AUTOMC_WAKER_TOKEN", "hunter2\n"),
+            ],
+        ),
+        (Some("automc_waker_token = hunter2"), vec![]),
+        (Some("automc_waker_token = ['hunter2']"), vec![]),
+        (Some("automc_waker_token = { a = 'hunter2' }"), vec![]),
+        (Some("automc_waker_token = 'hunter2"), vec![]),
+    ] {
+        let error = refusal(file, &env, &[]);
+        assert!(!error.contains(secret), "{error}");
+        assert!(
+            error.contains("automc_") || error.contains("AUTOMC_") || error.contains("line 1"),
+            "{error}"
+        );
+    }
+    let env = [
+        ("AUTOMC_DSN", "postgres://u:hunter2@h/d"),
+        ("AUTOMC_WAKER_URL", "http://sm"),
+        ("AUTOMC_WAKER_TOKEN", "hunter2"),
+    ];
+    assert!(!format!("{:?}", read(None, &env, &[]).unwrap()).contains(secret));
+}
+
+#[test]
+fn motds_come_from_either_spelling() {
+    let asleep = |env: &[(&str, &str)], flags: &[&str]| read(None, env, flags).unwrap().motd.asleep;
+
+    assert_eq!(asleep(&[], &["--use-asleep-motd"]), ASLEEP_TEXT);
+    assert_eq!(
+        asleep(&[], &["--use-asleep-motd", "--port", "1"]),
+        ASLEEP_TEXT
+    );
+    assert_eq!(asleep(&[], &["--use-asleep-motd", "Zzz"]), "Zzz");
+    assert_eq!(asleep(&[], &["--use-asleep-motd=Zzz"]), "Zzz");
+    assert_eq!(asleep(&[("USE_ASLEEP_MOTD", "true")], &[]), ASLEEP_TEXT);
+    assert_eq!(asleep(&[("USE_ASLEEP_MOTD", "Zzz")], &[]), "Zzz");
+    assert_eq!(
+        asleep(&[("AUTO_SCALE_ASLEEP_MOTD", "A")], &["--use-asleep-motd"]),
+        "A"
+    );
+    assert_eq!(asleep(&[], &["--auto-scale-asleep-motd", "A\\nB"]), "A\nB");
+    let config = read(None, &[], &["--use-loading-motd=Soon"]).unwrap();
+    assert_eq!(config.motd.loading, "Soon");
+}
+
+#[test]
+fn debug_means_at_least_debug() {
+    let level = |flags: &[&str]| read(None, &[], flags).unwrap().log.level;
+    assert_eq!(level(&[]), tracing::Level::INFO);
+    assert_eq!(level(&["--debug"]), tracing::Level::DEBUG);
+    assert_eq!(
+        level(&["--debug", "--log-level=trace"]),
+        tracing::Level::TRACE
+    );
+    assert_eq!(
+        level(&["--debug=false", "--log-level=warning"]),
+        tracing::Level::WARN
+    );
+}
+
+#[test]
+fn every_key_has_a_variable_and_no_two_share_one() {
+    let mut variables: Vec<_> = SPEC.keys.iter().map(|key| SPEC.variable(key)).collect();
+    assert!(variables.iter().any(|name| name == "AUTOMC_DSN"));
+    let count = variables.len();
+    variables.sort();
+    variables.dedup();
+    assert_eq!(variables.len(), count);
+}

@@ -1,0 +1,163 @@
+//! Host names as look-up keys: one clean-up for what clients send and for what routes say.
+//!
+//! Clients, mods and proxies decorate the server address: Forge and BungeeCord append fields
+//! after a NUL, TCPShield after `///`, Infinity Filter after a backslash, and names that came
+//! from an SRV record end in a dot. All of it is for the backend; none of it is the host.
+
+use std::borrow::{Borrow, Cow};
+use std::fmt;
+
+/// Longest host name, in bytes (RFC 1035 allows 253 characters; the protocol 255).
+pub const HOST_BYTES_MAX: usize = 255;
+
+/// The key `address` is looked up by; borrowed when it is clean already.
+#[must_use]
+pub fn lookup_key(address: &str) -> Cow<'_, str> {
+    let end = address.find(['\0', '\\']).unwrap_or(address.len());
+    let host = address.get(..end).unwrap_or(address);
+    let host = host.split_once("///").map_or(host, |(host, _)| host);
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(host.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(host)
+    }
+}
+
+/// The host name of a route, cleaned up: what [`lookup_key`] gives for every spelling of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host(Box<str>);
+
+/// Why a text cannot be the host name of a route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidHost {
+    /// Nothing left after the clean-up.
+    #[error("the host name is empty")]
+    Empty,
+    /// Over [`HOST_BYTES_MAX`].
+    #[error("the host name is {0} bytes long, over the limit of {HOST_BYTES_MAX}")]
+    TooLong(usize),
+    /// A character no client can send as part of a host name.
+    #[error("the host name {host:?} contains {char:?}")]
+    Char {
+        /// The cleaned-up name.
+        host: String,
+        /// The first such character.
+        char: char,
+    },
+    /// Clients send international names in their ASCII form.
+    #[error(
+        "the host name {0:?} is not ASCII; write its punycode form (xn--...), which is what clients send"
+    )]
+    NotAscii(String),
+}
+
+impl Host {
+    /// Cleans `text` up and checks what is left.
+    ///
+    /// # Errors
+    /// See [`InvalidHost`].
+    pub fn parse(text: &str) -> Result<Self, InvalidHost> {
+        let key = lookup_key(text.trim());
+        if key.is_empty() {
+            return Err(InvalidHost::Empty);
+        }
+        if key.len() > HOST_BYTES_MAX {
+            return Err(InvalidHost::TooLong(key.len()));
+        }
+        if !key.is_ascii() {
+            return Err(InvalidHost::NotAscii(key.into_owned()));
+        }
+        let refused = |char: &char| {
+            char.is_ascii_whitespace() || char.is_ascii_control() || "/,=\"'".contains(*char)
+        };
+        if let Some(char) = key.chars().find(refused) {
+            return Err(InvalidHost::Char {
+                char,
+                host: key.into_owned(),
+            });
+        }
+        Ok(Self(key.into()))
+    }
+
+    /// The cleaned-up name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Host {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_decoration_is_taken_off() {
+        for address in [
+            "a.example",
+            "A.Example",
+            "a.example.",
+            "a.example\0FML\0",
+            "a.example\0FML2\0",
+            "a.example.\0FML3\0",
+            "a.example\0FORGE",
+            "a.example\x00203.0.113.7\x00069a79f444e94726a5befca90e38aaf5\x00[]",
+            "a.example///203.0.113.7:4711///1700000000",
+            "a.example.///203.0.113.7:4711///1700000000",
+            "a.example///203.0.113.7:4711///1700000000.",
+            "a.example\\GUID\\203.0.113.7",
+            "A.EXAMPLE.\\GUID",
+        ] {
+            assert_eq!(lookup_key(address), "a.example", "{address:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_asked_for_cannot_be_a_route() {
+        for text in [
+            "",
+            ".",
+            " ",
+            "a b",
+            "a.example/x",
+            "a,b",
+            "a=b",
+            "münchen.example",
+            "\0",
+        ] {
+            assert!(Host::parse(text).is_err(), "{text:?}");
+        }
+        assert!(Host::parse(&"a".repeat(256)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_route_is_found_under_every_spelling_of_its_host(host in "[a-zA-Z0-9][a-zA-Z0-9.-]{0,30}[a-z0-9]") {
+            let route = Host::parse(&host).unwrap();
+            for address in
+                [host.clone(), host.to_ascii_uppercase(), format!("{host}."), format!("{host}\0FML\0")]
+            {
+                prop_assert_eq!(&*lookup_key(&address), route.as_str());
+            }
+        }
+
+        #[test]
+        fn cleaning_up_twice_changes_nothing(host in "[a-zA-Z0-9.-]{1,30}[a-z0-9]") {
+            let once = lookup_key(&host).into_owned();
+            prop_assert_eq!(&*lookup_key(&once), &*once);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Status request, response, ping and pong.
+
+use super::{DecodeError, Reader, encode_frame, put_string};
+
+/// Highest protocol number echoed in an answer: snapshots count up from `0x4000_0000`.
+pub const PROTOCOL_MAX: i32 = 0x4000_FFFF;
+
+/// What a client may send after a status handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusRequest {
+    /// Asks for the status JSON.
+    Status,
+    /// Asks for these eight bytes back.
+    Ping([u8; 8]),
+}
+
+impl StatusRequest {
+    /// Decodes the body of one frame.
+    ///
+    /// # Errors
+    /// Neither a status request (id 0) nor a ping (id 1 and eight bytes).
+    pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        match reader.varint("the packet id")? {
+            0 => Ok(Self::Status),
+            1 => {
+                let field = "the ping payload";
+                let payload = reader.take(8, field)?;
+                payload
+                    .try_into()
+                    .map(Self::Ping)
+                    .map_err(|_| DecodeError::Truncated { field })
+            }
+            found => Err(DecodeError::UnexpectedPacket { expected: 0, found }),
+        }
+    }
+
+    /// The frame a client would send.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Status => encode_frame(0, &[]),
+            Self::Ping(payload) => encode_frame(1, payload),
+        }
+    }
+}
+
+/// The answer to a ping: the same eight bytes.
+#[must_use]
+pub fn pong(payload: [u8; 8]) -> Vec<u8> {
+    encode_frame(1, &payload)
+}
+
+/// The answer to a status request of a client that speaks `protocol`: nobody online, `text` shown.
+///
+/// The client's own number is echoed so that its server list shows the text instead of
+/// "outdated server"; nonsense numbers are clamped.
+#[must_use]
+pub fn response(protocol: i32, text: &str) -> Vec<u8> {
+    let json = serde_json::json!({
+        "version": { "name": "automc", "protocol": protocol.clamp(0, PROTOCOL_MAX) },
+        "players": { "max": 0, "online": 0 },
+        "description": { "text": text },
+    });
+    let mut body = Vec::new();
+    put_string(&json.to_string(), &mut body);
+    encode_frame(0, &body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{TEXT_CHARS_MAX, decode_frame};
+    use proptest::prelude::*;
+
+    fn json_of(frame: &[u8]) -> serde_json::Value {
+        let (body, length) = decode_frame(frame, TEXT_CHARS_MAX * 4).unwrap().unwrap();
+        assert_eq!(length, frame.len());
+        let mut reader = Reader::new(body);
+        reader.expect_id(0).unwrap();
+        serde_json::from_str(reader.string(TEXT_CHARS_MAX * 4, "json").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_clients_own_protocol_is_echoed_and_nonsense_is_clamped() {
+        for (sent, told) in [
+            (769, 769),
+            (0x4000_0105, 0x4000_0105),
+            (-1, 0),
+            (i32::MAX, PROTOCOL_MAX),
+        ] {
+            assert_eq!(json_of(&response(sent, "zzz"))["version"]["protocol"], told);
+        }
+    }
+
+    #[test]
+    fn the_text_survives_quotes_and_section_signs() {
+        let text = "§eHe said \"zzz\"\nand slept";
+        assert_eq!(json_of(&response(47, text))["description"]["text"], text);
+    }
+
+    proptest! {
+        #[test]
+        fn every_request_comes_back(payload: [u8; 8]) {
+            for request in [StatusRequest::Status, StatusRequest::Ping(payload)] {
+                let bytes = request.encode();
+                let (body, _) = decode_frame(&bytes, 64).unwrap().unwrap();
+                prop_assert_eq!(StatusRequest::decode(body), Ok(request));
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = StatusRequest::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! HTTP to the server-manager: its two requests, and what its answers mean.
+//!
+//! The wire format stays in this file. Statuses and JSON become [`StartReply`] and
+//! [`PollReply`]; what follows from them is decided in [`super::machine`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::header::{HeaderValue, InvalidHeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::machine::{PollReply, StartReply};
+use crate::addr::BackendAddr;
+use crate::config::WakerConfig;
+use crate::tls;
+
+/// Longest time one request may take, answer included.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time to connect to the server-manager.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest answer that is read.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Idle connections kept open.
+const IDLE_CONNECTIONS_MAX: usize = 16;
+/// How long an idle connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Everything but RFC 3986's unreserved characters is escaped in a server's name.
+const NAME_ESCAPES: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// What every request's path is appended to: `http` or `https`, a host, and maybe a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// Without a slash at the end.
+    text: String,
+    https: bool,
+}
+
+impl BaseUrl {
+    /// Checks `text`; slashes at its end are dropped.
+    ///
+    /// # Errors
+    /// No `http` or `https` URL, or one with a user, a query or a fragment. The text is not
+    /// repeated, since a user part may hold a password.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let uri: Uri = text
+            .trim()
+            .parse()
+            .map_err(|_| "not a URL such as http://server-manager:8080")?;
+        let https = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err("the URL must begin with http:// or https://"),
+        };
+        let authority = uri
+            .authority()
+            .map(hyper::http::uri::Authority::as_str)
+            .unwrap_or_default();
+        if authority.contains('@') {
+            return Err("the URL may not hold a user or password; use AUTOMC_WAKER_TOKEN");
+        }
+        if uri.query().is_some() || text.contains('#') {
+            return Err("the URL may have no query and no fragment");
+        }
+        Ok(Self {
+            text: text.trim().trim_end_matches('/').to_owned(),
+            https,
+        })
+    }
+
+    fn of(&self, server: &str, rest: &str) -> Result<Uri, hyper::http::uri::InvalidUri> {
+        // A name of dots alone would otherwise be taken for a step in the path.
+        let name = match server {
+            "." => "%2E".to_owned(),
+            ".." => "%2E%2E".to_owned(),
+            name => utf8_percent_encode(name, NAME_ESCAPES).to_string(),
+        };
+        format!("{}/servers/{name}{rest}", self.text).parse()
+    }
+}
+
+/// A client of one server-manager.
+#[derive(Debug)]
+pub struct ManagerClient {
+    http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    base: BaseUrl,
+    token: Option<HeaderValue>,
+}
+
+/// Why there can be no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// `https` without any trusted authority on this machine.
+    #[error(
+        "AUTOMC_WAKER_URL is https, but this machine has no trusted certificates (install ca-certificates)"
+    )]
+    NoRoots(#[source] std::io::Error),
+    /// TLS could not be set up at all.
+    #[error("TLS could not be set up")]
+    Tls(#[source] rustls::Error),
+    /// A token that no HTTP header can carry.
+    #[error("AUTOMC_WAKER_TOKEN cannot be sent in an HTTP header")]
+    Token(#[source] InvalidHeaderValue),
+}
+
+impl ManagerClient {
+    /// Prepares the client; connects to nothing yet.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn new(config: &WakerConfig) -> Result<Self, ClientError> {
+        let roots = if config.url.https {
+            tls::native_roots().map_err(ClientError::NoRoots)?
+        } else {
+            rustls::RootCertStore::empty()
+        };
+        let tls = tls::client_config(roots).map_err(ClientError::Tls)?;
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.enforce_http(false);
+        let token = config.token.as_ref().map(|token| {
+            let mut value = HeaderValue::from_str(token.expose())?;
+            value.set_sensitive(true);
+            Ok(value)
+        });
+        Ok(Self {
+            http: Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
+                .build(
+                    hyper_rustls::HttpsConnectorBuilder::new()
+                        .with_tls_config(tls)
+                        .https_or_http()
+                        .enable_http1()
+                        .wrap_connector(connector),
+                ),
+            base: config.url.clone(),
+            token: token.transpose().map_err(ClientError::Token)?,
+        })
+    }
+
+    /// `POST /servers/{server}/start`, within `limit`.
+    pub async fn start(&self, server: &str, limit: Duration) -> StartReply {
+        match self.request(Method::POST, server, "/start", limit).await {
+            Ok((status, _)) => start_reply(status),
+            Err(reason) => StartReply::Broken(reason),
+        }
+    }
+
+    /// `GET /servers/{server}`, within `limit`.
+    pub async fn poll(&self, server: &str, limit: Duration) -> PollReply {
+        match self.request(Method::GET, server, "", limit).await {
+            Ok((status, body)) => poll_reply(status, &body),
+            Err(reason) => PollReply::Broken(reason),
+        }
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        server: &str,
+        rest: &str,
+        limit: Duration,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let uri = self
+            .base
+            .of(server, rest)
+            .map_err(|error| error.to_string())?;
+        let mut request = Request::builder().method(method).uri(uri);
+        if let Some(token) = &self.token {
+            request = request.header("X-API-Key", token);
+        }
+        let request = request
+            .header(
+                hyper::header::USER_AGENT,
+                concat!("automc-router/", env!("CARGO_PKG_VERSION")),
+            )
+            .header(hyper::header::ACCEPT, "application/json")
+            .body(Empty::new())
+            .map_err(|error| error.to_string())?;
+        let limit = limit.min(REQUEST_TIMEOUT);
+        let exchange = async {
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|error| chain(&error))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
+                .collect()
+                .await;
+            Ok((status, body.map_err(|error| chain(&*error))?.to_bytes()))
+        };
+        tokio::time::timeout(limit, exchange)
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
+    }
+}
+
+/// An error with its causes, since hyper's own texts say little.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn start_reply(status: StatusCode) -> StartReply {
+    match status.as_u16() {
+        200..=299 | 409 => StartReply::Accepted,
+        429 | 500..=599 => StartReply::Broken(format!("it answered {status}")),
+        other => StartReply::Denied(other),
+    }
+}
+
+/// What the server-manager says of one server. Fields it adds are no concern of ours.
+#[derive(serde::Deserialize)]
+struct ServerJson {
+    state: String,
+    #[serde(default)]
+    address: Option<serde_json::Value>,
+}
+
+fn poll_reply(status: StatusCode, body: &[u8]) -> PollReply {
+    match status.as_u16() {
+        200..=299 => {}
+        denied @ (401 | 403 | 404) => return PollReply::Denied(denied),
+        _ => return PollReply::Broken(format!("it answered {status}")),
+    }
+    let server: ServerJson = match serde_json::from_slice(body) {
+        Ok(server) => server,
+        Err(error) => return PollReply::Broken(format!("its answer is not the JSON due: {error}")),
+    };
+    match server.state.trim().to_ascii_lowercase().as_str() {
+        "running" => {
+            let address = server.address.as_ref().and_then(serde_json::Value::as_str);
+            PollReply::Running(address.and_then(|text| BackendAddr::parse(text).ok()))
+        }
+        state @ ("failed" | "crashed" | "error") => PollReply::Failed(state.to_owned()),
+        _ => PollReply::NotYet,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_and_slashes_do_not_pile_up() {
+        for base in [
+            "http://sm:8080/api",
+            "http://sm:8080/api/",
+            "http://sm:8080/api//",
+        ] {
+            let url = BaseUrl::parse(base).unwrap();
+            for (name, path) in [
+                ("test1", "/api/servers/test1/start"),
+                ("a b/ü?", "/api/servers/a%20b%2F%C3%BC%3F/start"),
+                ("..", "/api/servers/%2E%2E/start"),
+            ] {
+                assert_eq!(url.of(name, "/start").unwrap().path(), path, "{base}");
+            }
+        }
+        let bare = BaseUrl::parse("http://sm").unwrap();
+        assert_eq!(bare.of("x", "").unwrap().to_string(), "http://sm/servers/x");
+    }
+
+    #[test]
+    fn urls_that_cannot_be_a_base_are_refused() {
+        for url in [
+            "",
+            "sm:8080",
+            "ftp://sm",
+            "http://u:p@sm",
+            "http://sm?x=1",
+            "http://sm/#x",
+        ] {
+            assert!(BaseUrl::parse(url).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_is_as_good_as_accepted() {
+        for status in [200, 201, 202, 204, 409] {
+            assert_eq!(
+                start_reply(StatusCode::from_u16(status).unwrap()),
+                StartReply::Accepted
+            );
+        }
+        for status in [301, 400, 401, 403, 404, 405, 422] {
+            let reply = start_reply(StatusCode::from_u16(status).unwrap());
+            assert_eq!(reply, StartReply::Denied(status));
+        }
+        for status in [429, 500, 502, 503] {
+            let reply = start_reply(StatusCode::from_u16(status).unwrap());
+            assert!(matches!(reply, StartReply::Broken(_)), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_poll_answer_is_read_leniently_but_not_blindly() {
+        let reply = |json: &str| poll_reply(StatusCode::OK, json.as_bytes());
+        let address = BackendAddr::parse("10.0.0.5:25565").ok();
+        assert_eq!(
+            reply(r#"{"state":"running","address":"10.0.0.5:25565","since":1}"#),
+            PollReply::Running(address)
+        );
+        for json in [
+            r#"{"state":"Running"}"#,
+            r#"{"state":"running","address":null}"#,
+            r#"{"state":"running","address":""}"#,
+            r#"{"state":"running","address":"nonsense"}"#,
+            r#"{"state":"running","address":["10.0.0.5:25565"]}"#,
+        ] {
+            assert_eq!(reply(json), PollReply::Running(None), "{json}");
+        }
+        for state in ["starting", "stopped", "stopping", "whatever"] {
+            assert_eq!(
+                reply(&format!(r#"{{"state":"{state}"}}"#)),
+                PollReply::NotYet
+            );
+        }
+        assert_eq!(
+            reply(r#"{"state":"crashed"}"#),
+            PollReply::Failed("crashed".to_owned())
+        );
+        for json in [
+            "",
+            "{",
+            "[]",
+            "null",
+            r#"{"state":7}"#,
+            r#"{"address":"a:1"}"#,
+        ] {
+            assert!(matches!(reply(json), PollReply::Broken(_)), "{json}");
+        }
+        assert_eq!(
+            poll_reply(StatusCode::NOT_FOUND, b""),
+            PollReply::Denied(404)
+        );
+        assert!(matches!(
+            poll_reply(StatusCode::BAD_GATEWAY, b""),
+            PollReply::Broken(_)
+        ));
+    }
+}
