@@ -1,10 +1,31 @@
-//! A lean Minecraft Java Edition router.
+//! A lean Minecraft Java Edition router: host names to backends, routes live from Postgres,
+//! sleeping servers woken through an HTTP server-manager when a player logs in.
+//!
+//! The way of a connection: [`listener`] → [`greet`] → [`routes`] → [`dial`] or [`wake`] →
+//! [`relay`], told in one place by [`connection`]. What is decided without acting (bytes,
+//! tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`], [`routes`],
+//! [`backoff`], [`wake::machine`] and [`postgres::pace`].
 
 pub mod addr;
+pub mod answer;
+pub mod api;
+pub mod backoff;
+mod causes;
+pub mod check_db;
 pub mod config;
+pub mod connection;
+pub mod dial;
+pub mod error;
+pub mod greet;
 pub mod host;
+pub mod listener;
 pub mod log;
 pub mod postgres;
 pub mod protocol;
+pub mod relay;
+pub mod routes;
+pub mod run;
+pub mod socket;
+pub mod stop;
 mod tls;
 pub mod wake;

@@ -1,2 +1,103 @@
-//! The router binary.
-fn main() {}
+//! The `automc-router` binary: reads the settings, runs the router, and turns the outcome into
+//! an exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use automc_router::config::settings::Spec;
+use automc_router::config::{Config, SPEC};
+use automc_router::postgres::schema::Severity;
+use automc_router::run::Router;
+use automc_router::stop::Signals;
+use automc_router::{check_db, log};
+use tracing::{error, warn};
+
+/// Exit code of wrong settings (sysexits.h, EX_USAGE).
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let command = SPEC
+        .flags(clap::Command::new("automc-router"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Routes Minecraft players by host name; routes live from Postgres, servers woken on login")
+        .subcommand(clap::Command::new("check-db").about(
+            "Check that routes can come from AUTOMC_DSN: connection, table, columns, trigger, channel",
+        ));
+    let matches = match command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // --help and --version arrive here too, on standard output.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    let environment = || {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    };
+    let config = match SPEC.load(&matches, environment()).and_then(Config::read) {
+        Ok(config) => config,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "automc-router: {error}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let outcome = if matches.subcommand_name() == Some("check-db") {
+        checked(&config)
+    } else {
+        log::init(config.log);
+        warn_of_unknown_variables(&SPEC, environment().map(|(name, _)| name));
+        run(config)
+    };
+    outcome.unwrap_or_else(|error| {
+        error!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+#[tokio::main]
+async fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let signals = Signals::new().context("signals")?;
+    if config.postgres.is_some() && config.waker.is_none() {
+        warn!("AUTOMC_WAKER_URL is unset: stopped servers are not started");
+    }
+    let router = Router::start(config)?;
+    tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));
+    router.wait().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn checked(config: &Config) -> anyhow::Result<ExitCode> {
+    let findings = check_db::check(config.postgres.as_ref().map(|postgres| &postgres.dsn)).await;
+    let mut out = std::io::stdout().lock();
+    for finding in &findings {
+        let mark = match finding.severity {
+            Severity::Good => "ok   ",
+            Severity::Warning => "warn ",
+            Severity::Error => "FAIL ",
+        };
+        writeln!(out, "{mark} {}", finding.text)?;
+    }
+    let failed = findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error);
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// A misspelt variable would otherwise be without effect and without a word.
+fn warn_of_unknown_variables(spec: &Spec, names: impl Iterator<Item = String>) {
+    let known = |name: &str| spec.keys.iter().any(|key| spec.variable(key) == name);
+    // AUTOMC_TEST_ belongs to the tests; a Kubernetes service called automc sets the others.
+    let foreign = ["AUTOMC_TEST_", "AUTOMC_SERVICE_", "AUTOMC_PORT"];
+    for name in names.filter(|name| name.starts_with("AUTOMC_") && !known(name)) {
+        if !foreign.iter().any(|prefix| name.starts_with(prefix)) {
+            warn!("environment variable {name} is not a setting and has no effect");
+        }
+    }
+}

@@ -1,1 +1,7 @@
 //! End-to-end tests.
+// `cfg(test)` tells clippy that helper functions are test code, too.
+
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod infra;

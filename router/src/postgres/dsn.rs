@@ -13,6 +13,16 @@ use tokio_postgres::config::{ChannelBinding, LoadBalanceHosts, SslMode, TargetSe
 
 use super::parameters::{self, Parameter};
 
+/// Silence after which the first keepalive is sent, unless the DSN says otherwise. The driver's
+/// default of two hours would let a dead peer look alive for as long.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
+/// Time between keepalives.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+/// Unanswered keepalives after which the connection is dead.
+const KEEPALIVE_RETRIES: u32 = 3;
+/// How long sent data may stay unacknowledged.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(10);
+
 /// How much the connection trusts the network, in libpq's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
@@ -123,7 +133,13 @@ struct Building {
 impl Building {
     fn new() -> Self {
         let mut config = tokio_postgres::Config::new();
-        config.application_name("automc-router");
+        config
+            .application_name("automc-router")
+            .keepalives(true)
+            .keepalives_idle(KEEPALIVE_IDLE)
+            .keepalives_interval(KEEPALIVE_INTERVAL)
+            .keepalives_retries(KEEPALIVE_RETRIES)
+            .tcp_user_timeout(UNACKNOWLEDGED_MAX);
         Self {
             config,
             tls: TlsMode::Prefer,
@@ -160,8 +176,18 @@ impl Building {
                 0 => {}
                 seconds => drop(self.config.connect_timeout(Duration::from_secs(seconds))),
             },
-            // The listener sets its own keepalives, shorter than anybody's defaults.
-            "keepalives" | "keepalives_idle" | "keepalives_interval" | "keepalives_count" => {}
+            "keepalives" => {
+                self.config.keepalives(whole(key, value, 0_u8, 1)? == 1);
+            }
+            "keepalives_idle" => {
+                self.config.keepalives_idle(seconds(key, value)?);
+            }
+            "keepalives_interval" => {
+                self.config.keepalives_interval(seconds(key, value)?);
+            }
+            "keepalives_count" => {
+                self.config.keepalives_retries(whole(key, value, 1, 100)?);
+            }
             "tcp_user_timeout" => match whole(key, value, 0_u64, 86_400_000)? {
                 0 => {}
                 millis => drop(self.config.tcp_user_timeout(Duration::from_millis(millis))),
@@ -255,6 +281,10 @@ fn whole<T: std::str::FromStr + PartialOrd + Copy + fmt::Display>(
             "{key} is not a number from {min} to {max}"
         ))),
     }
+}
+
+fn seconds(key: &str, value: &str) -> Result<Duration, InvalidDsn> {
+    whole(key, value, 1, 86_400).map(Duration::from_secs)
 }
 
 fn one_of(key: &str, choices: &str) -> InvalidDsn {

@@ -1,4 +1,30 @@
 //! Everything about the database: where it is, how to reach it, what is read from it and when.
 
+pub mod connect;
 pub mod dsn;
+pub mod pace;
 mod parameters;
+pub mod schema;
+pub mod source;
+pub mod status;
+
+/// The channel a change of the table is announced on.
+pub const CHANNEL: &str = "automc_routes_changed";
+
+/// The text of a driver error with its causes; the driver's own Display leaves them out.
+#[must_use]
+pub fn explain(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        let hint = db
+            .hint()
+            .map(|hint| format!(" ({hint})"))
+            .unwrap_or_default();
+        return format!(
+            "{}: {} [{}]{hint}",
+            db.severity(),
+            db.message(),
+            db.code().code()
+        );
+    }
+    crate::causes::with_causes(error)
+}

@@ -4,6 +4,7 @@
 //! Layouts and ids follow <https://minecraft.wiki/w/Java_Edition_protocol/Packets>.
 
 mod frame;
+pub mod greeting;
 pub mod handshake;
 pub mod legacy;
 pub mod login;

@@ -17,6 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::machine::{PollReply, StartReply};
 use crate::addr::BackendAddr;
+use crate::causes::with_causes;
 use crate::config::WakerConfig;
 use crate::tls;
 
@@ -194,23 +195,20 @@ impl ManagerClient {
                 .http
                 .request(request)
                 .await
-                .map_err(|error| chain(&error))?;
+                .map_err(|error| with_causes(&error))?;
             let status = response.status();
             let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
                 .collect()
                 .await;
-            Ok((status, body.map_err(|error| chain(&*error))?.to_bytes()))
+            Ok((
+                status,
+                body.map_err(|error| with_causes(&*error))?.to_bytes(),
+            ))
         };
         tokio::time::timeout(limit, exchange)
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
     }
-}
-
-/// An error with its causes, since hyper's own texts say little.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn start_reply(status: StatusCode) -> StartReply {

@@ -1,0 +1,187 @@
+//! What a client is told by the router itself, and how such a connection ends.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::protocol::legacy::{self, LegacyPing};
+use crate::protocol::status::{self, StatusRequest};
+use crate::protocol::{DecodeError, STATUS_FRAME_BYTES_MAX, decode_frame, login};
+
+/// Longest time a status conversation may take.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a told client may take to close its side.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most bytes of a told client that are read and thrown away.
+const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
+
+/// Answers status requests and pings; `early` is what the client sent after its handshake.
+///
+/// # Errors
+/// The connection failed, or something else than a status request came.
+pub async fn status<S>(client: &mut S, early: &[u8], protocol: i32, text: &str) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let conversation = async {
+        let mut buffer = early.to_vec();
+        // A status request and a ping at most, each optional.
+        for _ in 0..2 {
+            let Some(request) = next_request(client, &mut buffer).await? else {
+                return Ok::<_, io::Error>(());
+            };
+            match request {
+                StatusRequest::Status => {
+                    client.write_all(&status::response(protocol, text)).await?;
+                }
+                StatusRequest::Ping(payload) => {
+                    client.write_all(&status::pong(payload)).await?;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    };
+    timeout(STATUS_TIMEOUT, conversation)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    farewell(client).await
+}
+
+async fn next_request<S: AsyncRead + Unpin>(
+    client: &mut S,
+    buffer: &mut Vec<u8>,
+) -> io::Result<Option<StatusRequest>> {
+    let invalid = |error: DecodeError| io::Error::new(io::ErrorKind::InvalidData, error);
+    loop {
+        if let Some((body, length)) =
+            decode_frame(buffer, STATUS_FRAME_BYTES_MAX).map_err(invalid)?
+        {
+            let request = StatusRequest::decode(body).map_err(invalid)?;
+            buffer.drain(..length);
+            return Ok(Some(request));
+        }
+        if client.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// Answers a ping from before 1.7.
+///
+/// # Errors
+/// The connection failed.
+pub async fn legacy_ping<S>(client: &mut S, ping: &LegacyPing, text: &str) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    client.write_all(&legacy::response(ping, text)).await?;
+    farewell(client).await
+}
+
+/// Tells a player why there is no way in.
+///
+/// # Errors
+/// The connection failed.
+pub async fn disconnect<S>(client: &mut S, text: &str) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    client.write_all(&login::disconnect(text)).await?;
+    farewell(client).await
+}
+
+/// Closes our side and reads the rest of the client's: closing a socket with unread bytes
+/// resets it, and the client might never see what it was told.
+async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(client: &mut S) -> io::Result<()> {
+    client.shutdown().await?;
+    let mut rest = client.take(FAREWELL_BYTES_MAX);
+    let drained = timeout(
+        FAREWELL_TIMEOUT,
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()),
+    )
+    .await;
+    // It was told; how it leaves is its own affair.
+    drop(drained);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Reader;
+    use proptest::prelude::*;
+
+    async fn talk(early: &[u8], late: &[u8]) -> (io::Result<()>, Vec<u8>) {
+        let (mut client, mut server) = tokio::io::duplex(4096);
+        client.write_all(late).await.unwrap();
+        client.shutdown().await.unwrap();
+        let outcome = status(&mut server, early, 769, "zzz").await;
+        drop(server);
+        let mut told = Vec::new();
+        client.read_to_end(&mut told).await.unwrap();
+        (outcome, told)
+    }
+
+    #[tokio::test]
+    async fn requests_are_answered_wherever_the_bytes_are_cut() {
+        let requests = [
+            StatusRequest::Status.encode(),
+            StatusRequest::Ping(*b"12345678").encode(),
+        ]
+        .concat();
+        for cut in 0..=requests.len() {
+            let (early, late) = requests.split_at(cut);
+
+            let (outcome, told) = talk(early, late).await;
+
+            outcome.unwrap();
+            let expected = [status::response(769, "zzz"), status::pong(*b"12345678")].concat();
+            assert_eq!(told, expected, "cut at {cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ping_alone_gets_its_pong_and_a_request_alone_its_answer() {
+        let (outcome, told) = talk(&[], &StatusRequest::Ping([9; 8]).encode()).await;
+        outcome.unwrap();
+        assert_eq!(told, status::pong([9; 8]));
+
+        let (outcome, told) = talk(&[], &StatusRequest::Status.encode()).await;
+        outcome.unwrap();
+        assert_eq!(told, status::response(769, "zzz"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_for_nothing_is_given_up() {
+        let (_client, mut server) = tokio::io::duplex(64);
+        let outcome = status(&mut server, &[], 769, "zzz").await;
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_disconnect_reaches_a_client_that_had_more_to_say() {
+        let (mut client, mut server) = tokio::io::duplex(4096);
+        client.write_all(&[1; 100]).await.unwrap();
+        client.shutdown().await.unwrap();
+
+        disconnect(&mut server, "no").await.unwrap();
+        drop(server);
+
+        let mut told = Vec::new();
+        client.read_to_end(&mut told).await.unwrap();
+        let (body, _) = decode_frame(&told, 100).unwrap().unwrap();
+        assert_eq!(Reader::new(body).expect_id(0), Ok(()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn arbitrary_bytes_after_the_handshake_end_the_conversation(bytes: Vec<u8>) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _ = runtime.block_on(talk(&bytes, &[]));
+        }
+    }
+}

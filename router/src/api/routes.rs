@@ -1,0 +1,105 @@
+//! Lists and changes routes, in mc-router's shapes and status codes.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+
+use super::{Api, Refusal};
+use crate::addr::BackendAddr;
+use crate::host::{Host, lookup_key};
+use crate::routes::registry::Removal;
+
+/// One route as it is listed.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Listed {
+    backend: String,
+    /// The name its server is started by; empty when it cannot be.
+    scaling_target: String,
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Json<BTreeMap<String, Listed>> {
+    let table = api.registry.table();
+    let listed = table.iter().map(|(host, route)| {
+        let scaling_target = route.server.as_deref().unwrap_or_default().to_owned();
+        (
+            host.to_string(),
+            Listed {
+                backend: route.backend.to_string(),
+                scaling_target,
+            },
+        )
+    });
+    Json(listed.collect())
+}
+
+#[derive(serde::Deserialize)]
+struct Added {
+    #[serde(rename = "serverAddress", alias = "serveraddress", default)]
+    server_address: String,
+    #[serde(default)]
+    backend: String,
+}
+
+pub(super) async fn add(State(api): State<Api>, body: Bytes) -> Result<StatusCode, Refusal> {
+    let added: Added = json(&body)?;
+    let host = Host::parse(&added.server_address).map_err(|error| bad("serverAddress", &error))?;
+    let backend = BackendAddr::parse(&added.backend).map_err(|error| bad("backend", &error))?;
+    match api.registry.set(host, backend) {
+        Ok(()) => Ok(StatusCode::CREATED),
+        Err(error) => Err(Refusal(StatusCode::INSUFFICIENT_STORAGE, error.to_string())),
+    }
+}
+
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Path(host): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    let key = lookup_key(&host);
+    match api.registry.remove(&key) {
+        Removal::Removed => Ok(StatusCode::OK),
+        Removal::NotFound => Err(Refusal(
+            StatusCode::NOT_FOUND,
+            format!("no route for {key:?}"),
+        )),
+        Removal::OwnedByPostgres => Err(Refusal(
+            StatusCode::CONFLICT,
+            format!(
+                "the route for {key:?} comes from Postgres; delete or disable its row in servers"
+            ),
+        )),
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Default {
+    #[serde(default)]
+    backend: String,
+}
+
+pub(super) async fn set_default(
+    State(api): State<Api>,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let default: Default = json(&body)?;
+    let backend = BackendAddr::parse(&default.backend).map_err(|error| bad("backend", &error))?;
+    api.registry.set_default(backend);
+    Ok(StatusCode::OK)
+}
+
+/// The content type is not looked at, since mc-router never did.
+fn json<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
+        Refusal(
+            StatusCode::BAD_REQUEST,
+            format!("the body is not the JSON due: {error}"),
+        )
+    })
+}
+
+fn bad(field: &str, error: &dyn std::error::Error) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, format!("{field}: {error}"))
+}

@@ -1,0 +1,63 @@
+//! Shows how the sync with Postgres stands.
+
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Api;
+
+/// A row that is no route, and why.
+#[derive(serde::Serialize)]
+struct SetAside {
+    name: String,
+    reason: String,
+}
+
+/// What `GET /sync` answers.
+#[derive(serde::Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sync {
+    /// Whether `AUTOMC_DSN` is set.
+    enabled: bool,
+    connected: bool,
+    /// RFC 3339, UTC.
+    last_sync: Option<String>,
+    last_sync_age_seconds: Option<u64>,
+    syncs: u64,
+    rows: usize,
+    routes: usize,
+    set_aside_count: usize,
+    set_aside: Vec<SetAside>,
+    reconnects: u64,
+    last_error: Option<String>,
+}
+
+pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
+    let Some(status) = &api.sync else {
+        return Json(Sync::default());
+    };
+    let now = status.snapshot();
+    let age = |at: SystemTime| at.elapsed().unwrap_or_default().as_secs();
+    let rows = now.set_aside.into_iter();
+    Json(Sync {
+        enabled: true,
+        connected: now.connected,
+        last_sync: now
+            .last_sync
+            .map(|at| humantime::format_rfc3339_millis(at).to_string()),
+        last_sync_age_seconds: now.last_sync.map(age),
+        syncs: now.syncs,
+        rows: now.rows,
+        routes: now.routes,
+        set_aside_count: now.set_aside_count,
+        set_aside: rows
+            .map(|row| SetAside {
+                name: row.name,
+                reason: row.reason,
+            })
+            .collect(),
+        reconnects: now.reconnects,
+        last_error: now.last_error,
+    })
+}

@@ -1,0 +1,268 @@
+//! One client's way through the router, told in order.
+//!
+//! greeting → look up → status: relay or answer; login: dial, else wake and dial → relay.
+//! Nothing here waits for Postgres, the API or metrics.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{Span, debug, field::display};
+
+use crate::answer;
+use crate::config::Motd;
+use crate::dial::{dial, dial_until_ready};
+use crate::error::ConnectionError;
+use crate::greet::greet;
+use crate::protocol::greeting::Greeting;
+use crate::protocol::handshake::Handshake;
+use crate::protocol::legacy::LegacyPing;
+use crate::relay::{Relayed, relay};
+use crate::routes::registry::Registry;
+use crate::routes::{Route, StateHint};
+use crate::wake::{WakeError, Waker};
+
+/// Longest dial for a status of a server that is said not to run: its player list must not hang.
+pub const HINTED_DIAL_TIMEOUT: Duration = Duration::from_millis(300);
+/// Most bytes a waiting client may send ahead; reading stops there.
+pub const EARLY_BYTES_MAX: usize = 32 * 1024;
+/// Text of a status ping for a host without a route.
+const UNKNOWN_HOST_TEXT: &str = "§7There is no server of this name here.";
+/// Text of a status ping whose backend is away and cannot be woken.
+const UNREACHABLE_TEXT: &str = "§7This server is not reachable at the moment.";
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Services {
+    /// The routes.
+    pub registry: Arc<Registry>,
+    /// Starts sleeping servers, if there is a server-manager.
+    pub waker: Option<Arc<Waker>>,
+    /// Status texts.
+    pub motd: Motd,
+    /// Limit of one dial.
+    pub dial_timeout: Duration,
+    /// Cancelled when the router begins to stop.
+    pub stop: CancellationToken,
+}
+
+/// What a connection came to.
+#[derive(Debug)]
+pub enum Served {
+    /// A player's session.
+    Joined(Relayed),
+    /// A status ping; `None` when the router answered it itself.
+    Pinged(Option<Relayed>),
+}
+
+/// Serves one client from its first byte to its last.
+///
+/// # Errors
+/// Why a login did not reach its server; the player has been told.
+pub async fn serve(client: &mut TcpStream, services: &Services) -> Result<Served, ConnectionError> {
+    let (greeting, mut raw) = greet(client).await?;
+    match greeting {
+        Greeting::Legacy(ping) => services.legacy(client, &ping, &raw).await,
+        Greeting::Status { handshake, length } => {
+            services.status(client, &handshake, &raw, length).await
+        }
+        Greeting::Login { handshake, player } => {
+            Span::current().record("player", display(&player));
+            let outcome = services.login(client, &handshake, &mut raw).await;
+            if let Err(Some(text)) = outcome.as_ref().map_err(ConnectionError::player_message)
+                && let Err(error) = answer::disconnect(client, text).await
+            {
+                debug!(%error, "the player could not be told");
+            }
+            outcome
+        }
+    }
+}
+
+impl Services {
+    async fn login(
+        &self,
+        client: &mut TcpStream,
+        handshake: &Handshake,
+        raw: &mut Vec<u8>,
+    ) -> Result<Served, ConnectionError> {
+        let route = self
+            .find(&handshake.address)
+            .ok_or(ConnectionError::UnknownHost)?;
+        let mut backend = self.reach(client, &route, raw).await?;
+        Span::current().record("backend", display(backend.peer_addr()?));
+        let sent = backend.write_all(raw).await;
+        sent.map_err(|error| ConnectionError::Unreachable {
+            backend: route.backend.clone(),
+            error,
+        })?;
+        Ok(Served::Joined(relay(client, &mut backend).await))
+    }
+
+    /// Dials first and wakes second, so that a dead server-manager takes no running server down.
+    async fn reach(
+        &self,
+        client: &TcpStream,
+        route: &Route,
+        raw: &mut Vec<u8>,
+    ) -> Result<TcpStream, ConnectionError> {
+        let unreachable = |error| ConnectionError::Unreachable {
+            backend: route.backend.clone(),
+            error,
+        };
+        let (Some(waker), Some(server)) = (&self.waker, &route.server) else {
+            return dial(&route.backend, self.dial_timeout)
+                .await
+                .map_err(unreachable);
+        };
+        if !route.state.is_not_running() {
+            match dial(&route.backend, self.dial_timeout).await {
+                Ok(backend) => return Ok(backend),
+                Err(error) => debug!(%error, "dial failed; waking"),
+            }
+        }
+        tokio::select! {
+            backend = self.wake(waker, server, route) => backend,
+            () = left(client, raw) => Err(ConnectionError::ClientLeft),
+            () = self.stop.cancelled() => Err(ConnectionError::Stopping),
+        }
+    }
+
+    async fn wake(
+        &self,
+        waker: &Arc<Waker>,
+        server: &Arc<str>,
+        route: &Route,
+    ) -> Result<TcpStream, ConnectionError> {
+        let address = match waker.join(server).outcome().await {
+            Ok(address) => address.unwrap_or_else(|| route.backend.clone()),
+            // The table may be wrong about a server it calls stopped, and then nobody has dialled.
+            Err(error @ (WakeError::Broken(_) | WakeError::Denied(_)))
+                if route.state.is_not_running() =>
+            {
+                return dial(&route.backend, self.dial_timeout)
+                    .await
+                    .map_err(|_| error.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        dial_until_ready(&address, self.dial_timeout)
+            .await
+            .map_err(|error| ConnectionError::NotReady {
+                backend: address,
+                error,
+            })
+    }
+
+    async fn status(
+        &self,
+        client: &mut TcpStream,
+        handshake: &Handshake,
+        raw: &[u8],
+        length: usize,
+    ) -> Result<Served, ConnectionError> {
+        let route = self.find(&handshake.address);
+        if let Some(relayed) = self.relay_ping(client, route.as_deref(), raw).await {
+            return Ok(Served::Pinged(Some(relayed)));
+        }
+        let early = raw.get(length..).unwrap_or_default();
+        answer::status(
+            client,
+            early,
+            handshake.protocol,
+            self.status_text(route.as_deref()),
+        )
+        .await?;
+        Ok(Served::Pinged(None))
+    }
+
+    async fn legacy(
+        &self,
+        client: &mut TcpStream,
+        ping: &LegacyPing,
+        raw: &[u8],
+    ) -> Result<Served, ConnectionError> {
+        let route = match ping {
+            LegacyPing::V1_6 { address, .. } => self.find(address),
+            LegacyPing::Beta | LegacyPing::V1_4 => {
+                self.registry.table().default_route().map(Arc::clone)
+            }
+        };
+        if let Some(relayed) = self.relay_ping(client, route.as_deref(), raw).await {
+            return Ok(Served::Pinged(Some(relayed)));
+        }
+        answer::legacy_ping(client, ping, self.status_text(route.as_deref())).await?;
+        Ok(Served::Pinged(None))
+    }
+
+    /// Relays a ping to its backend if that is up. Never wakes anything.
+    async fn relay_ping(
+        &self,
+        client: &mut TcpStream,
+        route: Option<&Route>,
+        raw: &[u8],
+    ) -> Option<Relayed> {
+        let route = route?;
+        let limit = if route.state.is_not_running() || self.is_waking(route) {
+            self.dial_timeout.min(HINTED_DIAL_TIMEOUT)
+        } else {
+            self.dial_timeout
+        };
+        let mut backend = dial(&route.backend, limit).await.ok()?;
+        backend.write_all(raw).await.ok()?;
+        Some(relay(client, &mut backend).await)
+    }
+
+    fn find(&self, address: &str) -> Option<Arc<Route>> {
+        let route = self.registry.table().lookup(address).map(Arc::clone)?;
+        let span = Span::current();
+        if let Some(host) = &route.host {
+            span.record("host", display(host));
+        }
+        if let Some(server) = &route.server {
+            span.record("server", display(server));
+        }
+        Some(route)
+    }
+
+    fn is_waking(&self, route: &Route) -> bool {
+        let (Some(waker), Some(server)) = (&self.waker, &route.server) else {
+            return false;
+        };
+        waker.is_waking(server)
+    }
+
+    fn status_text(&self, route: Option<&Route>) -> &str {
+        let Some(route) = route else {
+            return UNKNOWN_HOST_TEXT;
+        };
+        let wakeable = self.waker.is_some() && route.server.is_some();
+        if self.is_waking(route) || route.state == StateHint::Starting {
+            &self.motd.loading
+        } else if wakeable || route.state == StateHint::Stopped {
+            &self.motd.asleep
+        } else {
+            UNREACHABLE_TEXT
+        }
+    }
+}
+
+/// Ends when the client has closed its connection. What it sends meanwhile is kept for the
+/// backend; past [`EARLY_BYTES_MAX`] it is left in the socket, and the client is not watched.
+async fn left(client: &TcpStream, raw: &mut Vec<u8>) {
+    while raw.len() < EARLY_BYTES_MAX {
+        if client.readable().await.is_err() {
+            return;
+        }
+        match client.try_read_buf(raw) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+    std::future::pending::<()>().await;
+}

@@ -1,0 +1,90 @@
+//! Why a connection ended without a session, for the log and for the player.
+
+use std::io;
+
+use crate::addr::BackendAddr;
+use crate::greet::GreetError;
+use crate::wake::WakeError;
+
+/// Why a login did not reach its server.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// There was no greeting to act on.
+    #[error("{0}")]
+    Greet(#[from] GreetError),
+    /// No route for the host name and no default.
+    #[error("no route for this host")]
+    UnknownHost,
+    /// The backend did not answer, and nothing can wake it.
+    #[error("backend {backend} cannot be reached: {error}")]
+    Unreachable {
+        /// Where it should be.
+        backend: BackendAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The server did not wake.
+    #[error("{0}")]
+    Wake(#[from] WakeError),
+    /// The server is said to run, and its port does not open.
+    #[error("backend {backend} is said to run, but cannot be reached: {error}")]
+    NotReady {
+        /// Where it should be.
+        backend: BackendAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The client closed the connection while it waited.
+    #[error("the client left while its server was starting")]
+    ClientLeft,
+    /// The router is stopping.
+    #[error("the router is stopping")]
+    Stopping,
+    /// The connection to the client failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl ConnectionError {
+    /// What the player may read: never an address, never the name of a machine. `None` when
+    /// nobody is there to read it, or what was spoken is not Minecraft.
+    #[must_use]
+    pub fn player_message(&self) -> Option<&'static str> {
+        match self {
+            Self::Greet(_) | Self::ClientLeft | Self::Io(_) => None,
+            Self::UnknownHost => {
+                Some("There is no server of this name here.\nIs the name spelled right?")
+            }
+            Self::Unreachable { .. } => {
+                Some("This server is not reachable at the moment.\nPlease try again later.")
+            }
+            Self::Wake(WakeError::TimedOut { .. }) => {
+                Some("This server takes longer than usual to start.\nPlease try again in a minute.")
+            }
+            Self::NotReady { .. } => Some(
+                "This server has started, but does not let anybody in yet.\nPlease try again in a moment.",
+            ),
+            Self::Wake(WakeError::Stopping) | Self::Stopping => {
+                Some("The way to this server is being restarted.\nPlease join again in a moment.")
+            }
+            Self::Wake(_) => Some("This server could not be started.\nPlease try again later."),
+        }
+    }
+
+    /// A word for it, for logs that are searched.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Greet(GreetError::Silent) => "silent",
+            Self::Greet(_) => "bad_greeting",
+            Self::UnknownHost => "unknown_host",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Wake(WakeError::TimedOut { .. }) => "wake_timed_out",
+            Self::Wake(WakeError::Stopping) | Self::Stopping => "stopping",
+            Self::Wake(_) => "wake_failed",
+            Self::NotReady { .. } => "not_ready",
+            Self::ClientLeft => "client_left",
+            Self::Io(_) => "client_io",
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Reads a client's greeting off its connection, under one deadline, and keeps every byte.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::protocol::DecodeError;
+use crate::protocol::greeting::{GREETING_BYTES_MAX, Greeting, Progress, parse};
+use crate::protocol::legacy::LEGACY_PING_BYTES_MAX;
+
+/// Longest time from the accepted connection to the complete greeting.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the shortest legacy pings wait for a byte that would make them something longer.
+pub const LEGACY_PAUSE: Duration = Duration::from_millis(300);
+/// Most bytes read before a greeting is complete.
+const BYTES_MAX: usize = if GREETING_BYTES_MAX > LEGACY_PING_BYTES_MAX {
+    GREETING_BYTES_MAX
+} else {
+    LEGACY_PING_BYTES_MAX
+};
+/// A vanilla handshake and login start fit.
+const FIRST_READ_BYTES: usize = 256;
+
+/// Why there is no greeting.
+#[derive(Debug, thiserror::Error)]
+pub enum GreetError {
+    /// The client closed the connection without a byte, as port scans and health checks do.
+    #[error("closed without a word")]
+    Silent,
+    /// The client closed the connection in the middle.
+    #[error("closed in the middle of its greeting")]
+    Truncated,
+    /// [`GREETING_TIMEOUT`] passed.
+    #[error("no complete greeting within {GREETING_TIMEOUT:?}")]
+    TimedOut,
+    /// What it sent is not Minecraft.
+    #[error("not a Minecraft greeting: {0}")]
+    Decode(#[from] DecodeError),
+    /// The connection failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Reads until the greeting is complete: what it says, and every byte that was read.
+///
+/// # Errors
+/// See [`GreetError`].
+pub async fn greet<S: AsyncRead + Unpin>(
+    stream: &mut S,
+) -> Result<(Greeting, Vec<u8>), GreetError> {
+    let deadline = Instant::now() + GREETING_TIMEOUT;
+    let mut raw = Vec::with_capacity(FIRST_READ_BYTES);
+    loop {
+        let (until, otherwise) = match parse(&raw)? {
+            Progress::Complete(greeting) => return Ok((greeting, raw)),
+            Progress::More => (deadline, None),
+            Progress::CompleteUnlessMore(greeting) => {
+                (deadline.min(Instant::now() + LEGACY_PAUSE), Some(greeting))
+            }
+        };
+        let room = u64::try_from(BYTES_MAX.saturating_sub(raw.len())).unwrap_or_default();
+        let mut limited = (&mut *stream).take(room);
+        let read = timeout_at(until, limited.read_buf(&mut raw)).await;
+        match (read, otherwise) {
+            (Ok(Ok(0)) | Err(_), Some(greeting)) => return Ok((greeting, raw)),
+            (Ok(Ok(0)), None) if raw.is_empty() => return Err(GreetError::Silent),
+            (Ok(Ok(0)), None) => return Err(GreetError::Truncated),
+            (Ok(Ok(_)), _) => {}
+            (Ok(Err(error)), _) => return Err(error.into()),
+            (Err(_), None) => return Err(GreetError::TimedOut),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::handshake::{Handshake, Intent};
+    use crate::protocol::legacy::LegacyPing;
+    use tokio::io::AsyncWriteExt;
+
+    fn status_hello() -> Vec<u8> {
+        let (protocol, port, intent) = (769, 25565, Intent::Status);
+        Handshake {
+            protocol,
+            address: "a.example".to_owned(),
+            port,
+            intent,
+        }
+        .encode()
+    }
+
+    #[tokio::test]
+    async fn a_greeting_may_come_byte_by_byte_and_every_byte_is_kept() {
+        let (mut client, mut server) = tokio::io::duplex(1);
+        let bytes = status_hello();
+        let sent = bytes.clone();
+        let sender = tokio::spawn(async move { client.write_all(&sent).await.map(|()| client) });
+
+        let (greeting, raw) = greet(&mut server).await.unwrap();
+
+        assert!(matches!(greeting, Greeting::Status { .. }));
+        assert_eq!(raw, bytes);
+        sender.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_the_greeting_is_kept_too() {
+        let (mut client, mut server) = tokio::io::duplex(64);
+        let bytes = [status_hello(), vec![1, 0]].concat();
+        client.write_all(&bytes).await.unwrap();
+
+        let (_, raw) = greet(&mut server).await.unwrap();
+
+        assert_eq!(raw, bytes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_drips_is_given_up_at_the_deadline() {
+        let (mut client, mut server) = tokio::io::duplex(1);
+        tokio::spawn(async move {
+            // A frame of a hundred bytes, one a second: every read succeeds in time.
+            for byte in std::iter::once(100).chain(std::iter::repeat(0)) {
+                if client.write_all(&[byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let begin = Instant::now();
+
+        let outcome = greet(&mut server).await;
+
+        assert!(matches!(outcome, Err(GreetError::TimedOut)), "{outcome:?}");
+        assert_eq!(begin.elapsed(), GREETING_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_shortest_pings_stand_after_a_short_pause() {
+        let (mut client, mut server) = tokio::io::duplex(8);
+        client.write_all(&[0xFE]).await.unwrap();
+        let begin = Instant::now();
+
+        let (greeting, _) = greet(&mut server).await.unwrap();
+
+        assert_eq!(greeting, Greeting::Legacy(LegacyPing::Beta));
+        assert_eq!(begin.elapsed(), LEGACY_PAUSE);
+    }
+
+    #[tokio::test]
+    async fn closing_early_is_told_from_closing_silently() {
+        let (client, mut server) = tokio::io::duplex(8);
+        drop(client);
+        assert!(matches!(greet(&mut server).await, Err(GreetError::Silent)));
+
+        let (mut client, mut server) = tokio::io::duplex(8);
+        client.write_all(&[16, 0]).await.unwrap();
+        drop(client);
+        assert!(matches!(
+            greet(&mut server).await,
+            Err(GreetError::Truncated)
+        ));
+    }
+}

@@ -1,0 +1,231 @@
+//! Opens a connection with libpq's meaning of `sslmode`.
+
+use std::future::poll_fn;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use tokio_postgres::config::Host;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::dsn::{Dsn, TlsMode};
+use super::explain;
+use crate::tls;
+
+/// Longest time from the first packet to a usable connection, all hosts of the DSN together.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// `sslrootcert` names a file that cannot be read, or holds no certificate.
+    #[error("sslrootcert {}: {reason}", .path.display())]
+    RootCert {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `verify-ca` or `verify-full` without any authority to trust.
+    #[error("this machine has no trusted certificates; name a file with sslrootcert: {0}")]
+    NoRoots(std::io::Error),
+    /// TLS could not be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// Nothing answered in time.
+    #[error("no connection within {CONNECT_TIMEOUT:?}")]
+    TimedOut,
+    /// The server, or the way to it, said no.
+    #[error("{}", explain(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+}
+
+/// What comes over a connection unasked.
+type Message = Result<AsyncMessage, tokio_postgres::Error>;
+/// Moves bytes until there is such a message, whatever the connection runs over.
+type PollMessage = Box<dyn FnMut(&mut Context<'_>) -> Poll<Option<Message>> + Send>;
+
+/// The half of a connection that moves bytes and yields what the server says unasked.
+pub struct Link {
+    poll: PollMessage,
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Link")
+    }
+}
+
+impl Link {
+    /// The next notice or notification; `None` once the connection has ended. Nothing moves on
+    /// the connection unless this is awaited.
+    ///
+    /// # Errors
+    /// Whatever ended the connection.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Option<Message> {
+        poll_fn(|context| (self.poll)(context)).await
+    }
+}
+
+/// Connects, and authenticates, within [`CONNECT_TIMEOUT`].
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn connect(dsn: &Dsn) -> Result<(Client, Link), ConnectError> {
+    let over_sockets_only = dsn
+        .config()
+        .get_hosts()
+        .iter()
+        .all(|host| matches!(host, Host::Unix(_)))
+        && !dsn.config().get_hosts().is_empty();
+    let attempt = async {
+        if dsn.tls() == TlsMode::Disable || over_sockets_only {
+            let mut config = dsn.config().clone();
+            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+            let (client, mut connection) = config.connect(NoTls).await?;
+            let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
+            return Ok((client, Link { poll }));
+        }
+        let tls = MakeRustlsConnect::new(client_config(dsn)?);
+        let (client, mut connection) = dsn.config().connect(tls).await?;
+        let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
+        Ok((client, Link { poll }))
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, attempt)
+        .await
+        .unwrap_or(Err(ConnectError::TimedOut))
+}
+
+/// Connects and drives the connection in a task of its own until the client is dropped;
+/// for whoever wants queries and no notifications.
+///
+/// # Errors
+/// See [`ConnectError`].
+pub async fn connect_and_drive(dsn: &Dsn) -> Result<Client, ConnectError> {
+    let (client, mut link) = connect(dsn).await?;
+    tokio::spawn(async move { while let Some(Ok(_)) = link.next().await {} });
+    Ok(client)
+}
+
+fn client_config(dsn: &Dsn) -> Result<ClientConfig, ConnectError> {
+    let checked = matches!(dsn.tls(), TlsMode::VerifyCa | TlsMode::VerifyFull);
+    let (inner, roots) = if checked {
+        let (store, roots) = trusted(dsn)?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(store), tls::provider())
+                .build()
+                .map_err(|error| rustls::Error::General(error.to_string()))?;
+        (Some(verifier), roots)
+    } else {
+        (None, Vec::new())
+    };
+    let verifier = LibpqVerifier {
+        inner,
+        roots,
+        name_matters: dsn.tls() == TlsMode::VerifyFull,
+    };
+    Ok(tls::builder()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+/// The authorities of `sslrootcert`, or this machine's; those of the file also as they are.
+fn trusted(dsn: &Dsn) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), ConnectError> {
+    let Some(path) = dsn.root_cert() else {
+        return Ok((
+            tls::native_roots().map_err(ConnectError::NoRoots)?,
+            Vec::new(),
+        ));
+    };
+    let fail = |reason: String| ConnectError::RootCert {
+        path: path.to_owned(),
+        reason,
+    };
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| fail(error.to_string()))?;
+    let mut store = RootCertStore::empty();
+    let (added, _) = store.add_parsable_certificates(certificates.iter().cloned());
+    if added == 0 {
+        return Err(fail("there is no certificate in it".to_owned()));
+    }
+    Ok((store, certificates))
+}
+
+/// Checks a server's certificate as far as `sslmode` asks.
+#[derive(Debug)]
+struct LibpqVerifier {
+    /// `None` for `prefer` and `require`, which check nothing.
+    inner: Option<Arc<WebPkiServerVerifier>>,
+    /// A certificate that is itself trusted needs no authority (self-signed servers).
+    roots: Vec<CertificateDer<'static>>,
+    name_matters: bool,
+}
+
+impl ServerCertVerifier for LibpqVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(inner) = &self.inner else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        if self.roots.iter().any(|root| root == end_entity) {
+            if self.name_matters {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+            }
+            return Ok(ServerCertVerified::assertion());
+        }
+        match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The name is checked last, so whoever gets this far has a good chain.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.name_matters => Ok(ServerCertVerified::assertion()),
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &tls::provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &tls::provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        tls::provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

@@ -1,0 +1,58 @@
+//! What is known of the sync with Postgres at any moment, for the API and for readiness.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use crate::routes::row::SetAside;
+
+/// Most set-aside rows that are kept to be shown; the count is exact all the same.
+pub const SET_ASIDE_SHOWN_MAX: usize = 1_000;
+
+/// What is known at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Whether the connection is up and listening.
+    pub connected: bool,
+    /// When the table was last read whole.
+    pub last_sync: Option<SystemTime>,
+    /// How often it was read whole.
+    pub syncs: u64,
+    /// Rows at the last read.
+    pub rows: usize,
+    /// How many of them are routes.
+    pub routes: usize,
+    /// How many of them are not.
+    pub set_aside_count: usize,
+    /// The first [`SET_ASIDE_SHOWN_MAX`] of those.
+    pub set_aside: Vec<SetAside>,
+    /// Connections lost or failed since the start.
+    pub reconnects: u64,
+    /// Why the last of them was.
+    pub last_error: Option<String>,
+}
+
+/// Shared between the source that writes it and whoever asks.
+#[derive(Debug, Default)]
+pub struct SyncStatus(Mutex<Snapshot>);
+
+impl SyncStatus {
+    /// What is known now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().clone()
+    }
+
+    /// Whether the table was read at least once, so that its routes are served.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.lock().last_sync.is_some()
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

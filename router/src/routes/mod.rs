@@ -1,0 +1,109 @@
+//! Which backend a host name leads to.
+
+pub mod diff;
+pub mod registry;
+pub mod row;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::addr::BackendAddr;
+use crate::host::{Host, lookup_key};
+
+/// What the table says of a server; a hint, since only a dial knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum StateHint {
+    /// Said to run.
+    Running,
+    /// Said to be on its way up.
+    Starting,
+    /// Said not to run.
+    Stopped,
+    /// Nothing said, or nothing known.
+    #[default]
+    Unknown,
+}
+
+impl StateHint {
+    /// Reads the `state` column; case and spaces do not matter, unknown words say nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "running" | "online" | "up" => Self::Running,
+            "starting" | "booting" | "loading" => Self::Starting,
+            "stopped" | "stopping" | "asleep" | "sleeping" | "offline" | "down" | "exited"
+            | "crashed" | "failed" => Self::Stopped,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether a dial is not worth waiting for.
+    #[must_use]
+    pub fn is_not_running(self) -> bool {
+        matches!(self, Self::Starting | Self::Stopped)
+    }
+}
+
+/// Who owns a route; only its owner changes or removes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Flags, environment and configuration file, and the REST API on top of them.
+    Static,
+    /// The `servers` table.
+    Postgres,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The host name, cleaned up; `None` for the default route.
+    pub host: Option<Host>,
+    /// Where its server listens.
+    pub backend: BackendAddr,
+    /// What the server-manager calls the server; `None` when it cannot be woken.
+    pub server: Option<Arc<str>>,
+    /// What the table says of it.
+    pub state: StateHint,
+    /// Who owns it.
+    pub source: Source,
+}
+
+/// An immutable set of routes, as one connection sees it.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    hosts: HashMap<Host, Arc<Route>>,
+    default: Option<Arc<Route>>,
+}
+
+impl Table {
+    /// The route for a server address as a client sent it: an exact host, else the default.
+    #[must_use]
+    pub fn lookup(&self, address: &str) -> Option<&Arc<Route>> {
+        let key: Cow<'_, str> = lookup_key(address);
+        self.hosts.get(key.as_ref()).or(self.default.as_ref())
+    }
+
+    /// The route of clients that name no host.
+    #[must_use]
+    pub fn default_route(&self) -> Option<&Arc<Route>> {
+        self.default.as_ref()
+    }
+
+    /// Every route with a host, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Host, &Arc<Route>)> {
+        self.hosts.iter()
+    }
+
+    /// How many routes have a host.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Whether no route has a host.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+}
