@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use automc_router::postgres::connect::connect_and_drive;
 use automc_router::postgres::dsn::Dsn;
-use tokio::task::JoinHandle;
+use automc_router::postgres::explain;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -15,8 +15,8 @@ use tracing::{info, warn};
 
 use crate::outbox::{Change, Outbox};
 
-/// Longest time to connect, and to write one row.
-const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time to write one row.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// First and longest pause between two attempts to connect; it doubles in between.
 const PAUSE_BOUNDS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
@@ -30,14 +30,14 @@ const DELETE: &str = "DELETE FROM servers WHERE name = $1";
 pub(crate) async fn write(dsn: Dsn, outbox: Arc<Outbox>, stop: CancellationToken) {
     let mut pause = PAUSE_BOUNDS.0;
     while !stop.is_cancelled() {
-        let connection = stop.run_until_cancelled(connect(&dsn)).await;
+        let connection = stop.run_until_cancelled(connect_and_drive(&dsn)).await;
         let outcome = match connection {
             None => return,
-            Some(Err(error)) => Err(error),
-            Some(Ok(link)) => {
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(client)) => {
                 info!(database = %dsn, "writing states into the servers table");
                 pause = PAUSE_BOUNDS.0;
-                drain(&link.client, &outbox, &stop).await
+                drain(&client, &outbox, &stop).await
             }
         };
         if let Err(error) = outcome {
@@ -48,43 +48,18 @@ pub(crate) async fn write(dsn: Dsn, outbox: Arc<Outbox>, stop: CancellationToken
     }
 }
 
-/// A connection that ends with its owner.
-struct Link {
-    client: Client,
-    driver: JoinHandle<()>,
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-async fn connect(dsn: &Dsn) -> anyhow::Result<Link> {
-    let connecting = dsn.config().connect(tokio_postgres::NoTls);
-    let (client, driver) = timeout(STEP_TIMEOUT, connecting)
-        .await
-        .context("no connection in time")?
-        .context("no connection")?;
-    let driver = tokio::spawn(async move {
-        // Its errors reach whoever writes next.
-        drop(driver.await);
-    });
-    Ok(Link { client, driver })
-}
-
 async fn drain(client: &Client, outbox: &Outbox, stop: &CancellationToken) -> anyhow::Result<()> {
     loop {
         while let Some((name, change)) = outbox.take() {
-            let written = timeout(STEP_TIMEOUT, write_one(client, &name, &change)).await;
+            let written = timeout(WRITE_TIMEOUT, write_one(client, &name, &change)).await;
             match written.map_err(anyhow::Error::from) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) if never_fits(&error) => {
-                    warn!(server = %name, error = detail(&error), "the table does not take this server");
+                    warn!(server = %name, error = explain(&error), "the table does not take this server");
                 }
                 Ok(Err(error)) => {
                     outbox.put_back(name, change);
-                    anyhow::bail!("not written: {}", detail(&error));
+                    anyhow::bail!("not written: {}", explain(&error));
                 }
                 Err(error) => {
                     outbox.put_back(name, change);
@@ -130,11 +105,4 @@ fn never_fits(error: &tokio_postgres::Error) -> bool {
     let class = |state: &SqlState| state.code().get(..2).map(str::to_owned);
     let class = error.code().and_then(class);
     matches!(class.as_deref(), Some("22" | "23"))
-}
-
-fn detail(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(error) => error.message().to_owned(),
-        None => error.to_string(),
-    }
 }

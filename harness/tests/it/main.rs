@@ -5,3 +5,5 @@
 mod chaos;
 #[cfg(test)]
 mod infra;
+#[cfg(test)]
+mod waker_rows;
