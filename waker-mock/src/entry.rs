@@ -110,7 +110,7 @@ impl Entry {
         let state = self.life.state();
         let changed = state != self.told;
         if changed {
-            info!(server = %self.name, %state, "server is {state}");
+            info!(server = %self.name, %state, "{} is {state}", self.name);
         }
         self.told = state;
         changed
