@@ -14,8 +14,8 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::time::timeout;
 
 use super::access::{Access, random, resolve};
-use super::reaper::Reaper;
 use crate::eventually::eventually;
+use crate::reaper::Reaper;
 
 /// The image to run; it keeps the contract of the official one.
 const IMAGE_VARIABLE: &str = "AUTOMC_TEST_POSTGRES_IMAGE";

@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 use tracing::debug;
 
 use super::access::Access;
-use super::reaper::Reaper;
 use crate::eventually::eventually;
+use crate::reaper::Reaper;
 
 /// Where Debian keeps the server binaries, by major version.
 const DEBIAN_ROOT: &str = "/usr/lib/postgresql";

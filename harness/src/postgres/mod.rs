@@ -5,7 +5,6 @@ mod choice;
 mod container;
 mod database;
 mod local;
-mod reaper;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -7,3 +7,4 @@ mod chaos;
 mod infra;
 #[cfg(test)]
 mod waker_rows;
+mod routes;

@@ -19,7 +19,7 @@ const PROLOGUE: &str = "trap '' INT TERM HUP; cat >/dev/null;";
 
 /// Runs a shell script when dropped, or when this process ends.
 #[derive(Debug)]
-pub(super) struct Reaper {
+pub(crate) struct Reaper {
     child: Option<Child>,
 }
 
@@ -27,7 +27,7 @@ impl Reaper {
     /// Starts the child. `script` sees `arguments` as `$1`, `$2`, …; it has to end by itself.
     ///
     /// Arm it before the thing to clean up exists, so that no moment is left uncovered.
-    pub(super) fn arm<A: AsRef<OsStr>>(
+    pub(crate) fn arm<A: AsRef<OsStr>>(
         script: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<Self> {
@@ -47,8 +47,16 @@ impl Reaper {
         Ok(Self { child: Some(child) })
     }
 
+    /// Ends the child without running the script: there is nothing left to clean up.
+    pub(crate) fn disarm(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
     /// Cleans up now, and waits for the end of it (30 s at most).
-    pub(super) fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         let Some(mut child) = self.child.take() else {
             return;
         };

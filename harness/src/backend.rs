@@ -1,0 +1,169 @@
+//! A Minecraft server as far as a router can tell: it records what it is sent, lets players in,
+//! and echoes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+use automc_router::answer;
+use automc_router::greet::greet;
+use automc_router::protocol::greeting::Greeting;
+use automc_router::protocol::handshake::Handshake;
+use automc_router::protocol::{encode_frame, put_string};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Most connections that are recorded.
+const RECORDS_MAX: usize = 10_000;
+/// Buffer of one echo.
+const ECHO_BYTES: usize = 16 * 1024;
+
+/// What one connection began with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Every byte up to and including the greeting, and what came with it.
+    pub bytes: Vec<u8>,
+    /// What it says; `None` for pings from before 1.7.
+    pub handshake: Option<Handshake>,
+    /// Whether it is a login.
+    pub login: bool,
+}
+
+/// A running server. Dropping it closes its port and every connection.
+#[derive(Debug)]
+pub struct Backend {
+    addr: SocketAddr,
+    name: Arc<str>,
+    records: Arc<Mutex<Vec<Record>>>,
+    end: CancellationToken,
+    _guard: DropGuard,
+}
+
+impl Backend {
+    /// A server called `name` on a free port.
+    ///
+    /// # Errors
+    /// No port is to be had.
+    pub async fn start(name: &str) -> Result<Self> {
+        Self::start_at(name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// A server called `name` on `addr`.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub async fn start_at(name: &str, addr: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(addr)
+            .await
+            .with_context(|| format!("backend on {addr}"))?;
+        let addr = listener.local_addr()?;
+        let end = CancellationToken::new();
+        let name: Arc<str> = name.into();
+        let records = Arc::default();
+        let serving = serve(
+            listener,
+            Arc::clone(&name),
+            Arc::clone(&records),
+            end.clone(),
+        );
+        tokio::spawn(end.clone().run_until_cancelled_owned(serving));
+        Ok(Self {
+            addr,
+            name,
+            records,
+            end: end.clone(),
+            _guard: end.drop_guard(),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its name, which its status shows.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The greetings so far, in the order they were complete.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        lock(&self.records).clone()
+    }
+
+    /// Closes the port and every connection.
+    pub fn stop(&self) {
+        self.end.cancel();
+    }
+}
+
+fn lock(records: &Mutex<Vec<Record>>) -> MutexGuard<'_, Vec<Record>> {
+    records.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(
+    listener: TcpListener,
+    name: Arc<str>,
+    records: Arc<Mutex<Vec<Record>>>,
+    end: CancellationToken,
+) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        let (name, records) = (Arc::clone(&name), Arc::clone(&records));
+        let connection = async move { drop(converse(stream, &name, &records).await) };
+        tokio::spawn(end.clone().run_until_cancelled_owned(connection));
+    }
+}
+
+async fn converse(mut stream: TcpStream, name: &str, records: &Mutex<Vec<Record>>) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let (greeting, bytes) = greet(&mut stream).await?;
+    let (handshake, login) = match &greeting {
+        Greeting::Legacy(_) => (None, false),
+        Greeting::Status { handshake, .. } => (Some(handshake.clone()), false),
+        Greeting::Login { handshake, .. } => (Some(handshake.clone()), true),
+    };
+    {
+        let mut records = lock(records);
+        if records.len() < RECORDS_MAX {
+            records.push(Record {
+                bytes: bytes.clone(),
+                handshake,
+                login,
+            });
+        }
+    }
+    match greeting {
+        Greeting::Legacy(ping) => Ok(answer::legacy_ping(&mut stream, &ping, name).await?),
+        Greeting::Status { handshake, length } => {
+            let early = bytes.get(length..).unwrap_or_default();
+            Ok(answer::status(&mut stream, early, handshake.protocol, name).await?)
+        }
+        Greeting::Login { player, .. } => {
+            let mut success = vec![0x22; 16];
+            put_string(&player, &mut success);
+            success.push(0);
+            stream.write_all(&encode_frame(2, &success)).await?;
+            echo(stream).await
+        }
+    }
+}
+
+async fn echo(mut stream: TcpStream) -> Result<()> {
+    let mut buffer = vec![0; ECHO_BYTES];
+    loop {
+        let length = stream.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(stream.shutdown().await?);
+        }
+        stream
+            .write_all(buffer.get(..length).unwrap_or_default())
+            .await?;
+    }
+}

@@ -1,0 +1,76 @@
+//! Finds the binaries under test, building them once where that is needed.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+/// Built at most once per process.
+static BUILT: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
+
+/// The path of the `automc-router` binary: `AUTOMC_ROUTER_BIN` if set, else this workspace's.
+///
+/// # Errors
+/// It does not build.
+pub async fn router() -> Result<PathBuf> {
+    match std::env::var_os("AUTOMC_ROUTER_BIN") {
+        Some(path) => Ok(path.into()),
+        None => binary("automc-router").await,
+    }
+}
+
+/// The path of this workspace's `waker-mock` binary.
+///
+/// # Errors
+/// It does not build.
+pub async fn waker_mock() -> Result<PathBuf> {
+    binary("waker-mock").await
+}
+
+async fn binary(name: &str) -> Result<PathBuf> {
+    let built = BUILT.get_or_init(|| async { build().await.map_err(|error| format!("{error:#}")) });
+    match built.await {
+        Ok(directory) => Ok(directory.join(name)),
+        Err(error) => bail!("{error}"),
+    }
+}
+
+/// Builds what this very program was built with: same workspace, profile and target directory.
+/// A cargo that built this program has built the rest of it too, so there is seldom much to do.
+async fn build() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("where this program is")?;
+    // target/debug/harness, or target/debug/deps/it-0123456789abcdef
+    let directory = program
+        .ancestors()
+        .skip(1)
+        .find(|path| path.file_name().is_some_and(|name| name != "deps"))
+        .context("this program is in no target directory")?
+        .to_owned();
+    let target = directory.parent().context("no target directory")?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("no workspace")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(&cargo);
+    command
+        .current_dir(workspace)
+        .args(["build", "--workspace", "--bins", "--quiet"]);
+    command.arg("--target-dir").arg(target);
+    if directory.file_name().is_some_and(|name| name == "release") {
+        command.arg("--release");
+    }
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .with_context(|| format!("run {} to build the binaries", cargo.display()))?;
+    if !output.status.success() {
+        bail!(
+            "the binaries do not build:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(directory)
+}

@@ -1,0 +1,223 @@
+//! The router under test: as the real binary, or in this process.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use automc_router::config::{Config, SPEC};
+use automc_router::run::Router;
+use hyper::Method;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::eventually::eventually;
+use crate::http::{self, Answer};
+use crate::process::Process;
+use crate::{binaries, postgres};
+
+/// Longest time a router may take to start.
+pub const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How a router is set up: flags and environment, as a user would give them.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    flags: Vec<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Nothing but what every test needs: free ports, on loopback for the API.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+            .flag("--port=0")
+            .flag("--api-binding=127.0.0.1:0")
+    }
+
+    /// Adds a flag.
+    #[must_use]
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Routes from `database`.
+    #[must_use]
+    pub fn database(self, database: &postgres::Database) -> Self {
+        self.env("AUTOMC_DSN", database.dsn())
+    }
+}
+
+/// Where a router is, however it runs.
+#[derive(Debug, Clone)]
+pub struct Address {
+    /// For players.
+    pub players: SocketAddr,
+    /// For the API.
+    pub api: SocketAddr,
+}
+
+impl Address {
+    /// Sends a request to the API.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn api(&self, method: Method, path: &str, body: &str) -> Result<Answer> {
+        http::request(
+            method,
+            &format!("http://{}{path}", self.api),
+            &[],
+            body.to_owned(),
+        )
+        .await
+    }
+
+    /// The routes: host to backend.
+    ///
+    /// # Errors
+    /// No answer, or another shape than mc-router's.
+    pub async fn routes(&self) -> Result<BTreeMap<String, String>> {
+        let answer = self.api(Method::GET, "/routes", "").await?;
+        ensure!(answer.status == 200, "GET /routes: {answer:?}");
+        let json = answer.json()?;
+        let entry = |(host, route): (&String, &serde_json::Value)| {
+            let backend = route.get("backend").and_then(serde_json::Value::as_str);
+            Ok((
+                host.clone(),
+                backend
+                    .with_context(|| format!("route {route}"))?
+                    .to_owned(),
+            ))
+        };
+        json.as_object()
+            .context("GET /routes is no object")?
+            .iter()
+            .map(entry)
+            .collect()
+    }
+
+    /// `GET /sync`.
+    ///
+    /// # Errors
+    /// No answer, or no JSON.
+    pub async fn sync(&self) -> Result<serde_json::Value> {
+        self.api(Method::GET, "/sync", "").await?.json()
+    }
+
+    /// Waits until `host` leads to `backend`, or nowhere for `None`.
+    ///
+    /// # Errors
+    /// It does not within `deadline`.
+    pub async fn routed(
+        &self,
+        host: &str,
+        backend: Option<&str>,
+        deadline: Duration,
+    ) -> Result<()> {
+        eventually(&format!("{host} → {backend:?}"), deadline, async || {
+            let routes = self.routes().await?;
+            let found = routes.get(host).map(String::as_str);
+            ensure!(found == backend, "{host} → {found:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until `GET /readyz` says ready.
+    ///
+    /// # Errors
+    /// It does not within `deadline`.
+    pub async fn ready(&self, deadline: Duration) -> Result<()> {
+        eventually("the router to be ready", deadline, async || {
+            let answer = self.api(Method::GET, "/readyz", "").await?;
+            ensure!(answer.status == 200, "{answer:?}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// The real binary, running.
+#[derive(Debug)]
+pub struct RouterProcess {
+    /// The process.
+    pub process: Process,
+    /// Where it listens.
+    pub at: Address,
+}
+
+impl RouterProcess {
+    /// Starts it and waits until it listens; not until its routes are there.
+    ///
+    /// # Errors
+    /// It does not start; the error shows its log.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let program = binaries::router().await?;
+        let process = Process::start(&program, settings.flags, settings.environment)?;
+        let players = process
+            .line_with(&["listening for players"], START_DEADLINE)
+            .await?;
+        let api = process
+            .line_with(&["API listening"], START_DEADLINE)
+            .await?;
+        let at = Address {
+            players: loopback(&players)?,
+            api: loopback(&api)?,
+        };
+        Ok(Self { process, at })
+    }
+}
+
+/// The address at the end of a log line, reached over loopback.
+fn loopback(line: &str) -> Result<SocketAddr> {
+    let (_, address) = line
+        .rsplit_once("address=")
+        .with_context(|| line.to_owned())?;
+    let address: SocketAddr = address.trim().parse().with_context(|| line.to_owned())?;
+    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())))
+}
+
+/// A router in this process; dropping it stops it at once.
+#[derive(Debug)]
+pub struct RouterInside {
+    /// Where it listens.
+    pub at: Address,
+    _end: DropGuard,
+}
+
+impl RouterInside {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The settings are wrong, or a port is taken.
+    pub fn start(settings: Settings) -> Result<Self> {
+        let command = SPEC.flags(clap::Command::new("automc-router"));
+        let flags = std::iter::once("automc-router".to_owned()).chain(settings.flags);
+        let matches = command.try_get_matches_from(flags)?;
+        let router = Router::start(Config::read(SPEC.load(&matches, settings.environment)?)?)?;
+        let port = |address: SocketAddr| SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+        let at = Address {
+            players: port(router.players),
+            api: port(router.api.context("no API")?),
+        };
+        let end = CancellationToken::new();
+        let (ended, stop, cut) = (end.clone(), router.stop_token(), router.cut_token());
+        tokio::spawn(async move {
+            ended.cancelled().await;
+            stop.cancel();
+            cut.cancel();
+        });
+        tokio::spawn(router.wait());
+        Ok(Self {
+            at,
+            _end: end.drop_guard(),
+        })
+    }
+}
