@@ -6,5 +6,6 @@ mod chaos;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]
-mod waker_rows;
 mod routes;
+#[cfg(test)]
+mod waker_rows;
