@@ -13,3 +13,5 @@ mod infra;
 mod relay;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod waker_rows;
