@@ -46,7 +46,6 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use config::Config;
 pub use faults::{Faults, Refusal};
-pub use http::{CONNECTIONS_MAX, HEAD_TIMEOUT};
 pub use journal::{REQUESTS_MAX, Request};
 pub use manager::SERVERS_MAX;
 pub use port::PLAYERS_MAX;
