@@ -80,7 +80,25 @@ async fn cargo_build(target: &Path, arguments: &[&str]) -> Result<()> {
         .parent()
         .context("no workspace")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(&cargo)
+    let mut command = Command::new(&cargo);
+    // What cargo tells the programs it runs would look like a changed environment to build
+    // scripts, and have their packages built again.
+    for (name, _) in std::env::vars_os() {
+        let told = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+            "CARGO_PRIMARY_",
+        ];
+        if told
+            .iter()
+            .any(|prefix| name.to_string_lossy().starts_with(prefix))
+        {
+            command.env_remove(name);
+        }
+    }
+    let output = command
         .current_dir(workspace)
         .args(["build", "--quiet", "--target-dir"])
         .arg(target)
