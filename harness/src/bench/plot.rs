@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use super::stats::millis;
+use super::stats::{Summary, millis};
 
 /// Size of a drawing, in pixels.
 const SIZE: (u32, u32) = (860, 480);
@@ -14,8 +14,10 @@ const COLOURS: [RGBColor; 2] = [RGBColor(0x1f, 0x77, 0xb4), RGBColor(0xd6, 0x5f,
 
 /// Draws the share of samples that took at most a time, one line per set.
 pub(super) fn distributions(file: &Path, title: &str, sets: &[(&str, &[Duration])]) -> Result<()> {
-    let samples = sets.iter().flat_map(|(_, samples)| samples.iter());
-    let longest = millis(samples.max().copied().unwrap_or_default()).max(1.0);
+    let mut longest = 1.0_f64;
+    for (_, samples) in sets {
+        longest = longest.max(millis(Summary::of(samples)?.scale()));
+    }
     draw(file, title, sets, longest).map_err(|error| anyhow!("draw {}: {error}", file.display()))
 }
 
@@ -44,10 +46,11 @@ fn draw(
         sorted.sort_by(f64::total_cmp);
         let count = f64::from(u32::try_from(sorted.len())?);
         let ranks = (1_u32..).map(|rank| 100.0 * f64::from(rank) / count);
+        let slowest = sorted.last().copied().unwrap_or_default();
         let line = std::iter::once((0.0, 0.0)).chain(sorted.into_iter().zip(ranks));
         chart
             .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
-            .label(*name)
+            .label(format!("{name} (max {slowest:.0} ms)"))
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
     }
     chart

@@ -32,6 +32,11 @@ impl Summary {
         })
     }
 
+    /// A scale on which nearly all samples can be told apart: twice the 99th percentile, or all.
+    pub(super) fn scale(&self) -> Duration {
+        self.max.min(self.p99 * 2)
+    }
+
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "count": self.count,

@@ -14,4 +14,6 @@ mod relay;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod waker_rows;
