@@ -1,13 +1,14 @@
-//! One HTTP request at a time, for talking to the router's API and to server-managers.
+//! HTTP for talking to the router's API and to server-managers.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// Longest time one request may take.
@@ -34,7 +35,74 @@ impl Answer {
     }
 }
 
-/// Sends `body` to `url` by `method`, with `headers`.
+/// A connection that takes one request after the other.
+#[derive(Debug)]
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+impl Connection {
+    /// Connects to `host:port`.
+    ///
+    /// # Errors
+    /// There is nobody.
+    pub async fn open(host: &str) -> Result<Self> {
+        let connect = async {
+            let stream = TcpStream::connect(host).await?;
+            stream.set_nodelay(true)?;
+            let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+            // Ends when the sender is dropped; what goes wrong shows in the requests.
+            tokio::spawn(async move { drop(connection.await) });
+            Ok(Self {
+                sender,
+                host: host.to_owned(),
+            })
+        };
+        timeout(TIMEOUT, connect)
+            .await
+            .with_context(|| format!("{host} does not answer"))?
+    }
+
+    /// Sends a request and reads its answer whole.
+    ///
+    /// # Errors
+    /// No answer, or none in time.
+    pub async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Answer> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("Host", &self.host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into()))?;
+        let exchange = async {
+            self.sender.ready().await?;
+            let response = self.sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
+                .collect()
+                .await;
+            let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
+            Ok(Answer {
+                status,
+                body: String::from_utf8_lossy(&body).into_owned(),
+            })
+        };
+        timeout(TIMEOUT, exchange)
+            .await
+            .context("no answer in time")?
+    }
+}
+
+/// Sends `body` to `url` by `method`, with `headers`, over a connection of its own.
 ///
 /// # Errors
 /// No answer, or none in time.
@@ -44,27 +112,17 @@ pub async fn request(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Answer> {
-    let mut request = Request::builder().method(method).uri(url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let request = request.body(Full::new(body.into()))?;
-    let exchange = async {
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let response = client.request(request).await?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
-            .collect()
-            .await;
-        let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
-        Ok(Answer {
-            status,
-            body: String::from_utf8_lossy(&body).into_owned(),
-        })
-    };
-    timeout(TIMEOUT, exchange)
+    let uri: Uri = url.parse()?;
+    ensure!(uri.scheme_str() == Some("http"), "{url} is no http URL");
+    let host = uri.host().with_context(|| format!("{url} has no host"))?;
+    let host = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+    let path = uri
+        .path_and_query()
+        .map_or("/", hyper::http::uri::PathAndQuery::as_str);
+    let mut connection = Connection::open(&host).await?;
+    connection
+        .request(method, path, headers, body)
         .await
-        .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {TIMEOUT:?}")))
         .with_context(|| format!("request to {url}"))
 }
 

@@ -4,8 +4,10 @@
 //! inside, [`backend`]s and [`player`]s, and [`eventually`] for whatever takes its time.
 
 pub mod backend;
+pub mod bench;
 pub mod binaries;
 pub mod chaos;
+pub mod demo;
 pub mod eventually;
 pub mod http;
 pub mod model;
@@ -14,3 +16,4 @@ pub mod postgres;
 pub mod process;
 mod reaper;
 pub mod router;
+pub mod smoke;

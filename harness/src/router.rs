@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -159,8 +160,15 @@ impl RouterProcess {
     /// # Errors
     /// It does not start; the error shows its log.
     pub async fn start(settings: Settings) -> Result<Self> {
-        let program = binaries::router().await?;
-        let process = Process::start(&program, settings.flags, settings.environment)?;
+        Self::start_program(&binaries::router().await?, settings).await
+    }
+
+    /// The same with the binary at `program`.
+    ///
+    /// # Errors
+    /// It does not start; the error shows its log.
+    pub async fn start_program(program: &Path, settings: Settings) -> Result<Self> {
+        let process = Process::start(program, settings.flags, settings.environment)?;
         let players = process
             .line_with(&["listening for players"], START_DEADLINE)
             .await?;

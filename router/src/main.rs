@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use automc_router::config::cli::{environment, refuse, settings};
 use automc_router::config::settings::Spec;
 use automc_router::config::{Config, SPEC};
 use automc_router::postgres::schema::Severity;
@@ -13,40 +14,27 @@ use automc_router::stop::Signals;
 use automc_router::{check_db, log};
 use tracing::{error, warn};
 
-/// Exit code of wrong settings (sysexits.h, EX_USAGE).
-const USAGE: u8 = 64;
+const NAME: &str = "automc-router";
 
 fn main() -> ExitCode {
-    let command = SPEC
-        .flags(clap::Command::new("automc-router"))
+    let command = clap::Command::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Routes Minecraft players by host name; routes live from Postgres, servers woken on login")
         .subcommand(clap::Command::new("check-db").about(
             "Check that routes can come from AUTOMC_DSN: connection, table, columns, trigger, channel",
         ));
-    let matches = match command.try_get_matches() {
-        Ok(matches) => matches,
-        Err(error) => {
-            // --help and --version arrive here too, on standard output.
-            drop(error.print());
-            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
-        }
+    let (matches, settings) = match settings(&SPEC, command) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
     };
-    let environment = || {
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-    };
-    let config = match SPEC.load(&matches, environment()).and_then(Config::read) {
+    let config = match Config::read(settings) {
         Ok(config) => config,
-        Err(error) => {
-            drop(writeln!(std::io::stderr(), "automc-router: {error}"));
-            return ExitCode::from(USAGE);
-        }
+        Err(error) => return refuse(NAME, &error),
     };
+    log::init(config.log);
     let outcome = if matches.subcommand_name() == Some("check-db") {
         checked(&config)
     } else {
-        log::init(config.log);
         warn_of_unknown_variables(&SPEC, environment().map(|(name, _)| name));
         run(config)
     };

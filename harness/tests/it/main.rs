@@ -2,6 +2,10 @@
 // `cfg(test)` tells clippy that helper functions are test code, too.
 
 #[cfg(test)]
+mod api;
+#[cfg(test)]
+mod binary;
+#[cfg(test)]
 mod chaos;
 #[cfg(test)]
 mod check_db;
@@ -16,8 +20,14 @@ mod outage;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod waker_rows;

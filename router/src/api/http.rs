@@ -13,11 +13,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 /// Connections served at once; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 256;
+pub const CONNECTIONS_MAX: usize = 256;
 /// Longest time a request's head may take, and an idle connection may stay.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest head of a request.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Longest time a connection may live, whatever it does.
-const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(600);
+const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(3600);
 /// Longest wait for requests under way when stopping.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause after a failed accept.
@@ -30,7 +32,9 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .half_close(false);
     let accepting = async {
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else {

@@ -1,5 +1,6 @@
 //! What the router is told: every setting with its default, checked once at start.
 
+pub mod cli;
 pub mod secret;
 pub mod settings;
 pub mod values;

@@ -76,7 +76,7 @@ impl Spec {
     /// Adds one flag per key, and `--config`, to `command`.
     #[must_use]
     pub fn flags(&self, mut command: clap::Command) -> clap::Command {
-        command = command.arg(
+        command = command.after_help(self.secrets()).arg(
             clap::Arg::new("config")
                 .long("config")
                 .value_name("FILE")
@@ -99,6 +99,17 @@ impl Spec {
             });
         }
         command
+    }
+
+    /// The settings that have no flag, for the end of `--help`.
+    fn secrets(&self) -> String {
+        let secrets = self.keys.iter().filter(|key| key.kind == Kind::Secret);
+        let lines = secrets.map(|key| format!("  {:<20} {}", self.variable(key), key.help));
+        let lines: Vec<_> = lines.collect();
+        format!(
+            "Secrets, from the environment or the file only:\n{}",
+            lines.join("\n")
+        )
     }
 
     fn help(&self, key: &Key) -> String {

@@ -1,0 +1,254 @@
+//! The executable: exit codes, messages, signals, limits.
+
+use std::process::Output;
+use std::time::Duration;
+
+use harness::backend::Backend;
+use harness::player::Player;
+use harness::router::{RouterProcess, Settings};
+use harness::{binaries, eventually};
+use hyper::Method;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+async fn ran(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(binaries::router().await.unwrap());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied())
+        .kill_on_drop(true);
+    timeout(DEADLINE, command.output()).await.unwrap().unwrap()
+}
+
+async fn with_backend(settings: Settings) -> (Backend, RouterProcess) {
+    let backend = Backend::start("lobby").await.unwrap();
+    let settings = settings.flag(format!("--mapping=a.example={}", backend.addr()));
+    (backend, RouterProcess::start(settings).await.unwrap())
+}
+
+#[tokio::test]
+async fn wrong_settings_are_exit_code_64_and_name_the_culprit() {
+    for (arguments, environment, named) in [
+        (&["--nonsense"][..], &[][..], "--nonsense"),
+        (&["--port", "high"], &[], "--port"),
+        (
+            &["--config", "/does/not/exist.toml"],
+            &[],
+            "/does/not/exist.toml",
+        ),
+        (&[], &[("PORT", "high")], "environment variable PORT"),
+        (
+            &[],
+            &[("AUTOMC_WAKER_TIMEOUT", "90")],
+            "AUTOMC_WAKER_TIMEOUT",
+        ),
+        (
+            &[],
+            &[("AUTOMC_DSN", "postgres://u:hunter2@h/d?sslmode=allow")],
+            "sslmode=allow",
+        ),
+    ] {
+        let output = ran(arguments, environment).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{error}");
+        assert!(
+            error.contains(named) && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_are_exit_code_0_on_standard_output() {
+    let version = ran(&["--version"], &[]).await;
+    let text = String::from_utf8(version.stdout).unwrap();
+    assert!(
+        text.starts_with("automc-router ") && version.status.success(),
+        "{text}"
+    );
+
+    let help = ran(&["--help"], &[]).await;
+    let text = String::from_utf8(help.stdout).unwrap();
+    for key in automc_router::config::SPEC.keys {
+        assert!(
+            text.contains(&automc_router::config::SPEC.variable(key)),
+            "{}",
+            key.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_taken_port_is_exit_code_1_and_named() {
+    let (_backend, router) = with_backend(Settings::new()).await;
+    let port = router.at.players.port().to_string();
+
+    let output = ran(&["--port", &port], &[]).await;
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains(&port));
+}
+
+#[tokio::test]
+async fn sigterm_lets_players_finish_and_lets_nobody_else_in() {
+    let (_backend, mut router) = with_backend(Settings::new().flag("--shutdown-grace=1m")).await;
+    let mut session = Player::new("a.example")
+        .enter(router.at.players)
+        .await
+        .unwrap();
+
+    router.process.signal("TERM").await.unwrap();
+    eventually::eventually("the port to close", DEADLINE, async || {
+        TcpStream::connect(router.at.players).await.is_err()
+    })
+    .await
+    .unwrap();
+
+    assert_eq!(session.echo(b"still here").await.unwrap(), b"still here");
+    let ready = router.at.api(Method::GET, "/readyz", "").await.unwrap();
+    assert_eq!(ready.status, 503, "{ready:?}");
+    assert!(router.process.is_running().unwrap());
+    drop(session);
+    assert!(router.process.exit(DEADLINE).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn the_grace_ends_and_whoever_is_left_is_cut_off() {
+    let (_backend, mut router) = with_backend(Settings::new().flag("--shutdown-grace=100ms")).await;
+    let mut session = Player::new("a.example")
+        .enter(router.at.players)
+        .await
+        .unwrap();
+
+    router.process.signal("INT").await.unwrap();
+
+    assert!(router.process.exit(DEADLINE).await.unwrap().success());
+    assert!(session.echo(b"gone?").await.is_err());
+    router
+        .process
+        .line_with(&["cutting off", "connections=1"], DEADLINE)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_now() {
+    let (_backend, mut router) = with_backend(Settings::new().flag("--shutdown-grace=1h")).await;
+    let _session = Player::new("a.example")
+        .enter(router.at.players)
+        .await
+        .unwrap();
+
+    router.process.signal("TERM").await.unwrap();
+    router
+        .process
+        .line_with(&["once more to stop now"], DEADLINE)
+        .await
+        .unwrap();
+    router.process.signal("TERM").await.unwrap();
+
+    assert!(router.process.exit(DEADLINE).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn connections_over_the_cap_are_closed_and_places_come_free_again() {
+    let (_backend, router) = with_backend(Settings::new().flag("--max-connections=2")).await;
+    let player = Player::new("a.example");
+    let first = player.enter(router.at.players).await.unwrap();
+    let mut second = player.enter(router.at.players).await.unwrap();
+
+    let mut third = TcpStream::connect(router.at.players).await.unwrap();
+    let mut nothing = Vec::new();
+    drop(
+        timeout(DEADLINE, third.read_to_end(&mut nothing))
+            .await
+            .unwrap(),
+    );
+    assert!(nothing.is_empty());
+    router
+        .process
+        .line_with(&["max_connections"], DEADLINE)
+        .await
+        .unwrap();
+
+    assert_eq!(second.echo(b"untouched").await.unwrap(), b"untouched");
+    drop(first);
+    eventually::eventually("a free place", DEADLINE, async || {
+        player.enter(router.at.players).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_full_file_table_ends_nothing() {
+    let (_backend, router) = with_backend(Settings::new()).await;
+    let pid = router.process.pid().to_string();
+    // Enough for what is open, and for a few connections more.
+    let limit = Command::new("prlimit")
+        .args(["--pid", &pid, "--nofile=24:24"])
+        .status()
+        .await;
+    assert!(limit.unwrap().success());
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        held.push(TcpStream::connect(router.at.players).await.unwrap());
+    }
+    router
+        .process
+        .line_with(&["cannot accept connections"], DEADLINE)
+        .await
+        .unwrap();
+
+    drop(held);
+
+    eventually::eventually("a login", DEADLINE, async || {
+        Player::new("a.example").enter(router.at.players).await
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_session_closes_with_one_line_that_says_who_where_and_how_much() {
+    let (_backend, router) = with_backend(Settings::new()).await;
+    let mut session = Player::new("A.example")
+        .enter(router.at.players)
+        .await
+        .unwrap();
+    session.echo(b"12345").await.unwrap();
+
+    drop(session);
+
+    let parts = ["closed", "client", "a.example", "Steve", "up_bytes=5"];
+    let line = router.process.line_with(&parts, DEADLINE).await.unwrap();
+    let again = router
+        .process
+        .log()
+        .into_iter()
+        .filter(|other| other.contains("up_bytes"));
+    assert_eq!(again.collect::<Vec<_>>(), [line]);
+}
+
+#[tokio::test]
+async fn json_logs_are_one_object_a_line() {
+    let (_backend, router) = {
+        let backend = Backend::start("lobby").await.unwrap();
+        let program = binaries::router().await.unwrap();
+        let arguments = ["--port=0", "--log-format=json"];
+        let process = harness::process::Process::start(&program, arguments, []).unwrap();
+        (backend, process)
+    };
+    let line = router
+        .line_with(&["listening for players"], DEADLINE)
+        .await
+        .unwrap();
+    let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(json["level"], "INFO");
+    assert_eq!(json["message"], "listening for players");
+}
