@@ -4,7 +4,7 @@ use harness::backend::Backend;
 use harness::chaos::ChaosProxy;
 use harness::eventually::eventually;
 use harness::player::Player;
-use harness::postgres::Postgres;
+use harness::postgres::{Postgres, SCHEMA};
 use harness::router::{Address, RouterProcess, Settings};
 use hyper::Method;
 
@@ -124,6 +124,37 @@ async fn every_kind_of_change_is_live() {
     followed.routed("c.example", one).await;
     followed.run("TRUNCATE servers").await;
     followed.routed("c.example", None).await;
+}
+
+/// AMC-30: the quick start of the older documents as it stands, on free ports.
+#[tokio::test]
+async fn the_documented_quick_start_ends_with_the_route_in_the_log_and_in_the_api() {
+    let server = Postgres::shared().await.unwrap();
+    let database = server.empty_database().await.unwrap();
+    let sql = database.client().await.unwrap();
+    sql.batch_execute(SCHEMA).await.unwrap();
+    let settings = Settings::default()
+        .env("AUTOMC_DSN", database.dsn())
+        .env("AUTOMC_WAKER_URL", "http://server-manager:8080")
+        .env("AUTOMC_WAKER_TOKEN", "a key")
+        .flag("--port")
+        .flag("0")
+        .flag("--api-binding")
+        .flag("127.0.0.1:0")
+        .flag("--use-asleep-motd");
+    let router = RouterProcess::start(settings).await.unwrap();
+    let insert = "INSERT INTO servers (name, domain, address, state) \
+        VALUES ('test1', 'test1.example.com', '127.0.0.1:25001', 'running');";
+    sql.batch_execute(insert).await.unwrap();
+
+    let line = "automc route +: test1.example.com → 127.0.0.1:25001 (test1)";
+    let logged = router.process.line_with(&[line], DEADLINE).await;
+    logged.unwrap();
+    let routes = router.at.api(Method::GET, "/routes", "").await.unwrap();
+    let route = &routes.json().unwrap()["test1.example.com"];
+    assert_eq!(route["backend"], "127.0.0.1:25001");
+    let player = Player::new("test1.example.com");
+    player.status(router.at.players).await.unwrap();
 }
 
 /// AMC-18.
