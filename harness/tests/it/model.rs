@@ -1,5 +1,6 @@
 //! Whatever happens to the table and to the connection, the routes end as the table says.
 
+use std::cell::Cell;
 use std::thread;
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ const LANES: u32 = 4;
 /// For the routes to be right again; a reconnect takes a second of it. Without the announcements
 /// it would be a minute.
 const SETTLED: Duration = Duration::from_secs(20);
+/// The same once a story has failed: the search for a shorter one need not be as patient.
+const SETTLED_BRIEFLY: Duration = Duration::from_secs(3);
+/// Longest search for a shorter story.
+const SEARCH: Duration = Duration::from_secs(60);
 /// Failing stories, to be told again first by every run. They belong into the repository.
 const FAILED_BEFORE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -29,6 +34,7 @@ struct Lane {
     router: RouterInside,
     proxy: ChaosProxy,
     sql: Client,
+    patience: Cell<Duration>,
     _database: Database,
 }
 
@@ -45,13 +51,15 @@ impl Lane {
             router,
             proxy,
             sql,
+            patience: Cell::new(SETTLED),
             _database: database,
         })
     }
 
     async fn settle(&self) -> Result<()> {
         let wanted = routes(&rows(&self.sql).await?);
-        eventually("the routes to be right", SETTLED, async || {
+        let patience = self.patience.get();
+        eventually("the routes to be right", patience, async || {
             let found = self.router.at.routes().await?;
             ensure!(found == wanted, "{found:?} instead of {wanted:?}");
             Ok(())
@@ -84,7 +92,7 @@ fn told<S: Strategy<Value = Story>>(stories: fn() -> S, cases: u32) {
     let runtime: Runtime = Builder::new_multi_thread().enable_all().build().unwrap();
     let config = Config {
         cases,
-        max_shrink_time: 120_000,
+        max_shrink_time: u32::try_from(SEARCH.as_millis()).unwrap(),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(FAILED_BEFORE))),
         ..Config::default()
     };
@@ -92,7 +100,10 @@ fn told<S: Strategy<Value = Story>>(stories: fn() -> S, cases: u32) {
         let lane = runtime.block_on(Lane::start()).unwrap();
         let outcome = TestRunner::new(config.clone()).run(&stories(), |story| {
             let told = runtime.block_on(lane.tell(&story));
-            told.map_err(|error| TestCaseError::fail(format!("{error:#}")))
+            told.map_err(|error| {
+                lane.patience.set(SETTLED_BRIEFLY);
+                TestCaseError::fail(format!("{error:#}"))
+            })
         });
         outcome.unwrap_or_else(|error| panic!("{error}"));
         // Its tasks belong to the runtime.
