@@ -17,3 +17,5 @@ mod routes;
 mod tidy;
 #[cfg(test)]
 mod waker_rows;
+#[cfg(test)]
+mod world;
