@@ -161,22 +161,13 @@ async fn start_router(dsn: String, waker_url: String, keep: bool) -> Result<Rout
         };
         router.at.ready(STEP_DEADLINE).await?;
         for host in ["survival.localhost", "creative.localhost"] {
-            routed(&router.at, host).await?;
+            router.at.has(host, STEP_DEADLINE).await?;
         }
         let text = format!(
             "players {}, API http://{}",
             router.at.players, router.at.api
         );
         Ok((router, text))
-    })
-    .await
-}
-
-async fn routed(at: &Address, host: &str) -> Result<()> {
-    eventually(&format!("a route for {host}"), STEP_DEADLINE, async || {
-        at.routes()
-            .await
-            .is_ok_and(|routes| routes.contains_key(host))
     })
     .await
 }
@@ -223,7 +214,11 @@ async fn row(parts: &Parts) -> Result<()> {
     let address = backend.addr().to_string();
     step("A row is inserted: lobby, lobby.localhost", async {
         sql.execute(insert, &[&address]).await?;
-        routed(&parts.router.at, "lobby.localhost").await?;
+        parts
+            .router
+            .at
+            .has("lobby.localhost", STEP_DEADLINE)
+            .await?;
         Ok(((), "the route is live".to_owned()))
     })
     .await?;

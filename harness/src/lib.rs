@@ -1,7 +1,8 @@
 //! The world around the router: real Postgres, real processes, real sockets.
 //!
 //! In order of need: [`postgres`] and a [`chaos`] proxy before it, [`router`] as a [`process`] or
-//! inside, [`backend`]s and [`player`]s, and [`eventually`] for whatever takes its time.
+//! inside, [`backend`]s and [`player`]s, [`eventually`] for whatever takes its time, and a whole
+//! [`world`] of them.
 
 pub mod backend;
 pub mod bench;
@@ -17,3 +18,4 @@ pub mod process;
 mod reaper;
 pub mod router;
 pub mod smoke;
+pub mod world;

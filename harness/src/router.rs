@@ -131,6 +131,19 @@ impl Address {
         .await
     }
 
+    /// Waits until there is a route for `host`.
+    ///
+    /// # Errors
+    /// There is none within `deadline`.
+    pub async fn has(&self, host: &str, deadline: Duration) -> Result<()> {
+        eventually(&format!("a route for {host}"), deadline, async || {
+            let routes = self.routes().await?;
+            ensure!(routes.contains_key(host), "{routes:?}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits until `GET /readyz` says ready.
     ///
     /// # Errors

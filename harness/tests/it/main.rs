@@ -31,3 +31,5 @@ mod tidy;
 mod tls;
 #[cfg(test)]
 mod waker_rows;
+#[cfg(test)]
+mod world;
