@@ -10,8 +10,18 @@ mod chaos;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod status;
+#[cfg(test)]
+mod wake;
+#[cfg(test)]
+mod wake_shared;
+#[cfg(test)]
+mod wake_trouble;
 #[cfg(test)]
 mod waker_rows;
