@@ -286,6 +286,20 @@ async fn a_server_wrongly_said_to_sleep_is_joined_when_the_server_manager_is_dea
     }
 }
 
+/// AMC-23, AMC-26: it takes the start or the polls, and no answer comes before the time-out.
+#[tokio::test]
+async fn a_server_wrongly_said_to_sleep_is_joined_when_the_server_manager_never_answers() {
+    let (manager, world) = with_manager("1s").await;
+    let backend = Backend::start("in truth up").await.unwrap();
+    for (name, start) in [("start", Reply::hang()), ("polls", Reply::status(202))] {
+        let player = world.server(name, backend.addr(), "stopped").await.unwrap();
+        manager.starts([start]);
+        manager.polls([Reply::hang()]);
+        player.enter(world.router.at.players).await.unwrap();
+    }
+    assert_eq!(manager.counts(), (2, 1));
+}
+
 /// AMC-21.
 #[tokio::test]
 async fn a_sleeping_server_is_refused_when_the_server_manager_is_dead() {
