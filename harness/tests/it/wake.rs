@@ -59,6 +59,7 @@ async fn a_player_waits_and_gets_in_at_the_polled_address_byte_for_byte() {
     let before = world.router.at.routes().await.unwrap();
 
     let mut waiting = player.knock(world.router.at.players).await.unwrap();
+    until_polled(&manager, 1).await;
     waiting
         .stream
         .write_all(b"sent while waiting")
