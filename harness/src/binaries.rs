@@ -37,31 +37,72 @@ async fn binary(name: &str) -> Result<PathBuf> {
     }
 }
 
+/// The release build of the router, with its own features and nobody else's; `AUTOMC_ROUTER_BIN` if set.
+///
+/// # Errors
+/// It does not build.
+pub async fn release_router() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("AUTOMC_ROUTER_BIN") {
+        return Ok(path.into());
+    }
+    let target = directory()?
+        .parent()
+        .context("no target directory")?
+        .to_owned();
+    cargo_build(&target, &["--release", "-p", "automc-router"]).await?;
+    Ok(target.join("release").join("automc-router"))
+}
+
 /// Builds what this very program was built with: same workspace, profile and target directory.
 /// A cargo that built this program has built the rest of it too, so there is seldom much to do.
 async fn build() -> Result<PathBuf> {
+    let directory = directory()?;
+    let target = directory.parent().context("no target directory")?;
+    let release = directory.file_name().is_some_and(|name| name == "release");
+    let profile = if release { &["--release"][..] } else { &[] };
+    cargo_build(target, &[&["--workspace", "--bins"], profile].concat()).await?;
+    Ok(directory)
+}
+
+/// Where this program is: `target/debug` of `target/debug/harness` or `target/debug/deps/it-0123`.
+fn directory() -> Result<PathBuf> {
     let program = std::env::current_exe().context("where this program is")?;
-    // target/debug/harness, or target/debug/deps/it-0123456789abcdef
     let directory = program
         .ancestors()
         .skip(1)
         .find(|path| path.file_name().is_some_and(|name| name != "deps"))
-        .context("this program is in no target directory")?
-        .to_owned();
-    let target = directory.parent().context("no target directory")?;
+        .context("this program is in no target directory")?;
+    Ok(directory.to_owned())
+}
+
+async fn cargo_build(target: &Path, arguments: &[&str]) -> Result<()> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("no workspace")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(&cargo);
-    command
-        .current_dir(workspace)
-        .args(["build", "--workspace", "--bins", "--quiet"]);
-    command.arg("--target-dir").arg(target);
-    if directory.file_name().is_some_and(|name| name == "release") {
-        command.arg("--release");
+    // What cargo tells the programs it runs would look like a changed environment to build
+    // scripts, and have their packages built again.
+    for (name, _) in std::env::vars_os() {
+        let told = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+            "CARGO_PRIMARY_",
+        ];
+        if told
+            .iter()
+            .any(|prefix| name.to_string_lossy().starts_with(prefix))
+        {
+            command.env_remove(name);
+        }
     }
     let output = command
+        .current_dir(workspace)
+        .args(["build", "--quiet", "--target-dir"])
+        .arg(target)
+        .args(arguments)
         .stdin(Stdio::null())
         .output()
         .await
@@ -72,5 +113,5 @@ async fn build() -> Result<PathBuf> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    Ok(directory)
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -139,6 +140,19 @@ impl Address {
         .await
     }
 
+    /// Waits until there is a route for `host`.
+    ///
+    /// # Errors
+    /// There is none within `deadline`.
+    pub async fn has(&self, host: &str, deadline: Duration) -> Result<()> {
+        eventually(&format!("a route for {host}"), deadline, async || {
+            let routes = self.routes().await?;
+            ensure!(routes.contains_key(host), "{routes:?}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits until `GET /readyz` says ready.
     ///
     /// # Errors
@@ -168,8 +182,15 @@ impl RouterProcess {
     /// # Errors
     /// It does not start; the error shows its log.
     pub async fn start(settings: Settings) -> Result<Self> {
-        let program = binaries::router().await?;
-        let process = Process::start(&program, settings.flags, settings.environment)?;
+        Self::start_program(&binaries::router().await?, settings).await
+    }
+
+    /// The same with the binary at `program`.
+    ///
+    /// # Errors
+    /// It does not start; the error shows its log.
+    pub async fn start_program(program: &Path, settings: Settings) -> Result<Self> {
+        let process = Process::start(program, settings.flags, settings.environment)?;
         let players = process
             .line_with(&["listening for players"], START_DEADLINE)
             .await?;

@@ -6,7 +6,7 @@ use automc_router::protocol::handshake::Intent;
 use harness::backend::{Asleep, Backend};
 use harness::player::Player;
 use harness::router::{RouterInside, RouterProcess, Settings};
-use harness::world::World;
+use harness::table::Table;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -16,17 +16,17 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// AMC-03: without a waker nothing is woken, and whoever wants in is told, not just cut off.
 #[tokio::test]
 async fn without_a_waker_a_server_that_is_down_is_refused_and_one_that_is_up_is_joined() {
-    let world = World::start(Settings::new()).await.unwrap();
+    let table = Table::start(Settings::new()).await.unwrap();
     let (nobody, backend) = (Asleep::new().unwrap(), Backend::start("up").await.unwrap());
     for state in ["stopped", "starting", "running", "unheard-of"] {
         let down = format!("down-{state}");
-        let down = world.server(&down, nobody.addr(), state).await.unwrap();
-        let text = world.refusal(&down).await.unwrap();
+        let down = table.server(&down, nobody.addr(), state).await.unwrap();
+        let text = table.refusal(&down).await.unwrap();
         assert!(text.contains("not reachable at the moment"), "{text}");
 
         let up = format!("up-{state}");
-        let up = world.server(&up, backend.addr(), state).await.unwrap();
-        up.enter(world.router.at.players).await.unwrap();
+        let up = table.server(&up, backend.addr(), state).await.unwrap();
+        up.enter(table.router.at.players).await.unwrap();
     }
 }
 
@@ -39,20 +39,21 @@ async fn a_backend_that_swallows_connections_is_refused_as_unreachable() {
     let full = socket.listen(0).unwrap();
     let addr = full.local_addr().unwrap();
     let _queued = TcpStream::connect(addr).await.unwrap();
-    let world = World::start(Settings::new().flag("--backend-dial-timeout=100ms"));
-    let world = world.await.unwrap();
-    let player = world.server("full", addr, "running").await.unwrap();
+    let table = Table::start(Settings::new().flag("--backend-dial-timeout=100ms"))
+        .await
+        .unwrap();
+    let player = table.server("full", addr, "running").await.unwrap();
 
-    let text = world.refusal(&player).await.unwrap();
+    let text = table.refusal(&player).await.unwrap();
 
     assert!(text.contains("not reachable at the moment"), "{text}");
 }
 
 #[tokio::test]
 async fn a_host_without_a_route_is_refused_unless_there_is_a_default() {
-    let world = World::start(Settings::new()).await.unwrap();
+    let table = Table::start(Settings::new()).await.unwrap();
     let player = Player::new("nowhere.example");
-    let text = world.refusal(&player).await.unwrap();
+    let text = table.refusal(&player).await.unwrap();
     assert!(text.contains("no server of this name"), "{text}");
 
     let backend = Backend::start("default").await.unwrap();
@@ -64,9 +65,9 @@ async fn a_host_without_a_route_is_refused_unless_there_is_a_default() {
 
 #[tokio::test]
 async fn every_spelling_of_a_host_reaches_its_server_and_arrives_as_it_was_sent() {
-    let world = World::start(Settings::new()).await.unwrap();
+    let table = Table::start(Settings::new()).await.unwrap();
     let backend = Backend::start("up").await.unwrap();
-    world
+    table
         .server("test1", backend.addr(), "running")
         .await
         .unwrap();
@@ -85,7 +86,7 @@ async fn every_spelling_of_a_host_reaches_its_server_and_arrives_as_it_was_sent(
     ];
     for address in spellings {
         let player = Player::new(address);
-        let mut session = player.enter(world.router.at.players).await.unwrap();
+        let mut session = player.enter(table.router.at.players).await.unwrap();
         assert_eq!(session.echo(b"hello").await.unwrap(), b"hello");
         let record = backend.records().pop().unwrap();
         assert_eq!(record.bytes, player.login_bytes(), "{address:?}");

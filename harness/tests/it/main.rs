@@ -18,6 +18,8 @@ mod routes;
 #[cfg(test)]
 mod status;
 #[cfg(test)]
+mod tidy;
+#[cfg(test)]
 mod wake;
 #[cfg(test)]
 mod wake_shared;
@@ -25,3 +27,5 @@ mod wake_shared;
 mod wake_trouble;
 #[cfg(test)]
 mod waker_rows;
+#[cfg(test)]
+mod world;

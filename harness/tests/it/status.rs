@@ -9,14 +9,14 @@ use harness::eventually::eventually;
 use harness::manager::{Manager, Reply};
 use harness::player::{Player, legacy_ping, ping_1_6};
 use harness::router::{RouterInside, Settings};
-use harness::world::World;
+use harness::table::Table;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const UNREACHABLE: &str = "§7This server is not reachable at the moment.";
 const UNKNOWN: &str = "§7There is no server of this name here.";
 
-async fn shown(player: &Player, world: &World) -> String {
-    let status = player.status(world.router.at.players).await.unwrap();
+async fn shown(player: &Player, table: &Table) -> String {
+    let status = player.status(table.router.at.players).await.unwrap();
     status.text().to_owned()
 }
 
@@ -24,8 +24,9 @@ async fn shown(player: &Player, world: &World) -> String {
 #[tokio::test]
 async fn a_status_ping_wakes_nothing_and_tells_asleep_from_starting_from_up() {
     let manager = Manager::start().await;
-    let world = World::start(Settings::new().waker(&manager.url()));
-    let world = world.await.unwrap();
+    let table = Table::start(Settings::new().waker(&manager.url()))
+        .await
+        .unwrap();
     let (nobody, up) = (Asleep::new().unwrap(), Backend::start("up").await.unwrap());
     for (number, (state, text)) in [
         (Some("stopped"), ASLEEP_TEXT),
@@ -39,13 +40,13 @@ async fn a_status_ping_wakes_nothing_and_tells_asleep_from_starting_from_up() {
     .enumerate()
     {
         let down = format!("down{number}");
-        let down = world.server(&down, nobody.addr(), state).await.unwrap();
-        assert_eq!(shown(&down, &world).await, text, "{state:?}");
+        let down = table.server(&down, nobody.addr(), state).await.unwrap();
+        assert_eq!(shown(&down, &table).await, text, "{state:?}");
         let name = format!("up{number}");
-        let player = world.server(&name, up.addr(), state).await.unwrap();
-        assert_eq!(shown(&player, &world).await, "up", "{state:?}");
+        let player = table.server(&name, up.addr(), state).await.unwrap();
+        assert_eq!(shown(&player, &table).await, "up", "{state:?}");
         let old = ping_1_6(&down.address);
-        let old = legacy_ping(world.router.at.players, [&old[..]]).await;
+        let old = legacy_ping(table.router.at.players, [&old[..]]).await;
         assert_eq!(old.unwrap()[3], text.replace('\n', " "), "{state:?}");
     }
     assert_eq!(manager.counts(), (0, 0));
@@ -55,50 +56,52 @@ async fn a_status_ping_wakes_nothing_and_tells_asleep_from_starting_from_up() {
 #[tokio::test]
 async fn a_server_that_is_being_woken_is_shown_as_starting_and_then_as_itself() {
     let manager = Manager::start().await;
-    let world = World::start(Settings::new().waker(&manager.url()));
-    let world = world.await.unwrap();
+    let table = Table::start(Settings::new().waker(&manager.url()))
+        .await
+        .unwrap();
     let asleep = Asleep::new().unwrap();
-    let player = world
+    let player = table
         .server("test1", asleep.addr(), "stopped")
         .await
         .unwrap();
-    assert_eq!(shown(&player, &world).await, ASLEEP_TEXT);
+    assert_eq!(shown(&player, &table).await, ASLEEP_TEXT);
 
-    let waiting = player.knock(world.router.at.players).await.unwrap();
+    let waiting = player.knock(table.router.at.players).await.unwrap();
     eventually("a poll", DEADLINE, async || manager.counts().1 > 0)
         .await
         .unwrap();
-    assert_eq!(shown(&player, &world).await, LOADING_TEXT);
+    assert_eq!(shown(&player, &table).await, LOADING_TEXT);
     assert_eq!(manager.counts().0, 1);
 
     let backend = asleep.wake("itself").unwrap();
     manager.polls([Reply::running(backend.addr())]);
     waiting.welcome().await.unwrap();
-    assert_eq!(shown(&player, &world).await, "itself");
+    assert_eq!(shown(&player, &table).await, "itself");
 }
 
 /// AMC-05.
 #[tokio::test]
 async fn a_server_whose_wake_failed_is_shown_as_asleep_again() {
     let manager = Manager::start().await;
-    let world = World::start(Settings::new().waker(&manager.url()));
-    let world = world.await.unwrap();
+    let table = Table::start(Settings::new().waker(&manager.url()))
+        .await
+        .unwrap();
     let nobody = Asleep::new().unwrap();
-    let player = world
+    let player = table
         .server("test1", nobody.addr(), "stopped")
         .await
         .unwrap();
     manager.polls([Reply::state("failed")]);
 
-    world.refusal(&player).await.unwrap();
+    table.refusal(&player).await.unwrap();
 
-    assert_eq!(shown(&player, &world).await, ASLEEP_TEXT);
+    assert_eq!(shown(&player, &table).await, ASLEEP_TEXT);
 }
 
 /// AMC-03, AMC-05.
 #[tokio::test]
 async fn without_a_waker_only_a_server_that_is_said_to_sleep_is_shown_as_asleep() {
-    let world = World::start(Settings::new()).await.unwrap();
+    let table = Table::start(Settings::new()).await.unwrap();
     let nobody = Asleep::new().unwrap();
     for (name, text) in [
         ("stopped", ASLEEP_TEXT),
@@ -106,8 +109,8 @@ async fn without_a_waker_only_a_server_that_is_said_to_sleep_is_shown_as_asleep(
         ("running", UNREACHABLE),
         ("what", UNREACHABLE),
     ] {
-        let player = world.server(name, nobody.addr(), name).await.unwrap();
-        assert_eq!(shown(&player, &world).await, text, "{name}");
+        let player = table.server(name, nobody.addr(), name).await.unwrap();
+        assert_eq!(shown(&player, &table).await, text, "{name}");
     }
 }
 
@@ -149,12 +152,12 @@ async fn the_texts_are_the_operators_where_there_are_any() {
         let settings = flags
             .iter()
             .fold(Settings::new(), |all, flag| all.flag(*flag));
-        let world = World::start(settings).await.unwrap();
+        let table = Table::start(settings).await.unwrap();
         let nobody = Asleep::new().unwrap();
-        let stopped = world.server("a", nobody.addr(), "stopped").await.unwrap();
-        let starting = world.server("b", nobody.addr(), "starting").await.unwrap();
-        assert_eq!(shown(&stopped, &world).await, asleep, "{flags:?}");
-        assert_eq!(shown(&starting, &world).await, loading, "{flags:?}");
+        let stopped = table.server("a", nobody.addr(), "stopped").await.unwrap();
+        let starting = table.server("b", nobody.addr(), "starting").await.unwrap();
+        assert_eq!(shown(&stopped, &table).await, asleep, "{flags:?}");
+        assert_eq!(shown(&starting, &table).await, loading, "{flags:?}");
     }
 }
 

@@ -7,18 +7,19 @@ use harness::eventually::eventually;
 use harness::manager::{Manager, Reply};
 use harness::player::{Joined, Player, Session};
 use harness::router::Settings;
-use harness::world::World;
+use harness::table::Table;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A server-manager, and a router that wakes through it.
-async fn with_manager() -> (Manager, World) {
+async fn with_manager() -> (Manager, Table) {
     let manager = Manager::start().await;
-    let world = World::start(Settings::new().waker(&manager.url()));
-    let world = world.await.unwrap();
-    (manager, world)
+    let table = Table::start(Settings::new().waker(&manager.url()))
+        .await
+        .unwrap();
+    (manager, table)
 }
 
 async fn until_polled(manager: &Manager, polls: usize) {
@@ -47,18 +48,18 @@ async fn assert_arrived(backend: &Backend, session: &mut Session, sent: &[u8]) {
 /// AMC-19, AMC-21, AMC-22, AMC-23, AMC-24, AMC-26.
 #[tokio::test]
 async fn a_player_waits_and_gets_in_at_the_polled_address_byte_for_byte() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let (nobody, backend) = (
         Asleep::new().unwrap(),
         Backend::start("woken").await.unwrap(),
     );
-    let player = world
+    let player = table
         .server("test1", nobody.addr(), "stopped")
         .await
         .unwrap();
-    let before = world.router.at.routes().await.unwrap();
+    let before = table.router.at.routes().await.unwrap();
 
-    let mut waiting = player.knock(world.router.at.players).await.unwrap();
+    let mut waiting = player.knock(table.router.at.players).await.unwrap();
     until_polled(&manager, 1).await;
     waiting
         .stream
@@ -78,7 +79,7 @@ async fn a_player_waits_and_gets_in_at_the_polled_address_byte_for_byte() {
     ]
     .concat();
     assert_arrived(&backend, &mut session, &sent).await;
-    assert_eq!(world.router.at.routes().await.unwrap(), before);
+    assert_eq!(table.router.at.routes().await.unwrap(), before);
     let requests = manager.requests();
     assert_eq!(requests[0].path, "/servers/test1/start");
     assert_eq!(manager.counts().0, 1, "{requests:?}");
@@ -91,15 +92,15 @@ async fn a_player_waits_and_gets_in_at_the_polled_address_byte_for_byte() {
 
 #[tokio::test]
 async fn more_than_the_router_holds_for_a_waiting_player_arrives_whole_too() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let asleep = Asleep::new().unwrap();
-    let player = world
+    let player = table
         .server("test1", asleep.addr(), "stopped")
         .await
         .unwrap();
     let early: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
 
-    let mut waiting = player.knock(world.router.at.players).await.unwrap();
+    let mut waiting = player.knock(table.router.at.players).await.unwrap();
     waiting.stream.write_all(&early).await.unwrap();
     until_polled(&manager, 2).await;
     let backend = asleep.wake("woken").unwrap();
@@ -113,21 +114,21 @@ async fn more_than_the_router_holds_for_a_waiting_player_arrives_whole_too() {
 /// AMC-24.
 #[tokio::test]
 async fn the_polled_address_is_for_the_waiting_player_and_for_nobody_later() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let (asleep, elsewhere) = (
         Asleep::new().unwrap(),
         Backend::start("polled").await.unwrap(),
     );
-    let player = world
+    let player = table
         .server("test1", asleep.addr(), "unheard of")
         .await
         .unwrap();
     manager.polls([Reply::running(elsewhere.addr())]);
-    let _first = player.enter(world.router.at.players).await.unwrap();
+    let _first = player.enter(table.router.at.players).await.unwrap();
     assert_eq!((elsewhere.records().len(), manager.counts()), (1, (1, 1)));
 
     let backend = asleep.wake("of the row").unwrap();
-    let _second = player.enter(world.router.at.players).await.unwrap();
+    let _second = player.enter(table.router.at.players).await.unwrap();
 
     assert_eq!(backend.records().len(), 1);
     assert_eq!((elsewhere.records().len(), manager.counts()), (1, (1, 1)));
@@ -136,17 +137,17 @@ async fn the_polled_address_is_for_the_waiting_player_and_for_nobody_later() {
 /// AMC-21: 202, 409 and every other 2xx mean that it starts.
 #[tokio::test]
 async fn a_conflict_and_every_2xx_are_as_good_as_accepted() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let backend = Backend::start("woken").await.unwrap();
     let (starting, running) = (Reply::state("starting"), Reply::running(backend.addr()));
     for status in [200, 201, 202, 204, 409] {
         let (name, asked) = (format!("test{status}"), manager.requests().len());
         let nobody = Asleep::new().unwrap();
-        let player = world.server(&name, nobody.addr(), "stopped").await.unwrap();
+        let player = table.server(&name, nobody.addr(), "stopped").await.unwrap();
         manager.starts([Reply::status(status)]);
         manager.polls([starting.clone(), running.clone()]);
 
-        player.enter(world.router.at.players).await.unwrap();
+        player.enter(table.router.at.players).await.unwrap();
 
         let requests = manager.requests();
         let methods: Vec<_> = requests[asked..].iter().map(|one| &*one.method).collect();
@@ -157,7 +158,7 @@ async fn a_conflict_and_every_2xx_are_as_good_as_accepted() {
 /// AMC-23, AMC-25.
 #[tokio::test]
 async fn running_without_a_usable_address_leads_to_the_address_of_the_row() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let backend = Backend::start("of the row").await.unwrap();
     let addresses = [
         json!(null),
@@ -169,14 +170,14 @@ async fn running_without_a_usable_address_leads_to_the_address_of_the_row() {
         json!(["127.0.0.1:1"]),
     ];
     manager.polls([Reply::state("RUNNING")]);
-    let player = world
+    let player = table
         .server("bare", backend.addr(), "stopped")
         .await
         .unwrap();
-    player.enter(world.router.at.players).await.unwrap();
+    player.enter(table.router.at.players).await.unwrap();
     for (number, address) in addresses.iter().enumerate() {
         let name = format!("test{number}");
-        let player = world
+        let player = table
             .server(&name, backend.addr(), "stopped")
             .await
             .unwrap();
@@ -184,7 +185,7 @@ async fn running_without_a_usable_address_leads_to_the_address_of_the_row() {
             &json!({ "state": "running", "address": address }),
         )]);
 
-        let entered = player.enter(world.router.at.players).await;
+        let entered = player.enter(table.router.at.players).await;
 
         entered.unwrap_or_else(|error| panic!("{address}: {error:#}"));
     }
@@ -193,16 +194,16 @@ async fn running_without_a_usable_address_leads_to_the_address_of_the_row() {
 
 #[tokio::test]
 async fn a_server_that_runs_before_its_port_opens_is_waited_for() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let asleep = Asleep::new().unwrap();
-    let player = world
+    let player = table
         .server("test1", asleep.addr(), "stopped")
         .await
         .unwrap();
     manager.polls([Reply::running(asleep.addr())]);
 
-    let waiting = player.knock(world.router.at.players).await.unwrap();
-    let process = &world.router.process;
+    let waiting = player.knock(table.router.at.players).await.unwrap();
+    let process = &table.router.process;
     process
         .line_with(&["automc: server is running"], DEADLINE)
         .await
@@ -222,22 +223,22 @@ async fn a_token_is_on_every_request_and_never_in_the_log() {
         .waker(&manager.url())
         .flag("--debug")
         .env("AUTOMC_WAKER_TOKEN", "s3cret/token");
-    let world = World::start(settings).await.unwrap();
+    let table = Table::start(settings).await.unwrap();
     let backend = Backend::start("woken").await.unwrap();
-    let player = world
+    let player = table
         .server("test1", backend.addr(), "stopped")
         .await
         .unwrap();
     manager.starts([Reply::status(500), Reply::status(202)]);
     manager.polls([Reply::state("starting"), Reply::running(backend.addr())]);
 
-    player.enter(world.router.at.players).await.unwrap();
+    player.enter(table.router.at.players).await.unwrap();
 
     assert_eq!(manager.counts(), (2, 2));
     for request in manager.requests() {
         assert_eq!(request.api_keys, ["s3cret/token"], "{request:?}");
     }
-    let log = world.router.process.tail(usize::MAX);
+    let log = table.router.process.tail(usize::MAX);
     assert!(!log.contains("s3cret"), "{log}");
 }
 
@@ -246,7 +247,7 @@ async fn a_token_is_on_every_request_and_never_in_the_log() {
 async fn without_a_token_there_is_no_header_and_names_are_escaped_under_the_base_path() {
     let manager = Manager::start().await;
     let base = format!("{}/api/v1/", manager.url());
-    let world = World::start(Settings::new().waker(&base)).await.unwrap();
+    let table = Table::start(Settings::new().waker(&base)).await.unwrap();
     let backend = Backend::start("woken").await.unwrap();
     manager.polls([Reply::running(backend.addr())]);
     let insert = "INSERT INTO servers (name, domain, address) VALUES ($1, $2, $3)";
@@ -261,17 +262,17 @@ async fn without_a_token_there_is_no_header_and_names_are_escaped_under_the_base
     .enumerate()
     {
         let domain = format!("d{number}.example.com");
-        world
+        table
             .sql
             .execute(insert, &[&name, &domain, &address])
             .await
             .unwrap();
-        let routed = world.router.at.routed(&domain, Some(&address), DEADLINE);
+        let routed = table.router.at.routed(&domain, Some(&address), DEADLINE);
         routed.await.unwrap();
         let asked = manager.requests().len();
 
         let player = Player::new(&domain);
-        player.enter(world.router.at.players).await.unwrap();
+        player.enter(table.router.at.players).await.unwrap();
 
         let requests = manager.requests();
         let [start, poll] = &requests[asked..] else {
@@ -292,13 +293,13 @@ async fn polls_keep_their_distance_from_each_other() {
     let settings = Settings::new()
         .waker(&manager.url())
         .env("AUTOMC_WAKER_POLL_INTERVAL", "200ms");
-    let world = World::start(settings).await.unwrap();
+    let table = Table::start(settings).await.unwrap();
     let backend = Backend::start("woken").await.unwrap();
-    let player = world
+    let player = table
         .server("test1", backend.addr(), "stopped")
         .await
         .unwrap();
-    let waiting = player.knock(world.router.at.players).await.unwrap();
+    let waiting = player.knock(table.router.at.players).await.unwrap();
     until_polled(&manager, 5).await;
     manager.polls([Reply::running(backend.addr())]);
     entered(waiting).await;
@@ -318,15 +319,15 @@ async fn the_first_poll_does_not_wait_for_the_interval() {
         .waker(&manager.url())
         .env("AUTOMC_WAKER_POLL_INTERVAL", "1h")
         .env("AUTOMC_WAKER_TIMEOUT", "2h");
-    let world = World::start(settings).await.unwrap();
+    let table = Table::start(settings).await.unwrap();
     let backend = Backend::start("woken").await.unwrap();
-    let player = world
+    let player = table
         .server("test1", backend.addr(), "stopped")
         .await
         .unwrap();
     manager.polls([Reply::running(backend.addr())]);
 
-    player.enter(world.router.at.players).await.unwrap();
+    player.enter(table.router.at.players).await.unwrap();
 
     assert_eq!(manager.counts(), (1, 1));
 }
@@ -334,13 +335,13 @@ async fn the_first_poll_does_not_wait_for_the_interval() {
 /// AMC-26: a dial comes first, whatever the row says, unless it says that the server sleeps.
 #[tokio::test]
 async fn a_server_that_is_up_is_joined_without_a_word_to_the_server_manager() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let backend = Backend::start("up").await.unwrap();
     let states = [None, Some("running"), Some("unknown"), Some(""), Some("?!")];
     for (number, state) in states.into_iter().enumerate() {
         let name = format!("test{number}");
-        let player = world.server(&name, backend.addr(), state).await.unwrap();
-        player.enter(world.router.at.players).await.unwrap();
+        let player = table.server(&name, backend.addr(), state).await.unwrap();
+        player.enter(table.router.at.players).await.unwrap();
     }
     assert_eq!(backend.records().len(), states.len());
     assert_eq!(manager.counts(), (0, 0));
@@ -349,14 +350,14 @@ async fn a_server_that_is_up_is_joined_without_a_word_to_the_server_manager() {
 /// AMC-26: nobody waits for a dial that cannot succeed.
 #[tokio::test]
 async fn a_server_that_is_said_to_sleep_is_woken_before_it_is_dialled() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     for state in ["stopped", "Stopping", "starting"] {
         let backend = Backend::start("in truth up").await.unwrap();
         let (name, polled) = (state.to_lowercase(), manager.counts().1);
         manager.polls([Reply::state("starting")]);
-        let player = world.server(&name, backend.addr(), state).await.unwrap();
+        let player = table.server(&name, backend.addr(), state).await.unwrap();
 
-        let waiting = player.knock(world.router.at.players).await.unwrap();
+        let waiting = player.knock(table.router.at.players).await.unwrap();
         until_polled(&manager, polled + 2).await;
         assert_eq!(backend.records(), [], "{state}");
         manager.polls([Reply::running(backend.addr())]);

@@ -8,18 +8,19 @@ use harness::eventually::eventually;
 use harness::manager::{Manager, Reply};
 use harness::player::{Joined, Player};
 use harness::router::Settings;
-use harness::world::World;
+use harness::table::Table;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const CROWD: usize = 20;
 const LEFT: &str = "the client left while its server was starting";
 
 /// A server-manager, and a router that wakes through it.
-async fn with_manager() -> (Manager, World) {
+async fn with_manager() -> (Manager, Table) {
     let manager = Manager::start().await;
-    let world = World::start(Settings::new().waker(&manager.url()));
-    let world = world.await.unwrap();
-    (manager, world)
+    let table = Table::start(Settings::new().waker(&manager.url()))
+        .await
+        .unwrap();
+    (manager, table)
 }
 
 async fn until_counts(manager: &Manager, posts: usize, polls: usize) {
@@ -45,19 +46,19 @@ fn crowd(player: &Player) -> Vec<Player> {
 /// AMC-19, AMC-21.
 #[tokio::test]
 async fn twenty_players_wake_one_server_with_one_start_and_all_get_in() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let (nobody, backend) = (
         Asleep::new().unwrap(),
         Backend::start("woken").await.unwrap(),
     );
-    let player = world
+    let player = table
         .server("test1", nobody.addr(), "stopped")
         .await
         .unwrap();
     let crowd = crowd(&player);
     let mut waiting = Vec::new();
     for player in &crowd {
-        waiting.push(player.knock(world.router.at.players).await.unwrap());
+        waiting.push(player.knock(table.router.at.players).await.unwrap());
     }
     until_counts(&manager, 1, 2).await;
     manager.polls([Reply::running(backend.addr())]);
@@ -78,16 +79,16 @@ async fn twenty_players_wake_one_server_with_one_start_and_all_get_in() {
 /// AMC-21.
 #[tokio::test]
 async fn a_wake_that_fails_refuses_everybody_and_is_not_tried_again_at_every_click() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let nobody = Asleep::new().unwrap();
-    let player = world
+    let player = table
         .server("test1", nobody.addr(), "stopped")
         .await
         .unwrap();
     manager.polls([Reply::state("starting")]);
     let mut waiting = Vec::new();
     for player in crowd(&player) {
-        waiting.push(player.knock(world.router.at.players).await.unwrap());
+        waiting.push(player.knock(table.router.at.players).await.unwrap());
     }
     until_counts(&manager, 1, 2).await;
     manager.polls([Reply::state("crashed")]);
@@ -100,7 +101,7 @@ async fn a_wake_that_fails_refuses_everybody_and_is_not_tried_again_at_every_cli
 
     let mut clicks = 0;
     while manager.counts().0 == 1 {
-        world.refusal(&player).await.unwrap();
+        table.refusal(&player).await.unwrap();
         clicks += 1;
     }
     // The one that ended the pause, and at the very least some that did not.
@@ -111,21 +112,21 @@ async fn a_wake_that_fails_refuses_everybody_and_is_not_tried_again_at_every_cli
 /// AMC-21.
 #[tokio::test]
 async fn servers_are_woken_each_for_itself() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let (nobody, backend) = (
         Asleep::new().unwrap(),
         Backend::start("woken").await.unwrap(),
     );
-    let first = world
+    let first = table
         .server("first", nobody.addr(), "stopped")
         .await
         .unwrap();
-    let second = world
+    let second = table
         .server("second", nobody.addr(), "stopped")
         .await
         .unwrap();
-    let first = first.knock(world.router.at.players).await.unwrap();
-    let second = second.knock(world.router.at.players).await.unwrap();
+    let first = first.knock(table.router.at.players).await.unwrap();
+    let second = second.knock(table.router.at.players).await.unwrap();
     until_counts(&manager, 2, 4).await;
     manager.polls([Reply::running(backend.addr())]);
 
@@ -143,50 +144,50 @@ async fn servers_are_woken_each_for_itself() {
 /// start went with the player who left.
 #[tokio::test]
 async fn a_wake_nobody_waits_for_any_more_is_called_off_before_it_is_accepted() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let (nobody, backend) = (
         Asleep::new().unwrap(),
         Backend::start("woken").await.unwrap(),
     );
-    let player = world
+    let player = table
         .server("test1", nobody.addr(), "stopped")
         .await
         .unwrap();
     manager.starts([Reply::hang(), Reply::status(500), Reply::status(202)]);
-    let waiting = player.knock(world.router.at.players).await.unwrap();
+    let waiting = player.knock(table.router.at.players).await.unwrap();
     until_counts(&manager, 1, 0).await;
 
     drop(waiting);
-    let process = &world.router.process;
+    let process = &table.router.process;
     process.line_with(&[LEFT], DEADLINE).await.unwrap();
     manager.polls([Reply::running(backend.addr())]);
 
-    player.enter(world.router.at.players).await.unwrap();
+    player.enter(table.router.at.players).await.unwrap();
     assert_eq!(manager.counts(), (3, 1));
     assert_eq!(backend.records().len(), 1, "nobody joins for who has left");
 }
 
 #[tokio::test]
 async fn an_accepted_wake_goes_on_without_the_player_who_left() {
-    let (manager, world) = with_manager().await;
+    let (manager, table) = with_manager().await;
     let (nobody, backend) = (
         Asleep::new().unwrap(),
         Backend::start("woken").await.unwrap(),
     );
-    let player = world
+    let player = table
         .server("test1", nobody.addr(), "stopped")
         .await
         .unwrap();
-    let waiting = player.knock(world.router.at.players).await.unwrap();
+    let waiting = player.knock(table.router.at.players).await.unwrap();
     until_counts(&manager, 1, 1).await;
 
     drop(waiting);
-    let process = &world.router.process;
+    let process = &table.router.process;
     process.line_with(&[LEFT], DEADLINE).await.unwrap();
     let polls = manager.counts().1;
     until_counts(&manager, 1, polls + 3).await;
 
-    let next = player.knock(world.router.at.players).await.unwrap();
+    let next = player.knock(table.router.at.players).await.unwrap();
     manager.polls([Reply::running(backend.addr())]);
     let joined = next.welcome().await.unwrap();
     assert!(matches!(joined, Joined::In(_)), "{joined:?}");
@@ -199,17 +200,17 @@ async fn one_who_leaves_takes_the_wake_from_nobody_else() {
     let way = ChaosProxy::start(manager.addr()).await.unwrap();
     let url = format!("http://{}", way.addr());
     let settings = Settings::new().waker(&url).flag("--debug");
-    let world = World::start(settings).await.unwrap();
+    let table = Table::start(settings).await.unwrap();
     let (nobody, backend) = (
         Asleep::new().unwrap(),
         Backend::start("woken").await.unwrap(),
     );
-    let player = world.server("test1", nobody.addr(), None).await.unwrap();
+    let player = table.server("test1", nobody.addr(), None).await.unwrap();
     manager.starts([Reply::hang(), Reply::status(202)]);
     manager.polls([Reply::running(backend.addr())]);
-    let process = &world.router.process;
-    let leaves = player.knock(world.router.at.players).await.unwrap();
-    let stays = player.knock(world.router.at.players).await.unwrap();
+    let process = &table.router.process;
+    let leaves = player.knock(table.router.at.players).await.unwrap();
+    let stays = player.knock(table.router.at.players).await.unwrap();
     eventually("two who wait", DEADLINE, async || {
         let log = process.log();
         let waking = log
