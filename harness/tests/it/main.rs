@@ -10,11 +10,21 @@ mod chaos;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod wake;
+#[cfg(test)]
+mod wake_shared;
+#[cfg(test)]
+mod wake_trouble;
 #[cfg(test)]
 mod waker_rows;
 #[cfg(test)]
