@@ -11,11 +11,13 @@ use automc_router::protocol::greeting::Greeting;
 use automc_router::protocol::handshake::Handshake;
 use automc_router::protocol::{encode_frame, put_string};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Most connections that are recorded.
 const RECORDS_MAX: usize = 10_000;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// Buffer of one echo.
 const ECHO_BYTES: usize = 16 * 1024;
 
@@ -28,6 +30,40 @@ pub struct Record {
     pub handshake: Option<Handshake>,
     /// Whether it is a login.
     pub login: bool,
+}
+
+/// A server's port while the server sleeps: it refuses connections, and is nobody else's.
+#[derive(Debug)]
+pub struct Asleep {
+    socket: TcpSocket,
+    addr: SocketAddr,
+}
+
+impl Asleep {
+    /// Takes a free port.
+    ///
+    /// # Errors
+    /// No port is to be had.
+    pub fn new() -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let addr = socket.local_addr()?;
+        Ok(Self { socket, addr })
+    }
+
+    /// Where the server will listen.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Opens the port: a server called `name`. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// The system does not let it.
+    pub fn wake(self, name: &str) -> Result<Backend> {
+        Backend::on(name, self.socket.listen(BACKLOG)?)
+    }
 }
 
 /// A running server. Dropping it closes its port and every connection.
@@ -57,6 +93,10 @@ impl Backend {
         let listener = TcpListener::bind(addr)
             .await
             .with_context(|| format!("backend on {addr}"))?;
+        Self::on(name, listener)
+    }
+
+    fn on(name: &str, listener: TcpListener) -> Result<Self> {
         let addr = listener.local_addr()?;
         let end = CancellationToken::new();
         let name: Arc<str> = name.into();

@@ -1,8 +1,8 @@
 //! The world around the router: real Postgres, real processes, real sockets.
 //!
 //! In order of need: [`postgres`] and a [`chaos`] proxy before it, [`router`] as a [`process`] or
-//! inside, [`backend`]s and [`player`]s, [`eventually`] for whatever takes its time, and a whole
-//! [`world`] of them.
+//! inside, [`backend`]s and [`player`]s, a [`manager`] that wakes servers by script or fails to,
+//! [`eventually`] for whatever takes its time, a [`table`] with its router, and a whole [`world`].
 
 pub mod backend;
 pub mod bench;
@@ -11,6 +11,7 @@ pub mod chaos;
 pub mod demo;
 pub mod eventually;
 pub mod http;
+pub mod manager;
 pub mod model;
 pub mod player;
 pub mod postgres;
@@ -18,4 +19,5 @@ pub mod process;
 mod reaper;
 pub mod router;
 pub mod smoke;
+pub mod table;
 pub mod world;

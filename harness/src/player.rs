@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 /// How long a real client waits for the next byte, in every state since 1.8.
 pub const IDLE_READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after each piece of what is sent in pieces.
+const PIECE_PAUSE: Duration = Duration::from_millis(2);
 /// Longest frame it takes before it is in the game.
 const FRAME_BYTES_MAX: usize = TEXT_CHARS_MAX * 4;
 
@@ -212,13 +214,35 @@ impl Session {
     }
 }
 
-/// A ping from before 1.7: its bytes in, the fields of the answer out.
+/// The bytes of a 1.6 ping to `host`, with protocol 78.
+#[must_use]
+pub fn ping_1_6(host: &str) -> Vec<u8> {
+    let text = |text: &str| -> Vec<u8> {
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let length = u16::try_from(units.len()).unwrap_or(u16::MAX);
+        let all = std::iter::once(length).chain(units);
+        all.flat_map(u16::to_be_bytes).collect()
+    };
+    let data = [&[78][..], &text(host), &25565_i32.to_be_bytes()].concat();
+    let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
+    let head = [&[0xFE, 0x01, 0xFA][..], &text("MC|PingHost")].concat();
+    [&head[..], &length.to_be_bytes(), &data].concat()
+}
+
+/// A ping from before 1.7: the pieces it is sent in, the fields of the answer out.
 ///
 /// # Errors
 /// No answer, or not the packet due.
-pub async fn legacy_ping(router: SocketAddr, ping: &[u8]) -> Result<Vec<String>> {
+pub async fn legacy_ping<'a>(
+    router: SocketAddr,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Vec<String>> {
     let mut stream = connect(router).await?;
-    stream.write_all(ping).await?;
+    for piece in pieces {
+        stream.write_all(piece).await?;
+        // So that it is a segment of its own, and mostly a read of its own.
+        tokio::time::sleep(PIECE_PAUSE).await;
+    }
     let mut answer = Vec::new();
     timeout(IDLE_READ_TIMEOUT, stream.read_to_end(&mut answer)).await??;
     let [0xFF, _, _, units @ ..] = answer.as_slice() else {

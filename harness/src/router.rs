@@ -49,6 +49,15 @@ impl Settings {
         self
     }
 
+    /// Wakes through the server-manager at `url`, which is polled every 50 ms, for up to 20 s.
+    /// Set the variables once more for other times.
+    #[must_use]
+    pub fn waker(self, url: &str) -> Self {
+        self.env("AUTOMC_WAKER_URL", url)
+            .env("AUTOMC_WAKER_POLL_INTERVAL", "50ms")
+            .env("AUTOMC_WAKER_TIMEOUT", "20s")
+    }
+
     /// Routes from `database`.
     #[must_use]
     pub fn database(self, database: &postgres::Database) -> Self {

@@ -140,9 +140,9 @@ impl Services {
         let address = match waker.join(server).outcome().await {
             Ok(address) => address.unwrap_or_else(|| route.backend.clone()),
             // The table may be wrong about a server it calls stopped, and then nobody has dialled.
-            Err(error @ (WakeError::Broken(_) | WakeError::Denied(_)))
-                if route.state.is_not_running() =>
-            {
+            Err(
+                error @ (WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }),
+            ) if route.state.is_not_running() => {
                 return dial(&route.backend, self.dial_timeout)
                     .await
                     .map_err(|_| error.into());

@@ -14,6 +14,8 @@ mod followed;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod outage;
@@ -26,9 +28,17 @@ mod routes;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]
+mod status;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod wake;
+#[cfg(test)]
+mod wake_shared;
+#[cfg(test)]
+mod wake_trouble;
 #[cfg(test)]
 mod waker_rows;
 #[cfg(test)]

@@ -1,0 +1,85 @@
+//! A `servers` table of its own, and the router process that lives by it; who wakes the servers, if
+//! anybody, is up to the settings.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio_postgres::Client;
+
+use crate::player::Player;
+use crate::postgres::{Database, Postgres};
+use crate::router::{RouterProcess, Settings};
+
+/// Longest time until a row is a route.
+const ROUTE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A table and its router. For everything else at once there is [`crate::world`].
+#[derive(Debug)]
+pub struct Table {
+    /// The router.
+    pub router: RouterProcess,
+    /// The router's database.
+    pub database: Database,
+    /// A connection to the database.
+    pub sql: Client,
+}
+
+impl Table {
+    /// A router with `settings` and an empty table; `state` may be NULL in it.
+    ///
+    /// # Errors
+    /// No Postgres is to be had, or the router does not start.
+    pub async fn start(settings: Settings) -> Result<Self> {
+        let database = Postgres::shared().await?.database().await?;
+        let sql = database.client().await?;
+        sql.batch_execute("ALTER TABLE servers ALTER state DROP NOT NULL")
+            .await?;
+        let router = RouterProcess::start(settings.database(&database)).await?;
+        Ok(Self {
+            router,
+            database,
+            sql,
+        })
+    }
+
+    /// Adds a server that is at `address` and in `state` as far as its row goes, and waits until
+    /// it is routed. Whoever is handed back plays on it.
+    ///
+    /// # Errors
+    /// The row is refused, or does not become a route.
+    pub async fn server(
+        &self,
+        name: &str,
+        address: SocketAddr,
+        state: impl Into<Option<&str>>,
+    ) -> Result<Player> {
+        let domain = format!("{name}.example.com");
+        let address = address.to_string();
+        let insert = "INSERT INTO servers (name, domain, address, state) VALUES ($1, $2, $3, $4)";
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+            [&name, &domain, &address, &state.into()];
+        self.sql.execute(insert, &row).await?;
+        self.router
+            .at
+            .routed(&domain, Some(&address), ROUTE_DEADLINE)
+            .await?;
+        Ok(Player::new(&domain))
+    }
+
+    /// Joins, expects to be refused, and hands back the text, which shows no address.
+    ///
+    /// # Errors
+    /// The player is let in, or the text could show an address.
+    pub async fn refusal(&self, player: &Player) -> Result<String> {
+        let text = player.refusal(self.router.at.players).await?;
+        // Neither a port nor an IP address can be written without a digit, nor a host without a dot
+        // between two characters.
+        ensure!(!text.contains(|char: char| char.is_ascii_digit()), "{text}");
+        ensure!(
+            !text.contains("localhost") && !text.contains(".com"),
+            "{text}"
+        );
+        Ok(text)
+    }
+}
