@@ -11,7 +11,7 @@ use automc_router::config::{Config, SPEC};
 use automc_router::postgres::schema::Severity;
 use automc_router::run::Router;
 use automc_router::stop::{Signals, run_to_its_end};
-use automc_router::{check_db, log};
+use automc_router::{check_db, files, log};
 use tracing::{error, warn};
 
 const NAME: &str = "automc-router";
@@ -49,6 +49,7 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     if config.postgres.is_some() && config.waker.is_none() {
         warn!("AUTOMC_WAKER_URL is unset: stopped servers are not started");
     }
+    files::raise_limit(config.max_connections);
     let router = Router::start(config)?;
     tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));
     router.wait().await;

@@ -359,4 +359,31 @@ mod tests {
             PollReply::Broken(_)
         ));
     }
+
+    #[tokio::test]
+    async fn a_start_is_judged_by_its_status_though_its_body_never_ends() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let config = WakerConfig {
+            url: BaseUrl::parse(&url).unwrap(),
+            token: None,
+            poll_interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(90),
+        };
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+            stream.write_all(head).await.unwrap();
+            let mut rest = Vec::new();
+            drop(stream.read_to_end(&mut rest).await);
+        });
+
+        let reply = ManagerClient::new(&config)
+            .unwrap()
+            .start("x", Duration::from_secs(1))
+            .await;
+
+        assert_eq!(reply, StartReply::Accepted);
+    }
 }
