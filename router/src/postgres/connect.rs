@@ -17,6 +17,7 @@ use rustls::{
 };
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -29,6 +30,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Least time one host gets of it, however many there are. From the eleventh on, hosts are only
 /// reached when those before them fail faster.
 const HOST_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// What the driver calls a failed handshake; it does not tell the kind of an error otherwise.
+const HANDSHAKE_FAILED: &str = "error performing TLS handshake";
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +56,14 @@ pub enum ConnectError {
     /// The server, or the way to it, said no.
     #[error("{}", explain(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// `prefer`: neither with TLS nor without.
+    #[error("{}; without TLS: {}", explain(.tls), explain(.plain))]
+    NeitherWay {
+        /// Why not with TLS.
+        tls: tokio_postgres::Error,
+        /// Why not in plain text.
+        plain: tokio_postgres::Error,
+    },
 }
 
 /// What comes over a connection unasked.
@@ -127,9 +138,24 @@ async fn connect_host(dsn: &Dsn, host: &Config) -> Result<(Client, Link), Connec
         return Ok(connect_plain(host).await?);
     }
     let tls = MakeRustlsConnect::new(client_config(dsn)?);
-    let (client, mut connection) = host.connect(tls).await?;
-    let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
-    Ok((client, Link { poll }))
+    let tls = match host.connect(tls).await {
+        Ok((client, mut connection)) => {
+            let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
+            return Ok((client, Link { poll }));
+        }
+        Err(error) => error,
+    };
+    if dsn.tls() != TlsMode::Prefer || !plain_may_do(&tls) {
+        return Err(tls.into());
+    }
+    connect_plain(host).await.map_err(|plain| {
+        // It was without TLS the first time, too.
+        if explain(&tls) == explain(&plain) {
+            plain.into()
+        } else {
+            ConnectError::NeitherWay { tls, plain }
+        }
+    })
 }
 
 async fn connect_plain(host: &Config) -> Result<(Client, Link), tokio_postgres::Error> {
@@ -138,6 +164,13 @@ async fn connect_plain(host: &Config) -> Result<(Client, Link), tokio_postgres::
     let (client, mut connection) = config.connect(NoTls).await?;
     let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
     Ok((client, Link { poll }))
+}
+
+/// Whether `prefer` tries again in plain text, as libpq does: the handshake failed, or the server
+/// does not let us in over TLS (`hostnossl` in its `pg_hba.conf`).
+fn plain_may_do(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+        || error.to_string() == HANDSHAKE_FAILED
 }
 
 /// Connects and drives the connection in a task of its own until the client is dropped;
