@@ -33,7 +33,7 @@ use crate::routes::{Route, row};
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often an idle connection is asked for a sign of life.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// How long that sign may take. Together with the interval: a dead peer is noticed in 15 s.
+/// How long that sign may take. Together with the interval: a dead peer is noticed within 20 s, whatever else is going on.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time one read of the table may take.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
