@@ -14,7 +14,7 @@ SELECT pg_advisory_xact_lock(hashtext('automc schema'));
 
 CREATE TABLE IF NOT EXISTS servers (
     name    TEXT PRIMARY KEY,                  -- what the server-manager calls the server
-    domain  TEXT,                              -- the host name players type; NULL or '' is not routed
+    domain  TEXT,                              -- the host name players type; NULL is not routed
     address TEXT NOT NULL,                     -- host:port of the backend; '' is not routed
     state   TEXT NOT NULL DEFAULT 'stopped',   -- a hint; a dial decides
     enabled BOOLEAN DEFAULT TRUE,              -- FALSE takes the route out, NULL counts as TRUE

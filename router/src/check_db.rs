@@ -135,7 +135,8 @@ async fn channel(client: &Client, echoes: &mut mpsc::Receiver<()>) -> Finding {
         Ok(Some(())) => good(format!(
             "notifications arrive; listening on {CHANNEL} works"
         )),
-        _ => bad(
+        Ok(None) => bad("the connection ended before a notification came back"),
+        Err(_) => bad(
             "notifications do not arrive; LISTEN does not work through a pooler in transaction mode \
              (PgBouncer), so point AUTOMC_DSN at Postgres itself",
         ),

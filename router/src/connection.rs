@@ -20,7 +20,8 @@ use crate::greet::greet;
 use crate::protocol::greeting::Greeting;
 use crate::protocol::handshake::Handshake;
 use crate::protocol::legacy::LegacyPing;
-use crate::relay::{Relayed, relay};
+use crate::protocol::status::StatusRequest;
+use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::registry::Registry;
 use crate::routes::{Route, StateHint};
 use crate::wake::{WakeError, Waker};
@@ -70,7 +71,7 @@ pub async fn serve(client: &mut TcpStream, services: &Services) -> Result<Served
             services.status(client, &handshake, &raw, length).await
         }
         Greeting::Login { handshake, player } => {
-            Span::current().record("player", display(&player));
+            Span::current().record("player", display(player.escape_debug()));
             let outcome = services.login(client, &handshake, &mut raw).await;
             if let Err(Some(text)) = outcome.as_ref().map_err(ConnectionError::player_message)
                 && let Err(error) = answer::disconnect(client, text).await
@@ -93,13 +94,20 @@ impl Services {
             .find(&handshake.address)
             .ok_or(ConnectionError::UnknownHost)?;
         let mut backend = self.reach(client, &route, raw).await?;
-        Span::current().record("backend", display(backend.peer_addr()?));
-        let sent = backend.write_all(raw).await;
-        sent.map_err(|error| ConnectionError::Unreachable {
-            backend: route.backend.clone(),
-            error,
-        })?;
-        Ok(Served::Joined(relay(client, &mut backend).await))
+        if let Ok(address) = backend.peer_addr() {
+            Span::current().record("backend", display(address));
+        }
+        backend
+            .write_all(raw)
+            .await
+            .map_err(ConnectionError::BackendClosed)?;
+        let session = relay(client, &mut backend).await;
+        match session.end {
+            End::Failed(Side::Backend, error) if session.down == 0 => {
+                Err(ConnectionError::BackendClosed(error))
+            }
+            _ => Ok(Served::Joined(session)),
+        }
     }
 
     /// Dials first and wakes second, so that a dead server-manager takes no running server down.
@@ -121,6 +129,8 @@ impl Services {
         if !route.state.is_not_running() {
             match dial(&route.backend, self.dial_timeout).await {
                 Ok(backend) => return Ok(backend),
+                // That this process has too many files open says nothing about the server.
+                Err(error) if is_out_of_files(&error) => return Err(unreachable(error)),
                 Err(error) => debug!(%error, "dial failed; waking"),
             }
         }
@@ -165,17 +175,14 @@ impl Services {
         length: usize,
     ) -> Result<Served, ConnectionError> {
         let route = self.find(&handshake.address);
-        if let Some(relayed) = self.relay_ping(client, route.as_deref(), raw).await {
-            return Ok(Served::Pinged(Some(relayed)));
-        }
-        let early = raw.get(length..).unwrap_or_default();
-        answer::status(
-            client,
-            early,
-            handshake.protocol,
-            self.status_text(route.as_deref()),
-        )
-        .await?;
+        let asked = StatusRequest::Status.encode();
+        let early = match self.relay_ping(client, route.as_deref(), raw).await {
+            Pinged::Relayed(session) => return Ok(Served::Pinged(Some(session))),
+            Pinged::Unanswered => raw.get(length..).unwrap_or_default(),
+            Pinged::Swallowed => &asked,
+        };
+        let text = self.status_text(route.as_deref());
+        answer::status(client, early, handshake.protocol, text).await?;
         Ok(Served::Pinged(None))
     }
 
@@ -191,8 +198,9 @@ impl Services {
                 self.registry.table().default_route().map(Arc::clone)
             }
         };
-        if let Some(relayed) = self.relay_ping(client, route.as_deref(), raw).await {
-            return Ok(Served::Pinged(Some(relayed)));
+        let pinged = self.relay_ping(client, route.as_deref(), raw).await;
+        if let Pinged::Relayed(session) = pinged {
+            return Ok(Served::Pinged(Some(session)));
         }
         answer::legacy_ping(client, ping, self.status_text(route.as_deref())).await?;
         Ok(Served::Pinged(None))
@@ -204,16 +212,29 @@ impl Services {
         client: &mut TcpStream,
         route: Option<&Route>,
         raw: &[u8],
-    ) -> Option<Relayed> {
-        let route = route?;
+    ) -> Pinged {
+        let Some(route) = route else {
+            return Pinged::Unanswered;
+        };
         let limit = if route.state.is_not_running() || self.is_waking(route) {
             self.dial_timeout.min(HINTED_DIAL_TIMEOUT)
         } else {
             self.dial_timeout
         };
-        let mut backend = dial(&route.backend, limit).await.ok()?;
-        backend.write_all(raw).await.ok()?;
-        Some(relay(client, &mut backend).await)
+        let Ok(mut backend) = dial(&route.backend, limit).await else {
+            return Pinged::Unanswered;
+        };
+        if backend.write_all(raw).await.is_err() {
+            return Pinged::Unanswered;
+        }
+        let session = relay(client, &mut backend).await;
+        match session.end {
+            End::Failed(Side::Backend, _) if session.down == 0 && session.up > 0 => {
+                Pinged::Swallowed
+            }
+            End::Failed(Side::Backend, _) if session.down == 0 => Pinged::Unanswered,
+            _ => Pinged::Relayed(session),
+        }
     }
 
     fn find(&self, address: &str) -> Option<Arc<Route>> {
@@ -223,7 +244,7 @@ impl Services {
             span.record("host", display(host));
         }
         if let Some(server) = &route.server {
-            span.record("server", display(server));
+            span.record("server", display(server.escape_debug()));
         }
         Some(route)
     }
@@ -248,6 +269,22 @@ impl Services {
             UNREACHABLE_TEXT
         }
     }
+}
+
+/// What came of handing a ping to its backend.
+enum Pinged {
+    /// The backend answered.
+    Relayed(Relayed),
+    /// There is no backend, or it closed without a byte; the client's request was in its greeting,
+    /// or is still to come.
+    Unanswered,
+    /// The backend closed without a byte and took the client's request with it.
+    Swallowed,
+}
+
+/// EMFILE and ENFILE: too many open files, here or on this machine (errno(3)).
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// Ends when the client has closed its connection. What it sends meanwhile is kept for the

@@ -1,9 +1,11 @@
 //! Connects to a backend, once or until it is ready, always within a limit.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::addr::BackendAddr;
@@ -11,6 +13,8 @@ use crate::socket;
 
 /// How long a server that is said to run may take to open its port.
 pub const READY_WINDOW: Duration = Duration::from_secs(5);
+/// Name look-ups under way at once; each holds a thread.
+const LOOKUPS_MAX: usize = 64;
 /// Pause between two attempts within that window.
 const READY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -19,15 +23,31 @@ const READY_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// The last address's failure, or a time-out.
 pub async fn dial(backend: &BackendAddr, limit: Duration) -> io::Result<TcpStream> {
-    let attempt = timeout(limit, TcpStream::connect(backend.as_str())).await;
-    let stream = attempt.unwrap_or_else(|_| {
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("no answer within {limit:?}"),
-        ))
+    let attempt = async {
+        match backend.as_str().parse::<SocketAddr>() {
+            Ok(address) => TcpStream::connect(address).await,
+            Err(_) => TcpStream::connect(&*resolve(backend).await?).await,
+        }
+    };
+    let stream = timeout(limit, attempt).await.unwrap_or_else(|_| {
+        let text = format!("no answer within {limit:?}");
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })?;
     socket::tune(&stream);
     Ok(stream)
+}
+
+/// Asks the system's resolver. A look-up that nobody waits for any more goes on in a thread of
+/// its own, and keeps its place among [`LOOKUPS_MAX`] until it ends.
+async fn resolve(backend: &BackendAddr) -> io::Result<Vec<SocketAddr>> {
+    static PLACES: Semaphore = Semaphore::const_new(LOOKUPS_MAX);
+    let place = PLACES.acquire().await.map_err(io::Error::other)?;
+    let name = backend.as_str().to_owned();
+    let lookup = tokio::spawn(async move {
+        let _place = place;
+        Ok(lookup_host(name).await?.collect())
+    });
+    lookup.await.map_err(io::Error::other)?
 }
 
 /// Attempts until one succeeds or [`READY_WINDOW`] has passed, since `running` may come before

@@ -34,6 +34,10 @@ pub enum ConnectionError {
         /// Why not.
         error: io::Error,
     },
+    /// The backend took the connection and ended it without a byte, as a stopped container's
+    /// published port does.
+    #[error("the backend closed the connection without a word: {0}")]
+    BackendClosed(#[source] io::Error),
     /// The client closed the connection while it waited.
     #[error("the client left while its server was starting")]
     ClientLeft,
@@ -61,9 +65,9 @@ impl ConnectionError {
             Self::Wake(WakeError::TimedOut { .. }) => {
                 Some("This server takes longer than usual to start.\nPlease try again in a minute.")
             }
-            Self::NotReady { .. } => Some(
-                "This server has started, but does not let anybody in yet.\nPlease try again in a moment.",
-            ),
+            Self::NotReady { .. } | Self::BackendClosed(_) => {
+                Some("This server does not let anybody in yet.\nPlease try again in a moment.")
+            }
             Self::Wake(WakeError::Stopping) | Self::Stopping => {
                 Some("The way to this server is being restarted.\nPlease join again in a moment.")
             }
@@ -79,6 +83,7 @@ impl ConnectionError {
             Self::Greet(_) => "bad_greeting",
             Self::UnknownHost => "unknown_host",
             Self::Unreachable { .. } => "unreachable",
+            Self::BackendClosed(_) => "backend_silent",
             Self::Wake(WakeError::TimedOut { .. }) => "wake_timed_out",
             Self::Wake(WakeError::Stopping) | Self::Stopping => "stopping",
             Self::Wake(_) => "wake_failed",

@@ -16,6 +16,7 @@ pub mod config;
 pub mod connection;
 pub mod dial;
 pub mod error;
+pub mod files;
 pub mod greet;
 pub mod host;
 pub mod listener;

@@ -10,8 +10,8 @@ use automc_router::config::settings::Spec;
 use automc_router::config::{Config, SPEC};
 use automc_router::postgres::schema::Severity;
 use automc_router::run::Router;
-use automc_router::stop::Signals;
-use automc_router::{check_db, log};
+use automc_router::stop::{Signals, run_to_its_end};
+use automc_router::{check_db, files, log};
 use tracing::{error, warn};
 
 const NAME: &str = "automc-router";
@@ -33,10 +33,10 @@ fn main() -> ExitCode {
     };
     log::init(config.log);
     let outcome = if matches.subcommand_name() == Some("check-db") {
-        checked(&config)
+        run_to_its_end(checked(&config))
     } else {
         warn_of_unknown_variables(&SPEC, environment().map(|(name, _)| name));
-        run(config)
+        run_to_its_end(run(config))
     };
     outcome.unwrap_or_else(|error| {
         error!("{error:#}");
@@ -44,19 +44,18 @@ fn main() -> ExitCode {
     })
 }
 
-#[tokio::main]
 async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let signals = Signals::new().context("signals")?;
     if config.postgres.is_some() && config.waker.is_none() {
         warn!("AUTOMC_WAKER_URL is unset: stopped servers are not started");
     }
+    files::raise_limit(config.max_connections);
     let router = Router::start(config)?;
     tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));
     router.wait().await;
     Ok(ExitCode::SUCCESS)
 }
 
-#[tokio::main(flavor = "current_thread")]
 async fn checked(config: &Config) -> anyhow::Result<ExitCode> {
     let findings = check_db::check(config.postgres.as_ref().map(|postgres| &postgres.dsn)).await;
     let mut out = std::io::stdout().lock();

@@ -1,10 +1,17 @@
 //! Copies bytes both ways until both sides have ended, and says how it ended.
 
 use std::io;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
+/// Longest pause of the one direction that is left once the other has ended: a frozen backend
+/// would otherwise hold a player's place for ever.
+pub const HALF_CLOSED_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Buffer of one direction.
 const BUFFER_BYTES: usize = 8 * 1024;
 
@@ -60,35 +67,62 @@ impl End {
 }
 
 /// Copies both ways. When one side closes its sending half, so does the other side's
-/// connection, and the way back goes on; when one side fails, both end.
+/// connection, and the way back goes on for as long as bytes come, with pauses of at most
+/// [`HALF_CLOSED_IDLE_MAX`]; when one side fails, both end.
+///
+/// A backend that ends before its first byte counts as failed, and the client's connection is
+/// left open for whoever has something to say about it.
 pub async fn relay(client: &mut TcpStream, backend: &mut TcpStream) -> Relayed {
     let (client_read, client_write) = client.split();
     let (backend_read, backend_write) = backend.split();
-    let (mut up, mut down, mut first) = (0, 0, None);
+    let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
     let end = {
-        let up = copy(client_read, backend_write, &mut up, Direction::Up);
-        let down = copy(backend_read, client_write, &mut down, Direction::Down);
-        tokio::pin!(up, down);
+        let upward = copy(client_read, backend_write, &up, Direction::Up);
+        let downward = copy(backend_read, client_write, &down, Direction::Down);
+        tokio::pin!(upward, downward);
+        let moved = || up.load(Relaxed) + down.load(Relaxed);
         let (mut up_open, mut down_open) = (true, true);
+        let (mut first, mut seen) = (None, 0);
         loop {
             let outcome = tokio::select! {
-                outcome = &mut up, if up_open => { up_open = false; outcome.map(|()| Side::Client) }
-                outcome = &mut down, if down_open => { down_open = false; outcome.map(|()| Side::Backend) }
-                else => break End::Closed(first.unwrap_or(Side::Client)),
+                outcome = &mut upward, if up_open => {
+                    up_open = false;
+                    outcome.map(|()| Side::Client)
+                }
+                outcome = &mut downward, if down_open => {
+                    down_open = false;
+                    outcome.map(|()| Side::Backend)
+                }
+                () = sleep(HALF_CLOSED_IDLE_MAX), if first.is_some() => {
+                    if moved() == seen {
+                        break End::Closed(first.unwrap_or(Side::Client));
+                    }
+                    seen = moved();
+                    continue;
+                }
             };
-            match outcome {
-                Ok(side) => first = first.or(Some(side)),
-                Err((side, error)) => break End::Failed(side, error),
+            match (outcome, first) {
+                (Ok(side), None) => {
+                    first = Some(side);
+                    seen = moved();
+                }
+                // What is sent to a side that has left in order is refused, which is no failure.
+                (Ok(_) | Err(_), Some(side)) => break End::Closed(side),
+                (Err((side, error)), None) => break End::Failed(side, error),
             }
         }
     };
-    Relayed { up, down, end }
+    Relayed {
+        up: up.load(Relaxed),
+        down: down.load(Relaxed),
+        end,
+    }
 }
 
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    count: &mut u64,
+    count: &AtomicU64,
     direction: Direction,
 ) -> Result<(), (Side, io::Error)> {
     let (source, sink) = match direction {
@@ -102,6 +136,9 @@ async fn copy(
             .await
             .map_err(|error| (source, error))?;
         if length == 0 {
+            if direction == Direction::Down && count.load(Relaxed) == 0 {
+                return Err((source, io::ErrorKind::UnexpectedEof.into()));
+            }
             return match to.shutdown().await {
                 // The sink is gone already; its own direction tells how.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -110,6 +147,6 @@ async fn copy(
         }
         let bytes = buffer.get(..length).unwrap_or_default();
         to.write_all(bytes).await.map_err(|error| (sink, error))?;
-        *count += u64::try_from(length).unwrap_or_default();
+        count.fetch_add(u64::try_from(length).unwrap_or_default(), Relaxed);
     }
 }

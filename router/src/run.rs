@@ -10,14 +10,12 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::addr::BackendAddr;
 use crate::api::{Api, http};
 use crate::config::values::short;
 use crate::config::{Config, WakerConfig};
 use crate::connection::Services;
-use crate::host::Host;
 use crate::listener;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
@@ -27,6 +25,8 @@ use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
 use crate::wake::machine::Limits;
 
+/// Time to tell those who wait for a server, even where no grace is given.
+const GRACE_MIN: Duration = Duration::from_millis(250);
 /// How long clients may take to go once they are cut off.
 const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -85,7 +85,7 @@ impl Router {
             })
         });
         let api = api.transpose()?;
-        let registry = Arc::new(fixed_routes(config.mapping, config.default)?);
+        let registry = Arc::new(Registry::new(config.mapping, config.default)?);
         let waker = config
             .waker
             .as_ref()
@@ -153,15 +153,21 @@ impl Router {
 
     /// Waits for the stop token, then for players to leave, at most the grace period; then
     /// ends everything. Returns how many connections had to be cut.
-    pub async fn wait(self) -> usize {
-        self.stop.cancelled().await;
-        drop(self.listener.await);
+    pub async fn wait(mut self) -> usize {
+        tokio::select! {
+            () = self.stop.cancelled() => drop((&mut self.listener).await),
+            // It only ends when told to, unless there is a bug; then nobody may think all is well.
+            ended = &mut self.listener => {
+                error!(?ended, "the listener has ended by itself; stopping");
+                self.stop.cancel();
+            }
+        }
         self.clients.close();
         if !self.clients.is_empty() {
             let (open, grace) = (self.clients.len(), short(self.grace));
             info!(open, grace, "waiting for players to leave");
         }
-        let drained = timeout(self.grace, self.clients.wait());
+        let drained = timeout(self.grace.max(GRACE_MIN), self.clients.wait());
         let drained = self.cut.run_until_cancelled(drained).await;
         let left = if matches!(drained, Some(Ok(()))) {
             0
@@ -190,20 +196,6 @@ fn bind(
         Ok((listener, address))
     });
     bound.map_err(|error| StartError::Listen { what, error })
-}
-
-fn fixed_routes(
-    mapping: Vec<(Host, BackendAddr)>,
-    default: Option<BackendAddr>,
-) -> Result<Registry, Full> {
-    let registry = Registry::default();
-    for (host, backend) in mapping {
-        registry.set(host, backend)?;
-    }
-    if let Some(backend) = default {
-        registry.set_default(backend);
-    }
-    Ok(registry)
 }
 
 fn new_waker(config: &WakerConfig, stop: &CancellationToken) -> Result<Arc<Waker>, ClientError> {

@@ -1,10 +1,30 @@
 //! Signals: the first one begins an orderly stop, the second one ends it now.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+
+/// How long what runs beside the main task may take to end after it.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Runs `main` on a runtime of its own. When it ends, so does the process: a name look-up that
+/// hangs in the system's resolver is left behind.
+///
+/// # Errors
+/// The runtime cannot be built, or what `main` says.
+pub fn run_to_its_end<T, E: From<io::Error>>(
+    main: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(main);
+    runtime.shutdown_timeout(LEAVE_TIMEOUT);
+    outcome
+}
 
 /// The two signals that mean "stop".
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use automc_router::config::cli::{refuse, settings};
-use automc_router::stop::Signals;
+use automc_router::stop::{Signals, run_to_its_end};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use waker_mock::config::SPEC;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(NAME, &error),
     };
     automc_router::log::init(config.log);
-    match run(config) {
+    match run_to_its_end(run(config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             error!("{problem:#}");
@@ -35,7 +35,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
 async fn run(config: Config) -> anyhow::Result<()> {
     let signals = Signals::new().context("signals")?;
     let waker = WakerMock::start(config).await?;

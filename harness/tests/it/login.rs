@@ -228,3 +228,63 @@ async fn whoever_is_silent_or_drips_is_closed_in_the_end_and_others_do_not_wait(
     }
     assert_eq!(backend.records().len(), 1);
 }
+
+/// Accepts and ends every connection at once: in order, or with a reset.
+async fn backend_that_hangs_up(reset: bool) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if reset {
+                stream.set_zero_linger().unwrap();
+            }
+        }
+    });
+    addr
+}
+
+#[tokio::test]
+async fn a_backend_that_hangs_up_without_a_word_is_told_as_a_text_every_time() {
+    for reset in [false, true] {
+        let addr = backend_that_hangs_up(reset).await;
+        let mapping = format!("--mapping=a.example={addr}");
+        let router = RouterInside::start(Settings::new().flag(mapping)).unwrap();
+        for _ in 0..50 {
+            let text = Player::new("a.example")
+                .refusal(router.at.players)
+                .await
+                .unwrap();
+            assert!(
+                text.contains("does not let anybody in") || text.contains("not reachable"),
+                "{text}"
+            );
+        }
+        let status = Player::new("a.example")
+            .status(router.at.players)
+            .await
+            .unwrap();
+        assert!(status.text().contains("not reachable"), "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_player_name_cannot_forge_a_line_of_the_log() {
+    let backend = Backend::start("lobby").await.unwrap();
+    let settings = Settings::new().flag(format!("--mapping=a.example={}", backend.addr()));
+    let router = RouterProcess::start(settings).await.unwrap();
+    let mut player = Player::new("a.example");
+    player.name = "x\nFORGED\x1b[31m".to_owned();
+
+    drop(player.enter(router.at.players).await.unwrap());
+
+    let line = router
+        .process
+        .line_with(&["closed", "FORGED"], DEADLINE)
+        .await
+        .unwrap();
+    assert!(
+        !line.starts_with("FORGED") && !line.contains('\x1b'),
+        "{line:?}"
+    );
+}

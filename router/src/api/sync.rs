@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 
 use super::Api;
+use crate::postgres::status::SET_ASIDE_SHOWN_MAX;
 
 /// A row that is no route, and why.
 #[derive(serde::Serialize)]
@@ -29,6 +30,8 @@ pub(super) struct Sync {
     routes: usize,
     set_aside_count: usize,
     set_aside: Vec<SetAside>,
+    /// What is wrong with the table's triggers.
+    warnings: Vec<String>,
     reconnects: u64,
     last_error: Option<String>,
 }
@@ -39,7 +42,16 @@ pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
     };
     let now = status.snapshot();
     let age = |at: SystemTime| at.elapsed().unwrap_or_default().as_secs();
-    let rows = now.set_aside.into_iter();
+    let shadowed = api.registry.shadowed();
+    let shadowed_count = shadowed.len();
+    let rows = now.set_aside.into_iter().map(|row| SetAside {
+        name: row.name,
+        reason: row.reason,
+    });
+    let shadowed = shadowed.iter().map(|route| SetAside {
+        name: route.server.as_deref().unwrap_or_default().to_owned(),
+        reason: "its domain is routed by configuration or API, which come first".to_owned(),
+    });
     Json(Sync {
         enabled: true,
         connected: now.connected,
@@ -50,13 +62,9 @@ pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
         syncs: now.syncs,
         rows: now.rows,
         routes: now.routes,
-        set_aside_count: now.set_aside_count,
-        set_aside: rows
-            .map(|row| SetAside {
-                name: row.name,
-                reason: row.reason,
-            })
-            .collect(),
+        set_aside_count: now.set_aside_count + shadowed_count,
+        set_aside: rows.chain(shadowed).take(SET_ASIDE_SHOWN_MAX).collect(),
+        warnings: now.warnings,
         reconnects: now.reconnects,
         last_error: now.last_error,
     })

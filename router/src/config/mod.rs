@@ -22,6 +22,9 @@ pub const ASLEEP_TEXT: &str = "§7This server is asleep.\n§aJoin to wake it up.
 /// Friendly text of a starting server when none is configured.
 pub const LOADING_TEXT: &str = "§eThis server is starting.\n§7It will be ready in a moment.";
 
+/// Longest status text; what a client shows is two lines.
+const MOTD_CHARS_MAX: usize = 1_000;
+
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
     keys: KEYS,
@@ -300,7 +303,12 @@ fn waker(
 
 /// mc-router's name with a text wins; the short spelling's text, or `true`, comes next.
 fn motd_text(settings: &mut Settings, state: &str, friendly: &str) -> String {
-    let text = |text: &str| Ok::<_, String>(text.replace("\\n", "\n"));
+    let text = |text: &str| match text.chars().count() {
+        0..=MOTD_CHARS_MAX => Ok(text.replace("\\n", "\n")),
+        count => Err(format!(
+            "{count} characters, over the limit of {MOTD_CHARS_MAX}"
+        )),
+    };
     let own = settings.parse(&format!("auto_scale_{state}_motd"), text);
     let short = settings.parse(&format!("use_{state}_motd"), text);
     own.or_else(|| short.filter(|text| switch(text).is_err()))

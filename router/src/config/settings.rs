@@ -61,14 +61,15 @@ pub struct ConfigError(pub Vec<String>);
 /// One value and where it came from.
 #[derive(Debug, Clone)]
 struct Setting {
-    texts: Vec<String>,
+    text: String,
     origin: String,
 }
 
 /// The merged settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    values: BTreeMap<&'static str, Setting>,
+    /// One each, but for lists.
+    values: BTreeMap<&'static str, Vec<Setting>>,
     problems: Vec<String>,
 }
 
@@ -163,7 +164,7 @@ impl Spec {
         &self,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Vec<Layer> {
-        // An empty variable is an unset one: `AUTOMC_DSN=` turns Postgres off.
+        // An empty variable is an unset one.
         let environment: BTreeMap<String, String> = environment
             .into_iter()
             .filter(|(_, text)| !text.is_empty())
@@ -268,24 +269,38 @@ impl Spec {
             let Some(value) = merged.get(key.name) else {
                 continue;
             };
-            let metadata = figment.find_metadata(key.name);
-            let mut origin = metadata.map_or_else(String::new, |data| data.name.to_string());
-            if !origin.starts_with("--") && !origin.starts_with("environment") {
-                origin = format!("{origin}, key {}", key.name);
-            }
-            let texts = match value {
-                Value::Array(_, items) if key.kind == Kind::List => items
-                    .iter()
-                    .map(|item| scalar(item, key))
-                    .collect::<Result<Vec<_>, _>>(),
-                other => scalar(other, key).map(|text| vec![text]),
+            let items = match value {
+                Value::Array(_, items) if key.kind == Kind::List => items.as_slice(),
+                other => std::slice::from_ref(other),
             };
-            match texts {
-                Ok(texts) => drop(settings.values.insert(key.name, Setting { texts, origin })),
-                Err(reason) => settings.problems.push(format!("{origin}: {reason}")),
+            for item in items {
+                let origin = origin(figment, item, key);
+                match scalar(item, key) {
+                    // An empty text is no value, wherever it is written.
+                    Ok(text) if text.is_empty() => {}
+                    Ok(text) => {
+                        settings
+                            .values
+                            .entry(key.name)
+                            .or_default()
+                            .push(Setting { text, origin });
+                    }
+                    Err(reason) => settings.problems.push(format!("{origin}: {reason}")),
+                }
             }
         }
         Ok(settings)
+    }
+}
+
+/// Where a value came from, as an error names it.
+fn origin(figment: &Figment, value: &Value, key: &Key) -> String {
+    let metadata = figment.get_metadata(value.tag());
+    let name = metadata.map_or_else(String::new, |data| data.name.to_string());
+    if name.starts_with("--") || name.starts_with("environment") {
+        name
+    } else {
+        format!("{name}, key {}", key.name)
     }
 }
 
@@ -296,12 +311,12 @@ impl Settings {
         key: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let setting = self.values.get(key)?;
-        match parse(setting.texts.last()?) {
+        let Setting { text, origin } = self.values.get(key)?.last()?;
+        match parse(text) {
             Ok(value) => Some(value),
             Err(reason) => {
                 self.problems
-                    .push(format!("{}: {}", setting.origin, reason.to_string()));
+                    .push(format!("{origin}: {}", reason.to_string()));
                 None
             }
         }
@@ -313,30 +328,20 @@ impl Settings {
         key: &str,
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
-        let Some(setting) = self.values.get(key) else {
-            return Vec::new();
-        };
-        let items = setting
-            .texts
-            .iter()
-            .flat_map(|text| text.split([',', '\n']));
         let mut parsed = Vec::new();
-        for item in items.map(str::trim).filter(|item| !item.is_empty()) {
-            match parse(item) {
-                Ok(value) => parsed.push(value),
-                Err(reason) => {
-                    self.problems
-                        .push(format!("{}: {}", setting.origin, reason.to_string()));
+        for Setting { text, origin } in self.values.get(key).into_iter().flatten() {
+            let items = text.split([',', '\n']).map(str::trim);
+            for item in items.filter(|item| !item.is_empty()) {
+                match parse(item) {
+                    Ok(value) => parsed.push(value),
+                    Err(reason) => {
+                        self.problems
+                            .push(format!("{origin}: {}", reason.to_string()));
+                    }
                 }
             }
         }
         parsed
-    }
-
-    /// Where the value of `key` came from, as an error would name it.
-    #[must_use]
-    pub fn origin(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(|setting| setting.origin.as_str())
     }
 
     /// Adds a problem that concerns more than one key.

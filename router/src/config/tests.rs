@@ -76,6 +76,38 @@ fn mappings_add_up_over_the_layers() {
 }
 
 #[test]
+fn a_wrong_item_of_a_list_names_the_layer_it_came_from() {
+    let (good, bad) = ("a.example=a:1", "bad");
+    let file = |text: &str| format!("mapping = ['{text}']");
+    let from_flag = refusal(Some(&file(good)), &[("MAPPING", good)], &["--mapping", bad]);
+    assert!(from_flag.starts_with("--mapping: "), "{from_flag}");
+    let from_variable = refusal(Some(&file(good)), &[("MAPPING", bad)], &["--mapping", good]);
+    assert!(
+        from_variable.starts_with("environment variable MAPPING: "),
+        "{from_variable}"
+    );
+    let from_file = refusal(Some(&file(bad)), &[("MAPPING", good)], &["--mapping", good]);
+    assert!(from_file.contains(", key mapping: "), "{from_file}");
+}
+
+#[test]
+fn an_empty_text_is_no_value_wherever_it_is_written() {
+    let file = Some("automc_waker_url = ''\ndefault = ''\nautomc_dsn = ''");
+    let config = read(file, &[], &["--api-binding", "", "--mapping="]).unwrap();
+    assert!(config.waker.is_none() && config.default.is_none() && config.postgres.is_none());
+    assert!(config.api_binding.is_none() && config.mapping.is_empty());
+}
+
+#[test]
+fn an_overlong_status_text_is_refused() {
+    let error = refusal(None, &[("AUTO_SCALE_ASLEEP_MOTD", &"z".repeat(1_001))], &[]);
+    assert!(
+        error.contains("AUTO_SCALE_ASLEEP_MOTD") && error.contains("1000"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_empty_variable_is_an_unset_one() {
     let config = read(
         None,

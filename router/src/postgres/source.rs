@@ -37,6 +37,8 @@ pub const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time one read of the table may take.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// Least time between two looks at the table's shape after a change of its rows.
+const INSPECT_PAUSE: Duration = Duration::from_secs(1);
 /// Most lines logged about the changes of one read.
 const CHANGE_LINES_MAX: usize = 100;
 
@@ -147,6 +149,7 @@ impl Source {
             status.connected = true;
             status.last_error = None;
         });
+        let mut inspected = Instant::now();
         let mut reconcile = ticks(RECONCILE_INTERVAL);
         let mut check = ticks(CHECK_INTERVAL);
         loop {
@@ -155,12 +158,22 @@ impl Source {
                     () = nudge.notified() => {
                         tokio::time::sleep_until(pace.due(Instant::now()).into()).await;
                         self.read(&client, &facts, &mut pace).await?;
+                        if inspected.elapsed() >= INSPECT_PAUSE {
+                            // Whoever changes the table's shape often changes rows next.
+                            let before = facts.query();
+                            facts = self.inspect(&client, &facts).await?;
+                            inspected = Instant::now();
+                            if facts.query() != before {
+                                self.read(&client, &facts, &mut pace).await?;
+                            }
+                        }
                     }
                     _ = reconcile.tick() => {
                         // A read may wait for somebody's lock, so by itself it is slow to notice
                         // that nobody is there any more.
                         sign_of_life(&client).await?;
                         facts = self.inspect(&client, &facts).await?;
+                        inspected = Instant::now();
                         self.read(&client, &facts, &mut pace).await?;
                     }
                     _ = check.tick() => sign_of_life(&client).await?,
@@ -190,6 +203,11 @@ impl Source {
             return Err(SyncError::Unusable(error.text.clone()));
         }
         if facts != *known {
+            let warnings = findings
+                .iter()
+                .filter(|finding| finding.severity == Severity::Warning);
+            let warnings = warnings.map(|finding| finding.text.clone()).collect();
+            self.status.update(|status| status.warnings = warnings);
             for finding in findings
                 .iter()
                 .filter(|finding| finding.severity == Severity::Warning)
@@ -224,12 +242,6 @@ impl Source {
         } = row::select(rows);
         let route_count = routes.len();
         log_changes(&self.registry.replace_postgres(routes));
-        for route in self.registry.shadowed() {
-            set_aside.push(row::SetAside {
-                name: route.server.as_deref().unwrap_or_default().to_owned(),
-                reason: "its domain is routed by configuration or API, which come first".to_owned(),
-            });
-        }
         let end = Instant::now();
         pace.read(end, end - begin);
         debug!(rows = count, routes = route_count, took = ?(end - begin), "automc: table read");
@@ -316,9 +328,8 @@ fn log_changes(changes: &[Change<Host, Arc<Route>>]) {
 fn log_set_aside(before: &[row::SetAside], now: &[row::SetAside]) {
     let new = now
         .iter()
-        .take(CHANGE_LINES_MAX)
-        .filter(|row| !before.contains(row));
-    for row in new.filter(|row| row.reason != row::DISABLED) {
+        .filter(|row| row.reason != row::DISABLED && !before.contains(row));
+    for row in new.take(CHANGE_LINES_MAX) {
         warn!("automc: row {:?} is not routed: {}", row.name, row.reason);
     }
 }

@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub set_aside_count: usize,
     /// The first [`SET_ASIDE_SHOWN_MAX`] of those.
     pub set_aside: Vec<SetAside>,
+    /// What is wrong with the table's triggers: changes come late, but they come.
+    pub warnings: Vec<String>,
     /// Connections lost or failed since the start.
     pub reconnects: u64,
     /// Why the last of them was.

@@ -45,15 +45,6 @@ impl StateHint {
     }
 }
 
-/// Who owns a route; only its owner changes or removes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// Flags, environment and configuration file, and the REST API on top of them.
-    Static,
-    /// The `servers` table.
-    Postgres,
-}
-
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -65,8 +56,6 @@ pub struct Route {
     pub server: Option<Arc<str>>,
     /// What the table says of it.
     pub state: StateHint,
-    /// Who owns it.
-    pub source: Source,
 }
 
 /// An immutable set of routes, as one connection sees it.
@@ -93,17 +82,5 @@ impl Table {
     /// Every route with a host, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&Host, &Arc<Route>)> {
         self.hosts.iter()
-    }
-
-    /// How many routes have a host.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.hosts.len()
-    }
-
-    /// Whether no route has a host.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 
 use super::diff::{Change, diff};
-use super::{Route, Source, StateHint, Table};
+use super::{Route, StateHint, Table};
 use crate::addr::BackendAddr;
 use crate::host::Host;
 
@@ -44,12 +44,36 @@ pub enum Removal {
     OwnedByPostgres,
 }
 
-/// There are [`STATIC_ROUTES_MAX`] routes already.
+/// More than [`STATIC_ROUTES_MAX`] routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are {STATIC_ROUTES_MAX} fixed routes already, which is the limit")]
+#[error("more fixed routes than {STATIC_ROUTES_MAX}, which is the limit")]
 pub struct Full;
 
 impl Registry {
+    /// A registry that begins with the configuration's routes; of two for one host the later wins.
+    ///
+    /// # Errors
+    /// [`Full`] when there are too many.
+    pub fn new(
+        mapping: impl IntoIterator<Item = (Host, BackendAddr)>,
+        default: Option<BackendAddr>,
+    ) -> Result<Self, Full> {
+        let registry = Self::default();
+        {
+            let mut owned = registry.owned();
+            let routes = mapping.into_iter();
+            owned.fixed = routes
+                .map(|(host, backend)| (host.clone(), fixed(Some(host), backend)))
+                .collect();
+            if owned.fixed.len() > STATIC_ROUTES_MAX {
+                return Err(Full);
+            }
+            owned.default = default.map(|backend| fixed(None, backend));
+            registry.publish(&owned);
+        }
+        Ok(registry)
+    }
+
     /// The routes of this moment.
     #[must_use]
     pub fn table(&self) -> Guard<Arc<Table>> {
@@ -67,7 +91,7 @@ impl Registry {
         changes
     }
 
-    /// Which of `hosts` are not routed as Postgres says because a fixed route comes first.
+    /// The routes of Postgres that are not in force because a fixed route comes first.
     #[must_use]
     pub fn shadowed(&self) -> Vec<Arc<Route>> {
         let owned = self.owned();
@@ -136,7 +160,6 @@ fn fixed(host: Option<Host>, backend: BackendAddr) -> Arc<Route> {
         backend,
         server: None,
         state: StateHint::Unknown,
-        source: Source::Static,
     })
 }
 
@@ -158,7 +181,6 @@ mod tests {
             backend: addr(backend),
             server: Some("server".into()),
             state: StateHint::Running,
-            source: Source::Postgres,
         };
         (host(text), Arc::new(route))
     }

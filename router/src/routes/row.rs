@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Route, Source, StateHint};
+use super::{Route, StateHint};
 use crate::addr::BackendAddr;
 use crate::host::Host;
 
@@ -66,6 +66,10 @@ pub fn select(mut rows: Vec<Row>) -> Selection {
             Err(reason) => selection.set_aside.push(SetAside { name, reason }),
         }
     }
+    // Flaws before what was switched off on purpose, since only the first are shown.
+    selection
+        .set_aside
+        .sort_by_key(|row| row.reason == DISABLED);
     selection
 }
 
@@ -82,6 +86,9 @@ fn route(row: Row) -> Result<(Host, Route), String> {
         return Err(format!(
             "its name is {length} bytes, over {SERVER_NAME_BYTES_MAX}"
         ));
+    }
+    if name.chars().any(char::is_control) {
+        return Err("its name has a control character".to_owned());
     }
     let domain = row
         .domain
@@ -102,7 +109,6 @@ fn route(row: Row) -> Result<(Host, Route), String> {
             .as_deref()
             .map(StateHint::parse)
             .unwrap_or_default(),
-        source: Source::Postgres,
     };
     Ok((host, route))
 }
@@ -148,18 +154,20 @@ mod tests {
             .map(|row| row.reason.as_str())
             .collect();
         assert_eq!(
-            reasons[..4],
-            [
-                "it has no domain",
-                "it has no domain",
-                "it has no address",
-                "disabled"
-            ]
+            reasons[..3],
+            ["it has no domain", "it has no domain", "it has no address"]
         );
         assert!(
-            reasons[4].contains("' '") && reasons[5].contains("port"),
+            reasons[3].contains("' '") && reasons[4].contains("port"),
             "{reasons:?}"
         );
+        assert_eq!(reasons[5..], [DISABLED], "what is on purpose comes last");
+    }
+
+    #[test]
+    fn a_name_that_could_forge_a_log_line_is_set_aside() {
+        let selection = select(vec![row("a\nb", "a.example", "h:1")]);
+        assert_eq!(selection.set_aside.len(), 1);
     }
 
     #[test]

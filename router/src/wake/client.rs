@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::{HeaderValue, InvalidHeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, HeaderValue, InvalidHeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,6 +20,7 @@ use super::machine::{PollReply, StartReply};
 use crate::addr::BackendAddr;
 use crate::causes::with_causes;
 use crate::config::WakerConfig;
+use crate::config::values::short;
 use crate::tls;
 
 /// Longest time one request may take, answer included.
@@ -150,29 +152,43 @@ impl ManagerClient {
         })
     }
 
-    /// `POST /servers/{server}/start`, within `limit`.
+    /// `POST /servers/{server}/start`, within `limit`. The status says it all; a body is not read.
     pub async fn start(&self, server: &str, limit: Duration) -> StartReply {
-        match self.request(Method::POST, server, "/start", limit).await {
-            Ok((status, _)) => start_reply(status),
-            Err(reason) => StartReply::Broken(reason),
-        }
+        let exchange = async {
+            let response = self.send(Method::POST, server, "/start").await?;
+            Ok(start_reply(response.status()))
+        };
+        within(limit, exchange)
+            .await
+            .unwrap_or_else(StartReply::Broken)
     }
 
     /// `GET /servers/{server}`, within `limit`.
     pub async fn poll(&self, server: &str, limit: Duration) -> PollReply {
-        match self.request(Method::GET, server, "", limit).await {
-            Ok((status, body)) => poll_reply(status, &body),
-            Err(reason) => PollReply::Broken(reason),
-        }
+        let exchange = async {
+            let response = self.send(Method::GET, server, "").await?;
+            let status = response.status();
+            if !status.is_success() {
+                return Ok(poll_refusal(status));
+            }
+            let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
+                .collect()
+                .await;
+            Ok(poll_reply(
+                &body.map_err(|error| with_causes(&*error))?.to_bytes(),
+            ))
+        };
+        within(limit, exchange)
+            .await
+            .unwrap_or_else(PollReply::Broken)
     }
 
-    async fn request(
+    async fn send(
         &self,
         method: Method,
         server: &str,
         rest: &str,
-        limit: Duration,
-    ) -> Result<(StatusCode, Bytes), String> {
+    ) -> Result<Response<Incoming>, String> {
         let uri = self
             .base
             .of(server, rest)
@@ -183,32 +199,27 @@ impl ManagerClient {
         }
         let request = request
             .header(
-                hyper::header::USER_AGENT,
+                USER_AGENT,
                 concat!("automc-router/", env!("CARGO_PKG_VERSION")),
             )
-            .header(hyper::header::ACCEPT, "application/json")
+            .header(ACCEPT, "application/json")
             .body(Empty::new())
             .map_err(|error| error.to_string())?;
-        let limit = limit.min(REQUEST_TIMEOUT);
-        let exchange = async {
-            let response = self
-                .http
-                .request(request)
-                .await
-                .map_err(|error| with_causes(&error))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
-                .collect()
-                .await;
-            Ok((
-                status,
-                body.map_err(|error| with_causes(&*error))?.to_bytes(),
-            ))
-        };
-        tokio::time::timeout(limit, exchange)
+        self.http
+            .request(request)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
+            .map_err(|error| with_causes(&error))
     }
+}
+
+/// Bounds one request by `limit` and by [`REQUEST_TIMEOUT`].
+async fn within<T>(
+    limit: Duration,
+    exchange: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let limit = limit.min(REQUEST_TIMEOUT);
+    let outcome = tokio::time::timeout(limit, exchange).await;
+    outcome.unwrap_or_else(|_| Err(format!("no answer within {}", short(limit))))
 }
 
 fn start_reply(status: StatusCode) -> StartReply {
@@ -227,12 +238,14 @@ struct ServerJson {
     address: Option<serde_json::Value>,
 }
 
-fn poll_reply(status: StatusCode, body: &[u8]) -> PollReply {
+fn poll_refusal(status: StatusCode) -> PollReply {
     match status.as_u16() {
-        200..=299 => {}
-        denied @ (401 | 403 | 404) => return PollReply::Denied(denied),
-        _ => return PollReply::Broken(format!("it answered {status}")),
+        denied @ (401 | 403 | 404) => PollReply::Denied(denied),
+        _ => PollReply::Broken(format!("it answered {status}")),
     }
+}
+
+fn poll_reply(body: &[u8]) -> PollReply {
     let server: ServerJson = match serde_json::from_slice(body) {
         Ok(server) => server,
         Err(error) => return PollReply::Broken(format!("its answer is not the JSON due: {error}")),
@@ -305,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_poll_answer_is_read_leniently_but_not_blindly() {
-        let reply = |json: &str| poll_reply(StatusCode::OK, json.as_bytes());
+        let reply = |json: &str| poll_reply(json.as_bytes());
         let address = BackendAddr::parse("10.0.0.5:25565").ok();
         assert_eq!(
             reply(r#"{"state":"running","address":"10.0.0.5:25565","since":1}"#),
@@ -340,13 +353,37 @@ mod tests {
         ] {
             assert!(matches!(reply(json), PollReply::Broken(_)), "{json}");
         }
-        assert_eq!(
-            poll_reply(StatusCode::NOT_FOUND, b""),
-            PollReply::Denied(404)
-        );
+        assert_eq!(poll_refusal(StatusCode::NOT_FOUND), PollReply::Denied(404));
         assert!(matches!(
-            poll_reply(StatusCode::BAD_GATEWAY, b""),
+            poll_refusal(StatusCode::BAD_GATEWAY),
             PollReply::Broken(_)
         ));
+    }
+
+    #[tokio::test]
+    async fn a_start_is_judged_by_its_status_though_its_body_never_ends() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let config = WakerConfig {
+            url: BaseUrl::parse(&url).unwrap(),
+            token: None,
+            poll_interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(90),
+        };
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+            stream.write_all(head).await.unwrap();
+            let mut rest = Vec::new();
+            drop(stream.read_to_end(&mut rest).await);
+        });
+
+        let reply = ManagerClient::new(&config)
+            .unwrap()
+            .start("x", Duration::from_secs(1))
+            .await;
+
+        assert_eq!(reply, StartReply::Accepted);
     }
 }

@@ -107,10 +107,16 @@ impl Waker {
         sender: watch::Sender<Option<Outcome>>,
         call_off: CancellationToken,
     ) {
-        let Some(outcome) = call_off.run_until_cancelled(self.drive(&server)).await else {
+        // Also when this task panics: nobody may join a flight that nobody flies.
+        let _landing = Landing {
+            waker: &self,
+            server: &server,
+            call_off: &call_off,
+        };
+        let drive = self.drive(&server, &call_off);
+        let Some(outcome) = call_off.run_until_cancelled(drive).await else {
             debug!(%server, "wake called off");
             sender.send_replace(Some(Err(WakeError::Stopping)));
-            self.forget(&server, &call_off);
             return;
         };
         match &outcome {
@@ -124,11 +130,10 @@ impl Waker {
             let pause = tokio::time::sleep(FAILED_WAKE_PAUSE);
             self.stop.run_until_cancelled(pause).await;
         }
-        self.forget(&server, &call_off);
     }
 
     /// Carries out what the machine says.
-    async fn drive(&self, server: &str) -> Outcome {
+    async fn drive(&self, server: &str, call_off: &CancellationToken) -> Outcome {
         let mut wake = Wake::new(server, self.limits, Instant::now());
         loop {
             let now = Instant::now();
@@ -140,7 +145,7 @@ impl Waker {
                     debug!(%server, ?reply, "start answered");
                     wake.started(Instant::now(), reply);
                     if wake.is_started() {
-                        self.accepted(server);
+                        self.accepted(server, call_off);
                     }
                 }
                 Step::Poll => {
@@ -154,8 +159,13 @@ impl Waker {
         }
     }
 
-    fn accepted(&self, server: &str) {
-        if let Some(flight) = self.flights().get_mut(server) {
+    /// Marks this flight, and not one that was begun after it was called off.
+    fn accepted(&self, server: &str, call_off: &CancellationToken) {
+        let mut flights = self.flights();
+        // Flights are called off under the same lock, so this one is still the one in the table.
+        if !call_off.is_cancelled()
+            && let Some(flight) = flights.get_mut(server)
+        {
             flight.accepted = true;
         }
     }
@@ -170,6 +180,19 @@ impl Waker {
         {
             flights.remove(server);
         }
+    }
+}
+
+/// Removes a flight when its task ends, however it ends.
+struct Landing<'a> {
+    waker: &'a Waker,
+    server: &'a str,
+    call_off: &'a CancellationToken,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.waker.forget(self.server, self.call_off);
     }
 }
 
