@@ -1,19 +1,23 @@
 //! Postgres goes away in every way it can, and comes back; players notice nothing.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use automc_router::postgres::connect::{ConnectError, connect_and_drive};
+use automc_router::postgres::dsn::Dsn;
 use harness::backend::Backend;
 use harness::chaos::ChaosProxy;
 use harness::eventually::eventually;
 use harness::player::{Player, Session};
 use harness::postgres::Postgres;
 use harness::router::Settings;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::followed::{DEADLINE, Followed};
+use crate::followed::{DEADLINE, Followed, Parts};
 
 /// Within which a connection that went dead without a word must be noticed.
 const DEAD_NOTICED: Duration = Duration::from_secs(20);
@@ -239,4 +243,41 @@ async fn a_router_that_starts_before_postgres_routes_its_own_and_gets_the_rest_l
     proxy.restore().await.unwrap();
     followed.routed("a.example", Some("127.0.0.1:1")).await;
     followed.router.at.ready(DEADLINE).await.unwrap();
+}
+
+/// AMC-02, AMC-14: a host that hangs, as behind a dead load balancer or a stopped process, takes
+/// connections all the same.
+#[tokio::test]
+async fn the_second_host_is_reached_though_the_first_takes_the_connection_and_is_silent() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let silent = silent.local_addr().unwrap().port();
+    let database = Postgres::shared().await.unwrap().database().await.unwrap();
+    let parts = Parts::of(&database.dsn());
+    let dsn = |ports: &str, rest: &str| {
+        let hosts = vec![parts.host.as_str(); ports.split(',').count()].join(",");
+        let Parts { user, password, .. } = &parts;
+        let name = database.name();
+        let text = format!(
+            "host={hosts} port={ports} user={user} password='{password}' dbname={name} {rest}"
+        );
+        Dsn::parse(&text).unwrap()
+    };
+    let both = format!("{silent},{}", parts.port);
+    for rest in [
+        "sslmode=disable",
+        "sslmode=prefer connect_timeout=1",
+        "load_balance_hosts=random connect_timeout=1",
+    ] {
+        let client = connect_and_drive(&dsn(&both, rest)).await;
+        let client = client.unwrap_or_else(|error| panic!("{rest}: {error}"));
+        let row = client.query_one("SELECT current_database()", &[]).await;
+        assert_eq!(row.unwrap().get::<_, &str>(0), database.name(), "{rest}");
+    }
+    // The limit is for one host and not for the connecting of its socket alone.
+    let alone = connect_and_drive(&dsn(&silent.to_string(), "connect_timeout=1")).await;
+    let error = alone.unwrap_err();
+    assert!(
+        matches!(error, ConnectError::TimedOut(limit) if limit == Duration::from_secs(1)),
+        "{error}"
+    );
 }

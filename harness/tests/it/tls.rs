@@ -1,14 +1,20 @@
 //! Every `sslmode` against a real server with certificates, as libpq's documentation has it
 //! (<https://www.postgresql.org/docs/current/libpq-ssl.html>, table 34.1).
 
+use std::net::SocketAddr;
+
 use automc_router::postgres::connect::{ConnectError, connect_and_drive};
 use automc_router::postgres::dsn::Dsn;
+use harness::eventually::eventually;
 use harness::postgres::{Database, Postgres};
 use harness::router::Settings;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::check_db::check;
 use crate::followed::{DEADLINE, Followed, Parts};
@@ -275,5 +281,90 @@ async fn an_address_without_a_name_serves_for_tls() {
     ] {
         let found = connected(&format!("{nameless} {rest}")).await;
         assert_eq!(found, Ok(true), "{rest}");
+    }
+}
+
+/// Length and code of a request for TLS.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+async fn refuse_tls(mut client: TcpStream, upstream: SocketAddr) -> std::io::Result<()> {
+    let mut first = [0; 8];
+    client.read_exact(&mut first).await?;
+    if first == SSL_REQUEST {
+        client.write_all(b"S").await?;
+        // The beginning of the handshake, so that closing sends no reset.
+        let mut hello = [0; 16_384];
+        let _ = client.read(&mut hello).await?;
+        return Ok(());
+    }
+    let mut server = TcpStream::connect(upstream).await?;
+    server.write_all(&first).await?;
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}
+
+/// A way to the server at `upstream` that offers TLS, and hangs up on whoever wants it.
+async fn broken_tls(upstream: SocketAddr) -> (u16, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accepting = tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            tokio::spawn(refuse_tls(client, upstream));
+        }
+    });
+    (port, AbortOnDropHandle::new(accepting))
+}
+
+/// AMC-02.
+#[tokio::test]
+async fn a_failed_handshake_is_followed_by_plain_text_with_prefer_alone() {
+    let server = Postgres::shared().await.unwrap();
+    let database = server.database().await.unwrap();
+    let (port, _relay) = broken_tls(server.addr()).await;
+    let parts = Parts {
+        port,
+        host: "127.0.0.1".to_owned(),
+        ..Parts::of(&database.dsn())
+    };
+    for rest in ["", "sslmode=prefer"] {
+        let found = connected(&format!("{} {rest}", parts.pairs())).await;
+        assert_eq!(found, Ok(false), "{rest}");
+    }
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let refusal = connected(&format!("{} sslmode={mode}", parts.pairs())).await;
+        let refusal = refusal.unwrap_err();
+        assert!(refusal.contains("TLS handshake"), "{mode}: {refusal}");
+    }
+    // Whoever is refused both ways is told both reasons.
+    let refusal = connected(&parts.role("nobody_at_all").pairs()).await;
+    let refusal = refusal.unwrap_err();
+    assert!(refusal.contains("TLS handshake"), "{refusal}");
+    assert!(refusal.contains("nobody_at_all"), "{refusal}");
+}
+
+/// AMC-02: `pg_hba.conf` may let people in without TLS only.
+#[tokio::test]
+async fn a_server_that_refuses_tls_sessions_is_taken_in_plain_text_with_prefer_alone() {
+    let key = KeyPair::generate().unwrap();
+    let certificate = leaf().self_signed(&key).unwrap().pem();
+    let secure = Secure::start(&certificate, &key).await;
+    assert_eq!(secure.tls(NAME, "sslmode=prefer").await, Ok(true));
+    let sql = secure.database.client().await.unwrap();
+    let file: String = sql.query_one("SHOW hba_file", &[]).await.unwrap().get(0);
+    let only_plain = format!(
+        "COPY (SELECT 'hostnossl all all all scram-sha-256') TO '{file}';
+         SELECT pg_reload_conf()"
+    );
+    sql.batch_execute(&only_plain).await.unwrap();
+    let refused = async || {
+        let refusal = secure.tls(NAME, "sslmode=require").await;
+        refusal.is_err_and(|refusal| refusal.contains("28000"))
+    };
+    eventually("TLS sessions to be refused", DEADLINE, refused)
+        .await
+        .unwrap();
+    for rest in ["", "sslmode=prefer"] {
+        assert_eq!(secure.tls(NAME, rest).await, Ok(false), "{rest}");
     }
 }

@@ -1,6 +1,7 @@
 //! Opens a connection with libpq's meaning of `sslmode`.
 
 use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,8 +15,10 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
-use tokio_postgres::config::Host;
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::dsn::{Dsn, TlsMode};
@@ -24,6 +27,11 @@ use crate::tls;
 
 /// Longest time from the first packet to a usable connection, all hosts of the DSN together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Least time one host gets of it, however many there are. From the eleventh on, hosts are only
+/// reached when those before them fail faster.
+const HOST_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// What the driver calls a failed handshake; it does not tell the kind of an error otherwise.
+const HANDSHAKE_FAILED: &str = "error performing TLS handshake";
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -43,11 +51,19 @@ pub enum ConnectError {
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
     /// Nothing answered in time.
-    #[error("no connection within {CONNECT_TIMEOUT:?}")]
-    TimedOut,
+    #[error("no connection within {0:.1?}")]
+    TimedOut(Duration),
     /// The server, or the way to it, said no.
     #[error("{}", explain(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// `prefer`: neither with TLS nor without.
+    #[error("{}; without TLS: {}", explain(.tls), explain(.plain))]
+    NeitherWay {
+        /// Why not with TLS.
+        tls: tokio_postgres::Error,
+        /// Why not in plain text.
+        plain: tokio_postgres::Error,
+    },
 }
 
 /// What comes over a connection unasked.
@@ -80,33 +96,81 @@ impl Link {
     }
 }
 
-/// Connects, and authenticates, within [`CONNECT_TIMEOUT`].
+/// Connects, and authenticates, within [`CONNECT_TIMEOUT`]: to the first host that lets us, in the
+/// order of the DSN or, with `load_balance_hosts=random`, in any. A silent host uses up its share
+/// of the time alone.
 ///
 /// # Errors
-/// See [`ConnectError`].
+/// See [`ConnectError`]; with several hosts, that of the last one tried.
 pub async fn connect(dsn: &Dsn) -> Result<(Client, Link), ConnectError> {
-    let over_sockets_only = dsn
-        .config()
-        .get_hosts()
-        .iter()
-        .all(|host| matches!(host, Host::Unix(_)))
-        && !dsn.config().get_hosts().is_empty();
-    let attempt = async {
-        if dsn.tls() == TlsMode::Disable || over_sockets_only {
-            let mut config = dsn.config().clone();
-            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-            let (client, mut connection) = config.connect(NoTls).await?;
+    let mut hosts: Vec<&Config> = dsn.one_host_each().iter().collect();
+    if dsn.config().get_load_balance_hosts() == LoadBalanceHosts::Random {
+        // Each of these states hashes differently.
+        hosts.sort_by_cached_key(|_| RandomState::new().hash_one(0));
+    }
+    let limit = host_timeout(hosts.len(), dsn.config().get_connect_timeout().copied());
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let mut last = Err(ConnectError::TimedOut(limit));
+    for host in hosts {
+        let until = deadline.min(Instant::now() + limit);
+        let attempt = timeout_at(until, connect_host(dsn, host));
+        last = attempt.await.unwrap_or(Err(ConnectError::TimedOut(limit)));
+        if last.is_ok() || Instant::now() >= deadline {
+            break;
+        }
+    }
+    last
+}
+
+/// How long one of `hosts` hosts may take; `asked` is the DSN's `connect_timeout`, which is libpq's
+/// for one host, too.
+fn host_timeout(hosts: usize, asked: Option<Duration>) -> Duration {
+    let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
+    let share = (CONNECT_TIMEOUT / hosts).max(HOST_TIMEOUT_MIN);
+    asked.map_or(share, |asked| asked.min(share))
+}
+
+async fn connect_host(dsn: &Dsn, host: &Config) -> Result<(Client, Link), ConnectError> {
+    // An address wins over a socket's folder; sockets never have TLS.
+    let over_socket =
+        host.get_hostaddrs().is_empty() && matches!(host.get_hosts(), [Host::Unix(_), ..]);
+    if dsn.tls() == TlsMode::Disable || over_socket {
+        return Ok(connect_plain(host).await?);
+    }
+    let tls = MakeRustlsConnect::new(client_config(dsn)?);
+    let tls = match host.connect(tls).await {
+        Ok((client, mut connection)) => {
             let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
             return Ok((client, Link { poll }));
         }
-        let tls = MakeRustlsConnect::new(client_config(dsn)?);
-        let (client, mut connection) = dsn.config().connect(tls).await?;
-        let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
-        Ok((client, Link { poll }))
+        Err(error) => error,
     };
-    tokio::time::timeout(CONNECT_TIMEOUT, attempt)
-        .await
-        .unwrap_or(Err(ConnectError::TimedOut))
+    if dsn.tls() != TlsMode::Prefer || !plain_may_do(&tls) {
+        return Err(tls.into());
+    }
+    connect_plain(host).await.map_err(|plain| {
+        // It was without TLS the first time, too.
+        if explain(&tls) == explain(&plain) {
+            plain.into()
+        } else {
+            ConnectError::NeitherWay { tls, plain }
+        }
+    })
+}
+
+async fn connect_plain(host: &Config) -> Result<(Client, Link), tokio_postgres::Error> {
+    let mut config = host.clone();
+    config.ssl_mode(SslMode::Disable);
+    let (client, mut connection) = config.connect(NoTls).await?;
+    let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
+    Ok((client, Link { poll }))
+}
+
+/// Whether `prefer` tries again in plain text, as libpq does: the handshake failed, or the server
+/// does not let us in over TLS (`hostnossl` in its `pg_hba.conf`).
+fn plain_may_do(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+        || error.to_string() == HANDSHAKE_FAILED
 }
 
 /// Connects and drives the connection in a task of its own until the client is dropped;
@@ -237,5 +301,26 @@ impl ServerCertVerifier for LibpqVerifier {
         tls::provider()
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_share_the_time_and_none_gets_less_than_a_second_unless_it_is_asked_for() {
+        let seconds = Duration::from_secs;
+        for (hosts, asked, limit) in [
+            (1, None, seconds(10)),
+            (1, Some(seconds(30)), seconds(10)),
+            (1, Some(seconds(3)), seconds(3)),
+            (2, None, seconds(5)),
+            (2, Some(seconds(3)), seconds(3)),
+            (2, Some(seconds(7)), seconds(5)),
+            (100, None, seconds(1)),
+        ] {
+            assert_eq!(host_timeout(hosts, asked), limit, "{hosts} {asked:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! Reference: <https://www.postgresql.org/docs/current/libpq-connect.html>, 34.1.1 and 34.1.2.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub enum TlsMode {
 #[derive(Clone)]
 pub struct Dsn {
     config: tokio_postgres::Config,
+    each: Vec<tokio_postgres::Config>,
     tls: TlsMode,
     root_cert: Option<PathBuf>,
 }
@@ -74,6 +76,12 @@ impl Dsn {
     #[must_use]
     pub fn config(&self) -> &tokio_postgres::Config {
         &self.config
+    }
+
+    /// The same for each host alone, in the order of the text; never empty.
+    #[must_use]
+    pub fn one_host_each(&self) -> &[tokio_postgres::Config] {
+        &self.each
     }
 
     /// How much the network is trusted.
@@ -154,7 +162,8 @@ impl Building {
         }
     }
 
-    fn set(&mut self, Parameter { key, value }: &Parameter) -> Result<(), InvalidDsn> {
+    fn set(&mut self, parameter: &Parameter) -> Result<(), InvalidDsn> {
+        let Parameter { key, value, .. } = parameter;
         match key.as_str() {
             "host" => self.hosts = listed(value),
             "hostaddr" => self.addresses = listed(value),
@@ -209,7 +218,7 @@ impl Building {
                 "random" => LoadBalanceHosts::Random,
                 _ => return Err(one_of(key, "disable or random")),
             })),
-            _ => harmless(key, value)?,
+            _ => harmless(parameter)?,
         }
         Ok(())
     }
@@ -238,18 +247,11 @@ impl Building {
         if self.hosts.is_empty() {
             self.hosts.clone_from(&self.addresses);
         }
-        for host in &self.hosts {
-            self.config.host(host);
-        }
-        for address in &self.addresses {
-            let address = address
-                .parse()
-                .map_err(|_| InvalidDsn::new("hostaddr is not an IP address"))?;
-            self.config.hostaddr(address);
-        }
-        for port in &self.ports {
-            self.config.port(*port);
-        }
+        let addresses = self.addresses.iter().map(|address| {
+            let wrong = |_| InvalidDsn::new("hostaddr is not an IP address");
+            address.parse().map_err(wrong)
+        });
+        let addresses: Vec<IpAddr> = addresses.collect::<Result<_, _>>()?;
         if !self.options.is_empty() {
             self.config.options(self.options.join(" "));
         }
@@ -259,8 +261,30 @@ impl Building {
             TlsMode::Prefer => SslMode::Prefer,
             TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => SslMode::Require,
         });
+        let mut each = Vec::new();
+        for (index, host) in self.hosts.iter().enumerate() {
+            let mut one = self.config.clone();
+            one.host(host);
+            if let Some(address) = addresses.get(index) {
+                one.hostaddr(*address);
+            }
+            if let Some(port) = self.ports.get(index).or_else(|| self.ports.first()) {
+                one.port(*port);
+            }
+            each.push(one);
+        }
+        for host in &self.hosts {
+            self.config.host(host);
+        }
+        for address in addresses {
+            self.config.hostaddr(address);
+        }
+        for port in &self.ports {
+            self.config.port(*port);
+        }
         Ok(Dsn {
             config: self.config,
+            each,
             tls,
             root_cert: self.root_cert,
         })
@@ -354,9 +378,13 @@ fn channel_binding(value: &str) -> Result<ChannelBinding, InvalidDsn> {
 }
 
 /// Parameters that ask for what happens anyway pass; the others are refused by name.
-fn harmless(key: &str, value: &str) -> Result<(), InvalidDsn> {
-    let refuse = |reason: &str| Err(InvalidDsn::new(format!("{key} is not supported: {reason}")));
-    match (key, value) {
+fn harmless(Parameter { key, value, label }: &Parameter) -> Result<(), InvalidDsn> {
+    let refuse = |reason: &str| {
+        Err(InvalidDsn::new(format!(
+            "{label} is not supported: {reason}"
+        )))
+    };
+    match (key.as_str(), value.as_str()) {
         ("gssencmode", "disable" | "prefer")
         | ("sslnegotiation", "postgres")
         | ("sslcompression", "0")
@@ -381,9 +409,13 @@ fn harmless(key: &str, value: &str) -> Result<(), InvalidDsn> {
             "default_query_exec_mode" | "statement_cache_capacity" | "description_cache_capacity",
             _,
         ) => refuse("it belongs to another driver; leave it out"),
-        _ => refuse(
+        (key, _) if key == label => refuse(
             "no such connection parameter is known; server settings go into options=-cname=value",
         ),
+        _ => Err(InvalidDsn::new(format!(
+            "{label} is not known; a password with spaces must be quoted, and in a URL ? is \
+             written %3F and & %26; server settings go into options=-cname=value"
+        ))),
     }
 }
 

@@ -187,6 +187,93 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     }
 }
 
+#[test]
+fn a_raw_at_sign_after_the_hosts_is_refused_with_how_to_write_it() {
+    for text in [
+        "postgres://u:p@ss/hunter2@h/d",
+        "postgres://u:p@ss?hunter2=1@h/d",
+        "postgres://u:hunter2@h/d@x",
+        "postgres://u:hunter2@h/d?application_name=a@b",
+        "postgres://u@h?password=hunter2@x",
+    ] {
+        let error = refusal(text);
+        for escape in ["@ as %40", "/ as %2F", "? as %3F"] {
+            assert!(error.contains(escape), "{text:?}: {error}");
+        }
+    }
+    assert_eq!(
+        dsn("postgres://u:p@h/d%40x").config().get_dbname(),
+        Some("d@x")
+    );
+}
+
+#[test]
+fn what_may_be_a_piece_of_a_password_is_called_by_its_number() {
+    for (text, number) in [
+        ("host=h password=hun hunter2=x", "parameter 3"),
+        ("host=h password=a pool_hunter2=x", "parameter 3"),
+        ("password=hun hunter2='x", "parameter 2"),
+        ("password=hun hunter2= a=b", "parameter 2"),
+        ("postgres://u:1?hunter2=1", "parameter 1"),
+        ("postgres://u@h/d?sslmode=prefer&hunter2=%", "parameter 2"),
+        ("postgres://u@h/d?pool_hunter2=1", "parameter 1"),
+    ] {
+        let error = refusal(text);
+        assert!(error.contains(number), "{text:?}: {error}");
+    }
+    // All letters: only the URL tells a name from a piece of a value, and not after a password.
+    for text in [
+        "host=h password=correct horse=x",
+        "postgres://u@h/d?password=correct&horse=x",
+    ] {
+        let error = refusal(text);
+        assert!(!error.contains("horse"), "{text:?}: {error}");
+        assert!(error.contains("is not known"), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn spaces_around_the_equals_sign_leave_the_value_as_it_is() {
+    for text in [
+        "host=h password = a=b",
+        "host=h password =a=b",
+        "host=h password=a=b",
+        "host=h password= 'a=b'",
+    ] {
+        let password = dsn(text).config().get_password().map(<[u8]>::to_vec);
+        assert_eq!(password.as_deref(), Some(&b"a=b"[..]), "{text}");
+    }
+    let error = refusal("host=h password= dbname=d");
+    assert!(error.contains("password=''"), "{error}");
+}
+
+#[test]
+fn every_host_alone_has_its_own_address_and_port() {
+    let several = dsn("host=a,b hostaddr=127.0.0.1,127.0.0.2 port=1,2 user=u");
+    let found = several.one_host_each().iter().map(|config| {
+        assert_eq!(config.get_user(), Some("u"));
+        let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+        (
+            hosts.to_vec(),
+            addresses.to_vec(),
+            config.get_ports().to_vec(),
+        )
+    });
+    let wanted = [("a", [127, 0, 0, 1], 1), ("b", [127, 0, 0, 2], 2)].map(|(name, ip, port)| {
+        (
+            vec![Host::Tcp(name.to_owned())],
+            vec![ip.into()],
+            vec![port],
+        )
+    });
+    assert_eq!(found.collect::<Vec<_>>(), wanted);
+
+    let one_port = dsn("host=a,b port=7");
+    for config in one_port.one_host_each() {
+        assert_eq!(config.get_ports(), [7]);
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC{0,60}") {

@@ -4,17 +4,101 @@ use percent_encoding::percent_decode_str;
 
 use super::dsn::InvalidDsn;
 
+/// Names that an error may show wherever they come from: libpq's, and some of other drivers'.
+/// Any other name may be a piece of a password that was written without its quotes or escapes.
+const KNOWN: &[&str] = &[
+    "application_name",
+    "channel_binding",
+    "client_encoding",
+    "connect_timeout",
+    "dbname",
+    "default_query_exec_mode",
+    "description_cache_capacity",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "load_balance_hosts",
+    "options",
+    "passfile",
+    "password",
+    "pool_health_check_period",
+    "pool_max_conn_idle_time",
+    "pool_max_conn_lifetime",
+    "pool_max_conn_lifetime_jitter",
+    "pool_max_conns",
+    "pool_min_conns",
+    "pool_min_idle_conns",
+    "port",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "search_path",
+    "service",
+    "servicefile",
+    "ssl",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcertmode",
+    "sslcompression",
+    "sslcrl",
+    "sslcrldir",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+    "sslsni",
+    "statement_cache_capacity",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+/// Longest unknown name from a URL's query that an error shows.
+const SHOWN_NAME_MAX: usize = 40;
+
 /// One `name=value` of a database address.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Parameter {
     pub(super) key: String,
     pub(super) value: String,
+    /// What an error may call it: its name, or only its number.
+    pub(super) label: String,
 }
 
 fn parameter(key: &str, value: impl Into<String>) -> Parameter {
     Parameter {
         key: key.to_owned(),
         value: value.into(),
+        label: key.to_owned(),
+    }
+}
+
+fn known(key: &str) -> bool {
+    KNOWN.contains(&key)
+}
+
+/// Whether `key` looks like the name of a parameter, known or not.
+fn like_a_name(key: &str) -> bool {
+    (1..=SHOWN_NAME_MAX).contains(&key.len())
+        && key
+            .bytes()
+            .all(|byte| byte == b'_' || byte.is_ascii_lowercase())
+}
+
+fn label(key: &str, shown: bool, number: usize) -> String {
+    if shown {
+        key.to_owned()
+    } else {
+        format!("parameter {number}")
     }
 }
 
@@ -36,9 +120,11 @@ pub(super) fn split(text: &str) -> Result<Vec<Parameter>, InvalidDsn> {
 fn split_url(rest: &str) -> Result<Vec<Parameter>, InvalidDsn> {
     let (before_query, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = before_query.split_once('/').unwrap_or((before_query, ""));
-    if !authority.contains('@') && (database.contains('@') || query.contains('@')) {
+    // Whether it divides or belongs to a value cannot be told, and a password may hang on it.
+    if database.contains('@') || query.contains('@') {
         return Err(InvalidDsn::new(
-            "an @ comes after the first / or ?; in a user or password write / as %2F, ? as %3F",
+            "an @ comes after the first / or ?; in a user, password, database or value write \
+             @ as %40, / as %2F, ? as %3F",
         ));
     }
     let mut parameters = Vec::new();
@@ -62,19 +148,29 @@ fn split_url(rest: &str) -> Result<Vec<Parameter>, InvalidDsn> {
     if !database.is_empty() {
         parameters.push(parameter("dbname", decoded(database, "the database name")?));
     }
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+    split_query(query, &mut parameters)?;
+    Ok(parameters)
+}
+
+fn split_query(query: &str, parameters: &mut Vec<Parameter>) -> Result<(), InvalidDsn> {
+    let mut after_password = false;
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    for (index, pair) in pairs.enumerate() {
         let (key, value) = pair
             .split_once('=')
             .ok_or_else(|| InvalidDsn::new("a parameter after the ? has no ="))?;
         let key = decoded(key, "the name of a parameter")?;
-        let value = decoded(value, &key)?;
+        let shown = known(&key) || like_a_name(&key) && !after_password;
+        let label = label(&key, shown, index + 1);
+        let value = decoded(value, &label)?;
+        after_password |= matches!(key.as_str(), "password" | "sslpassword");
         // JDBC's and pgx's spelling of the commonest ones.
         match (key.as_str(), value.as_str()) {
             ("ssl", "true") => parameters.push(parameter("sslmode", "require")),
-            _ => parameters.push(Parameter { key, value }),
+            _ => parameters.push(Parameter { key, value, label }),
         }
     }
-    Ok(parameters)
+    Ok(())
 }
 
 fn split_hosts(hosts: &str, parameters: &mut Vec<Parameter>) -> Result<(), InvalidDsn> {
@@ -126,26 +222,31 @@ fn split_pairs(text: &str) -> Result<Vec<Parameter>, InvalidDsn> {
         while let Some(char) = chars.next_if(|char| *char != '=' && !char.is_whitespace()) {
             key.push(char);
         }
+        let label = label(&key, known(&key), parameters.len() + 1);
+        let space_before = chars.peek().is_some_and(|char| char.is_whitespace());
         while chars.next_if(|char| char.is_whitespace()).is_some() {}
         if chars.next() != Some('=') {
             return Err(InvalidDsn::new(
                 "expected name=value pairs or a postgres:// URL; a name is without its =",
             ));
         }
-        let spaced = chars.peek().is_some_and(|char| char.is_whitespace());
+        let space_after = chars.peek().is_some_and(|char| char.is_whitespace());
         while chars.next_if(|char| char.is_whitespace()).is_some() {}
-        let value = pair_value(&mut chars, &key)?;
-        if spaced && value.contains('=') {
+        let quoted = chars.peek() == Some(&'\'');
+        let value = pair_value(&mut chars, &label)?;
+        if space_after && !space_before && !quoted && value.contains('=') {
             // libpq would take `password= dbname=x` for the password `dbname=x`.
-            return Err(InvalidDsn::new(format!("{key}= is empty; write {key}=''")));
+            return Err(InvalidDsn::new(format!(
+                "{label}= is empty; write {label}=''"
+            )));
         }
-        parameters.push(Parameter { key, value });
+        parameters.push(Parameter { key, value, label });
     }
 }
 
 fn pair_value(
     chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
-    key: &str,
+    label: &str,
 ) -> Result<String, InvalidDsn> {
     let quoted = chars.next_if_eq(&'\'').is_some();
     let mut value = String::new();
@@ -153,7 +254,7 @@ fn pair_value(
         match chars.peek() {
             None if quoted => {
                 return Err(InvalidDsn::new(format!(
-                    "the value of {key} has no closing quote"
+                    "the value of {label} has no closing quote"
                 )));
             }
             None => return Ok(value),

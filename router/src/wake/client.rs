@@ -373,6 +373,7 @@ mod tests {
         };
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
+            assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0, "the request");
             let head = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
             stream.write_all(head).await.unwrap();
             let mut rest = Vec::new();
