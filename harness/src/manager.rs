@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Respond, ResponseTemplate, matchers};
+
+use crate::eventually::eventually;
 
 /// Most requests that are remembered.
 const REQUESTS_MAX: usize = 10_000;
@@ -135,6 +138,14 @@ impl Manager {
         let posts = requests.iter().filter(|request| request.method == "POST");
         let posts = posts.count();
         (posts, requests.len() - posts)
+    }
+
+    /// Waits until there were at least `polls` polls.
+    ///
+    /// # Errors
+    /// There were fewer within `deadline`.
+    pub async fn polled(&self, polls: usize, deadline: Duration) -> Result<()> {
+        eventually("polls", deadline, async || self.counts().1 >= polls).await
     }
 }
 

@@ -131,10 +131,7 @@ impl Player {
     /// # Errors
     /// It is refused, or [`Self::join`] fails.
     pub async fn enter(&self, router: SocketAddr) -> Result<Session> {
-        match self.join(router).await? {
-            Joined::In(session) => Ok(session),
-            Joined::Refused(text) => bail!("refused: {text:?}"),
-        }
+        self.knock(router).await?.enter().await
     }
 
     /// Joins and expects to be refused; the text.
@@ -142,10 +139,7 @@ impl Player {
     /// # Errors
     /// It is let in, or [`Self::join`] fails.
     pub async fn refusal(&self, router: SocketAddr) -> Result<String> {
-        match self.join(router).await? {
-            Joined::In(_) => bail!("let in, and should not have been"),
-            Joined::Refused(text) => Ok(text),
-        }
+        self.knock(router).await?.refusal().await
     }
 
     /// Asks for the status and pings, as a server list does.
@@ -194,6 +188,28 @@ impl Session {
             }
             2 => Ok(Joined::In(self)),
             id => bail!("packet {id:#x} in answer to a login"),
+        }
+    }
+
+    /// Waits to be let in.
+    ///
+    /// # Errors
+    /// It is refused, or [`Self::welcome`] fails.
+    pub async fn enter(self) -> Result<Self> {
+        match self.welcome().await? {
+            Joined::In(session) => Ok(session),
+            Joined::Refused(text) => bail!("refused: {text:?}"),
+        }
+    }
+
+    /// Waits to be refused; the text.
+    ///
+    /// # Errors
+    /// It is let in, or [`Self::welcome`] fails.
+    pub async fn refusal(self) -> Result<String> {
+        match self.welcome().await? {
+            Joined::In(_) => bail!("let in, and should not have been"),
+            Joined::Refused(text) => Ok(text),
         }
     }
 

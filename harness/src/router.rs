@@ -50,12 +50,18 @@ impl Settings {
     }
 
     /// Wakes through the server-manager at `url`, which is polled every 50 ms, for up to 20 s.
-    /// Set the variables once more for other times.
+    /// A variable set before or after this says otherwise.
     #[must_use]
-    pub fn waker(self, url: &str) -> Self {
-        self.env("AUTOMC_WAKER_URL", url)
-            .env("AUTOMC_WAKER_POLL_INTERVAL", "50ms")
-            .env("AUTOMC_WAKER_TIMEOUT", "20s")
+    pub fn waker(mut self, url: &str) -> Self {
+        let defaults = [
+            ("AUTOMC_WAKER_URL", url),
+            ("AUTOMC_WAKER_POLL_INTERVAL", "50ms"),
+            ("AUTOMC_WAKER_TIMEOUT", "20s"),
+        ];
+        // The last of a name counts, so in front is behind whatever was set before.
+        let defaults = defaults.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.environment.splice(0..0, defaults);
+        self
     }
 
     /// Routes from `database`.

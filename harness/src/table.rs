@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use tokio_postgres::Client;
 
+use crate::backend::Asleep;
+use crate::manager::Manager;
 use crate::player::Player;
 use crate::postgres::{Database, Postgres};
 use crate::router::{RouterProcess, Settings};
@@ -41,6 +43,26 @@ impl Table {
             database,
             sql,
         })
+    }
+
+    /// The same with a server-manager through which the router wakes.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub async fn with_manager(settings: Settings) -> Result<(Manager, Self)> {
+        let manager = Manager::start().await;
+        let table = Self::start(settings.waker(&manager.url())).await?;
+        Ok((manager, table))
+    }
+
+    /// Adds a server that sleeps: nobody is at its port, and its row says `stopped`.
+    ///
+    /// # Errors
+    /// No port is to be had, or as for [`Self::server`].
+    pub async fn asleep(&self, name: &str) -> Result<(Asleep, Player)> {
+        let asleep = Asleep::new()?;
+        let player = self.server(name, asleep.addr(), "stopped").await?;
+        Ok((asleep, player))
     }
 
     /// Adds a server that is at `address` and in `state` as far as its row goes, and waits until

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::protocol::legacy::{self, LegacyPing};
-use crate::protocol::status::{self, StatusRequest};
+use crate::protocol::status::{self, Shown, StatusRequest};
 use crate::protocol::{DecodeError, STATUS_FRAME_BYTES_MAX, decode_frame, login};
 
 /// Longest time a status conversation may take.
@@ -21,10 +21,16 @@ const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
 ///
 /// # Errors
 /// The connection failed, or something else than a status request came.
-pub async fn status<S>(client: &mut S, early: &[u8], protocol: i32, text: &str) -> io::Result<()>
+pub async fn status<'a, S>(
+    client: &mut S,
+    early: &[u8],
+    protocol: i32,
+    shown: impl Into<Shown<'a>>,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let shown = shown.into();
     let conversation = async {
         let mut buffer = early.to_vec();
         // A status request and a ping at most, each optional.
@@ -34,7 +40,7 @@ where
             };
             match request {
                 StatusRequest::Status => {
-                    client.write_all(&status::response(protocol, text)).await?;
+                    client.write_all(&status::response(protocol, shown)).await?;
                 }
                 StatusRequest::Ping(payload) => {
                     client.write_all(&status::pong(payload)).await?;

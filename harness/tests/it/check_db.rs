@@ -45,19 +45,19 @@ fn marked<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
 
 #[track_caller]
 fn fails_with(outcome: &(Option<i32>, String), words: &[&str]) {
-    let (code, text) = outcome;
-    assert_eq!(*code, Some(1), "{text}");
-    let line = marked(text, "FAIL").join("\n");
-    for words in words {
-        assert!(line.contains(words), "no {words:?} in {text}");
-    }
+    ends_with(outcome, 1, "FAIL", words);
 }
 
 #[track_caller]
 fn warns_with(outcome: &(Option<i32>, String), words: &[&str]) {
-    let (code, text) = outcome;
-    assert_eq!(*code, Some(0), "{text}");
-    let line = marked(text, "warn").join("\n");
+    ends_with(outcome, 0, "warn", words);
+}
+
+/// Asserts the exit code, and that the lines with `mark` have all of `words`.
+#[track_caller]
+fn ends_with((code, text): &(Option<i32>, String), due: i32, mark: &str, words: &[&str]) {
+    assert_eq!(*code, Some(due), "{text}");
+    let line = marked(text, mark).join("\n");
     for words in words {
         assert!(line.contains(words), "no {words:?} in {text}");
     }

@@ -74,6 +74,12 @@ impl Followed {
         self.sql.execute(insert, &row).await.unwrap();
     }
 
+    /// Adds such a row and waits until it is a route.
+    pub(crate) async fn add(&self, name: &str, domain: &str, address: &str) {
+        self.insert(name, domain, address).await;
+        self.routed(domain, Some(address)).await;
+    }
+
     /// Waits until `host` leads to `backend`, or nowhere.
     pub(crate) async fn routed(&self, host: &str, backend: Option<&str>) {
         let found = self.router.at.routed(host, backend, DEADLINE).await;

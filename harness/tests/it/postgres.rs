@@ -85,9 +85,8 @@ async fn both_forms_of_the_dsn_lead_to_the_same_routes() {
 #[tokio::test]
 async fn every_kind_of_change_is_live() {
     let followed = Followed::start().await;
-    let (one, two) = (Some("127.0.0.1:1"), Some("127.0.0.1:2"));
-    followed.insert("a", "a.example", "127.0.0.1:1").await;
-    followed.routed("a.example", one).await;
+    let two = Some("127.0.0.1:2");
+    followed.add("a", "a.example", "127.0.0.1:1").await;
 
     followed
         .run("UPDATE servers SET address = '127.0.0.1:2'")
@@ -120,8 +119,7 @@ async fn every_kind_of_change_is_live() {
     followed.run("DELETE FROM servers").await;
     followed.routed("b.example", None).await;
 
-    followed.insert("c", "c.example", "127.0.0.1:1").await;
-    followed.routed("c.example", one).await;
+    followed.add("c", "c.example", "127.0.0.1:1").await;
     followed.run("TRUNCATE servers").await;
     followed.routed("c.example", None).await;
 }
@@ -222,8 +220,7 @@ async fn rows_that_are_no_routes_are_set_aside_with_the_reason_and_hold_up_no_ot
 #[tokio::test]
 async fn of_two_rows_for_one_host_the_first_by_name_wins_whichever_came_first() {
     let followed = Followed::start().await;
-    followed.insert("b", "host.example", "127.0.0.1:2").await;
-    followed.routed("host.example", Some("127.0.0.1:2")).await;
+    followed.add("b", "host.example", "127.0.0.1:2").await;
 
     followed.insert("a", "Host.EXAMPLE.", "127.0.0.1:1").await;
     followed.routed("host.example", Some("127.0.0.1:1")).await;
@@ -247,8 +244,7 @@ async fn a_change_of_state_alone_leaves_the_route_and_its_players_as_they_are() 
     let followed = Followed::start().await;
     let backend = Backend::start("survival").await.unwrap();
     let address = backend.addr().to_string();
-    followed.insert("a", "a.example", &address).await;
-    followed.routed("a.example", Some(&address)).await;
+    followed.add("a", "a.example", &address).await;
     let player = Player::new("a.example");
     let mut session = player.enter(followed.router.at.players).await.unwrap();
 
@@ -278,8 +274,7 @@ async fn a_players_session_outlives_its_row_and_every_change_of_it() {
     let backend = Backend::start("first").await.unwrap();
     let other = Backend::start("second").await.unwrap();
     let (address, elsewhere) = (backend.addr().to_string(), other.addr().to_string());
-    followed.insert("a", "a.example", &address).await;
-    followed.routed("a.example", Some(&address)).await;
+    followed.add("a", "a.example", &address).await;
     let player = Player::new("a.example");
     let router = followed.router.at.players;
     let mut session = player.enter(router).await.unwrap();
@@ -307,8 +302,7 @@ async fn routes_of_flags_and_of_postgres_live_side_by_side() {
         .database(&database)
         .flag("--mapping=fixed.example=127.0.0.1:9");
     let followed = Followed::over(database, settings).await;
-    followed.insert("a", "a.example", "127.0.0.1:1").await;
-    followed.routed("a.example", Some("127.0.0.1:1")).await;
+    followed.add("a", "a.example", "127.0.0.1:1").await;
     followed.routed("fixed.example", Some("127.0.0.1:9")).await;
 
     // What is configured by hand comes first, and the row says why it is not seen.
@@ -328,6 +322,5 @@ async fn routes_of_flags_and_of_postgres_live_side_by_side() {
         .api(Method::DELETE, "/routes/fixed.example", "")
         .await;
     assert_eq!(gone.unwrap().status, 200);
-    followed.insert("c", "fixed.example", "127.0.0.1:3").await;
-    followed.routed("fixed.example", Some("127.0.0.1:3")).await;
+    followed.add("c", "fixed.example", "127.0.0.1:3").await;
 }

@@ -45,8 +45,7 @@ const B: Option<&str> = Some("127.0.0.1:2");
 #[tokio::test]
 async fn the_first_documents_table_and_trigger_are_followed_live() {
     let followed = Followed::shaped(FIRST_SHAPE).await;
-    followed.insert("a", "a.example", "127.0.0.1:1").await;
-    followed.routed("a.example", A).await;
+    followed.add("a", "a.example", "127.0.0.1:1").await;
     followed
         .run("UPDATE servers SET address = '127.0.0.1:2'")
         .await;
@@ -115,8 +114,7 @@ async fn a_role_that_may_only_select_is_enough() {
     let (database, settings) = database_with_role("only_reads").await;
     let followed = Followed::over(database, settings).await;
     followed.run("GRANT SELECT ON servers TO only_reads").await;
-    followed.insert("a", "a.example", "127.0.0.1:1").await;
-    followed.routed("a.example", A).await;
+    followed.add("a", "a.example", "127.0.0.1:1").await;
     followed
         .run("UPDATE servers SET address = '127.0.0.1:2'")
         .await;
@@ -162,8 +160,7 @@ async fn a_missing_table_is_said_to_want_the_schema_and_routes_come_once_it_is_t
     let ready = followed.router.at.api(hyper::Method::GET, "/readyz", "");
     assert_eq!(ready.await.unwrap().status, 503);
     followed.run(SCHEMA).await;
-    followed.insert("a", "a.example", "127.0.0.1:1").await;
-    followed.routed("a.example", A).await;
+    followed.add("a", "a.example", "127.0.0.1:1").await;
 }
 
 /// AMC-31.
@@ -171,8 +168,7 @@ async fn a_missing_table_is_said_to_want_the_schema_and_routes_come_once_it_is_t
 async fn a_missing_column_is_named_and_routes_come_once_it_is_there() {
     let followed = Followed::shaped(SCHEMA).await;
     followed.router.at.ready(DEADLINE).await.unwrap();
-    followed.insert("a", "a.example", "127.0.0.1:1").await;
-    followed.routed("a.example", A).await;
+    followed.add("a", "a.example", "127.0.0.1:1").await;
 
     // The trigger hangs on the column, and goes and comes back with it.
     followed
@@ -235,8 +231,7 @@ async fn a_lock_on_the_table_keeps_nobody_from_logging_in() {
     let followed = Followed::start().await;
     let backend = Backend::start("survival").await.unwrap();
     let address = backend.addr().to_string();
-    followed.insert("a", "a.example", &address).await;
-    followed.routed("a.example", Some(&address)).await;
+    followed.add("a", "a.example", &address).await;
 
     let locker = followed.database.client().await.unwrap();
     let lock = "BEGIN; LOCK TABLE servers IN ACCESS EXCLUSIVE MODE;
@@ -338,8 +333,7 @@ async fn notices_other_channels_and_huge_payloads_disturb_nothing() {
 #[tokio::test]
 async fn the_idle_listener_sits_in_no_transaction_and_holds_up_no_vacuum() {
     let followed = Followed::start().await;
-    followed.insert("a", "a.example", "127.0.0.1:1").await;
-    followed.routed("a.example", A).await;
+    followed.add("a", "a.example", "127.0.0.1:1").await;
     let idle = async || {
         let query = "SELECT state = 'idle' AND backend_xmin IS NULL AND xact_start IS NULL
             FROM pg_stat_activity

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use automc_router::config::{ASLEEP_TEXT, LOADING_TEXT};
 use harness::backend::{Asleep, Backend};
-use harness::eventually::eventually;
-use harness::manager::{Manager, Reply};
+use harness::manager::Reply;
 use harness::player::{Player, legacy_ping, ping_1_6};
 use harness::router::{RouterInside, Settings};
 use harness::table::Table;
@@ -23,10 +22,7 @@ async fn shown(player: &Player, table: &Table) -> String {
 /// AMC-05, AMC-20. Whatever the row says, and down or up.
 #[tokio::test]
 async fn a_status_ping_wakes_nothing_and_tells_asleep_from_starting_from_up() {
-    let manager = Manager::start().await;
-    let table = Table::start(Settings::new().waker(&manager.url()))
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
     let (nobody, up) = (Asleep::new().unwrap(), Backend::start("up").await.unwrap());
     for (number, (state, text)) in [
         (Some("stopped"), ASLEEP_TEXT),
@@ -55,21 +51,12 @@ async fn a_status_ping_wakes_nothing_and_tells_asleep_from_starting_from_up() {
 /// AMC-05: the loading text stands from the start to the end of a wake, and no longer.
 #[tokio::test]
 async fn a_server_that_is_being_woken_is_shown_as_starting_and_then_as_itself() {
-    let manager = Manager::start().await;
-    let table = Table::start(Settings::new().waker(&manager.url()))
-        .await
-        .unwrap();
-    let asleep = Asleep::new().unwrap();
-    let player = table
-        .server("test1", asleep.addr(), "stopped")
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    let (asleep, player) = table.asleep("test1").await.unwrap();
     assert_eq!(shown(&player, &table).await, ASLEEP_TEXT);
 
     let waiting = player.knock(table.router.at.players).await.unwrap();
-    eventually("a poll", DEADLINE, async || manager.counts().1 > 0)
-        .await
-        .unwrap();
+    manager.polled(1, DEADLINE).await.unwrap();
     assert_eq!(shown(&player, &table).await, LOADING_TEXT);
     assert_eq!(manager.counts().0, 1);
 
@@ -82,15 +69,8 @@ async fn a_server_that_is_being_woken_is_shown_as_starting_and_then_as_itself() 
 /// AMC-05.
 #[tokio::test]
 async fn a_server_whose_wake_failed_is_shown_as_asleep_again() {
-    let manager = Manager::start().await;
-    let table = Table::start(Settings::new().waker(&manager.url()))
-        .await
-        .unwrap();
-    let nobody = Asleep::new().unwrap();
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    let (_nobody, player) = table.asleep("test1").await.unwrap();
     manager.polls([Reply::state("failed")]);
 
     table.refusal(&player).await.unwrap();

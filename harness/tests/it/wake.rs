@@ -3,37 +3,14 @@
 use std::time::Duration;
 
 use harness::backend::{Asleep, Backend};
-use harness::eventually::eventually;
 use harness::manager::{Manager, Reply};
-use harness::player::{Joined, Player, Session};
+use harness::player::{Player, Session};
 use harness::router::Settings;
 use harness::table::Table;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// A server-manager, and a router that wakes through it.
-async fn with_manager() -> (Manager, Table) {
-    let manager = Manager::start().await;
-    let table = Table::start(Settings::new().waker(&manager.url()))
-        .await
-        .unwrap();
-    (manager, table)
-}
-
-async fn until_polled(manager: &Manager, polls: usize) {
-    eventually("polls", DEADLINE, async || manager.counts().1 >= polls)
-        .await
-        .unwrap();
-}
-
-async fn entered(session: Session) -> Session {
-    match session.welcome().await.unwrap() {
-        Joined::In(session) => session,
-        Joined::Refused(text) => panic!("refused: {text}"),
-    }
-}
 
 /// Asserts that `backend` got exactly `sent`, whether it recorded a byte or echoed it.
 async fn assert_arrived(backend: &Backend, session: &mut Session, sent: &[u8]) {
@@ -48,29 +25,23 @@ async fn assert_arrived(backend: &Backend, session: &mut Session, sent: &[u8]) {
 /// AMC-19, AMC-21, AMC-22, AMC-23, AMC-24, AMC-26.
 #[tokio::test]
 async fn a_player_waits_and_gets_in_at_the_polled_address_byte_for_byte() {
-    let (manager, table) = with_manager().await;
-    let (nobody, backend) = (
-        Asleep::new().unwrap(),
-        Backend::start("woken").await.unwrap(),
-    );
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    let (_nobody, player) = table.asleep("test1").await.unwrap();
+    let backend = Backend::start("woken").await.unwrap();
     let before = table.router.at.routes().await.unwrap();
 
     let mut waiting = player.knock(table.router.at.players).await.unwrap();
-    until_polled(&manager, 1).await;
+    manager.polled(1, DEADLINE).await.unwrap();
     waiting
         .stream
         .write_all(b"sent while waiting")
         .await
         .unwrap();
-    until_polled(&manager, 3).await;
+    manager.polled(3, DEADLINE).await.unwrap();
     assert_eq!(backend.records(), []);
     manager.polls([Reply::running(backend.addr())]);
 
-    let mut session = entered(waiting).await;
+    let mut session = waiting.enter().await.unwrap();
     session.stream.write_all(b"sent once in").await.unwrap();
     let sent = [
         &player.login_bytes()[..],
@@ -92,21 +63,17 @@ async fn a_player_waits_and_gets_in_at_the_polled_address_byte_for_byte() {
 
 #[tokio::test]
 async fn more_than_the_router_holds_for_a_waiting_player_arrives_whole_too() {
-    let (manager, table) = with_manager().await;
-    let asleep = Asleep::new().unwrap();
-    let player = table
-        .server("test1", asleep.addr(), "stopped")
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    let (asleep, player) = table.asleep("test1").await.unwrap();
     let early: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
 
     let mut waiting = player.knock(table.router.at.players).await.unwrap();
     waiting.stream.write_all(&early).await.unwrap();
-    until_polled(&manager, 2).await;
+    manager.polled(2, DEADLINE).await.unwrap();
     let backend = asleep.wake("woken").unwrap();
     manager.polls([Reply::running(backend.addr())]);
 
-    let mut session = entered(waiting).await;
+    let mut session = waiting.enter().await.unwrap();
     let sent = [player.login_bytes(), early].concat();
     assert_arrived(&backend, &mut session, &sent).await;
 }
@@ -114,7 +81,7 @@ async fn more_than_the_router_holds_for_a_waiting_player_arrives_whole_too() {
 /// AMC-24.
 #[tokio::test]
 async fn the_polled_address_is_for_the_waiting_player_and_for_nobody_later() {
-    let (manager, table) = with_manager().await;
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
     let (asleep, elsewhere) = (
         Asleep::new().unwrap(),
         Backend::start("polled").await.unwrap(),
@@ -137,7 +104,7 @@ async fn the_polled_address_is_for_the_waiting_player_and_for_nobody_later() {
 /// AMC-21: 202, 409 and every other 2xx mean that it starts.
 #[tokio::test]
 async fn a_conflict_and_every_2xx_are_as_good_as_accepted() {
-    let (manager, table) = with_manager().await;
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
     let backend = Backend::start("woken").await.unwrap();
     let (starting, running) = (Reply::state("starting"), Reply::running(backend.addr()));
     for status in [200, 201, 202, 204, 409] {
@@ -158,7 +125,7 @@ async fn a_conflict_and_every_2xx_are_as_good_as_accepted() {
 /// AMC-23, AMC-25.
 #[tokio::test]
 async fn running_without_a_usable_address_leads_to_the_address_of_the_row() {
-    let (manager, table) = with_manager().await;
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
     let backend = Backend::start("of the row").await.unwrap();
     let addresses = [
         json!(null),
@@ -194,12 +161,8 @@ async fn running_without_a_usable_address_leads_to_the_address_of_the_row() {
 
 #[tokio::test]
 async fn a_server_that_runs_before_its_port_opens_is_waited_for() {
-    let (manager, table) = with_manager().await;
-    let asleep = Asleep::new().unwrap();
-    let player = table
-        .server("test1", asleep.addr(), "stopped")
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    let (asleep, player) = table.asleep("test1").await.unwrap();
     manager.polls([Reply::running(asleep.addr())]);
 
     let waiting = player.knock(table.router.at.players).await.unwrap();
@@ -210,7 +173,7 @@ async fn a_server_that_runs_before_its_port_opens_is_waited_for() {
         .unwrap();
     let backend = asleep.wake("late").unwrap();
 
-    entered(waiting).await;
+    waiting.enter().await.unwrap();
     assert_eq!(backend.records()[0].bytes, player.login_bytes());
     assert_eq!(manager.counts(), (1, 1));
 }
@@ -218,12 +181,10 @@ async fn a_server_that_runs_before_its_port_opens_is_waited_for() {
 /// AMC-04.
 #[tokio::test]
 async fn a_token_is_on_every_request_and_never_in_the_log() {
-    let manager = Manager::start().await;
     let settings = Settings::new()
-        .waker(&manager.url())
         .flag("--debug")
         .env("AUTOMC_WAKER_TOKEN", "s3cret/token");
-    let table = Table::start(settings).await.unwrap();
+    let (manager, table) = Table::with_manager(settings).await.unwrap();
     let backend = Backend::start("woken").await.unwrap();
     let player = table
         .server("test1", backend.addr(), "stopped")
@@ -289,20 +250,17 @@ async fn without_a_token_there_is_no_header_and_names_are_escaped_under_the_base
 #[tokio::test]
 async fn polls_keep_their_distance_from_each_other() {
     const INTERVAL: Duration = Duration::from_millis(200);
-    let manager = Manager::start().await;
-    let settings = Settings::new()
-        .waker(&manager.url())
-        .env("AUTOMC_WAKER_POLL_INTERVAL", "200ms");
-    let table = Table::start(settings).await.unwrap();
+    let settings = Settings::new().env("AUTOMC_WAKER_POLL_INTERVAL", "200ms");
+    let (manager, table) = Table::with_manager(settings).await.unwrap();
     let backend = Backend::start("woken").await.unwrap();
     let player = table
         .server("test1", backend.addr(), "stopped")
         .await
         .unwrap();
     let waiting = player.knock(table.router.at.players).await.unwrap();
-    until_polled(&manager, 5).await;
+    manager.polled(5, DEADLINE).await.unwrap();
     manager.polls([Reply::running(backend.addr())]);
-    entered(waiting).await;
+    waiting.enter().await.unwrap();
 
     let requests = manager.requests();
     for (before, poll) in requests[1..].iter().enumerate() {
@@ -314,12 +272,10 @@ async fn polls_keep_their_distance_from_each_other() {
 /// AMC-22: with an hour between polls, only a first one at once lets anybody in.
 #[tokio::test]
 async fn the_first_poll_does_not_wait_for_the_interval() {
-    let manager = Manager::start().await;
     let settings = Settings::new()
-        .waker(&manager.url())
         .env("AUTOMC_WAKER_POLL_INTERVAL", "1h")
         .env("AUTOMC_WAKER_TIMEOUT", "2h");
-    let table = Table::start(settings).await.unwrap();
+    let (manager, table) = Table::with_manager(settings).await.unwrap();
     let backend = Backend::start("woken").await.unwrap();
     let player = table
         .server("test1", backend.addr(), "stopped")
@@ -335,7 +291,7 @@ async fn the_first_poll_does_not_wait_for_the_interval() {
 /// AMC-26: a dial comes first, whatever the row says, unless it says that the server sleeps.
 #[tokio::test]
 async fn a_server_that_is_up_is_joined_without_a_word_to_the_server_manager() {
-    let (manager, table) = with_manager().await;
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
     let backend = Backend::start("up").await.unwrap();
     let states = [None, Some("running"), Some("unknown"), Some(""), Some("?!")];
     for (number, state) in states.into_iter().enumerate() {
@@ -350,7 +306,7 @@ async fn a_server_that_is_up_is_joined_without_a_word_to_the_server_manager() {
 /// AMC-26: nobody waits for a dial that cannot succeed.
 #[tokio::test]
 async fn a_server_that_is_said_to_sleep_is_woken_before_it_is_dialled() {
-    let (manager, table) = with_manager().await;
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
     for state in ["stopped", "Stopping", "starting"] {
         let backend = Backend::start("in truth up").await.unwrap();
         let (name, polled) = (state.to_lowercase(), manager.counts().1);
@@ -358,11 +314,11 @@ async fn a_server_that_is_said_to_sleep_is_woken_before_it_is_dialled() {
         let player = table.server(&name, backend.addr(), state).await.unwrap();
 
         let waiting = player.knock(table.router.at.players).await.unwrap();
-        until_polled(&manager, polled + 2).await;
+        manager.polled(polled + 2, DEADLINE).await.unwrap();
         assert_eq!(backend.records(), [], "{state}");
         manager.polls([Reply::running(backend.addr())]);
 
-        entered(waiting).await;
+        waiting.enter().await.unwrap();
         assert_eq!(backend.records().len(), 1, "{state}");
     }
     assert_eq!(manager.counts().0, 3);

@@ -6,22 +6,13 @@ use harness::backend::{Asleep, Backend};
 use harness::chaos::ChaosProxy;
 use harness::eventually::eventually;
 use harness::manager::{Manager, Reply};
-use harness::player::{Joined, Player};
+use harness::player::Player;
 use harness::router::Settings;
 use harness::table::Table;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const CROWD: usize = 20;
 const LEFT: &str = "the client left while its server was starting";
-
-/// A server-manager, and a router that wakes through it.
-async fn with_manager() -> (Manager, Table) {
-    let manager = Manager::start().await;
-    let table = Table::start(Settings::new().waker(&manager.url()))
-        .await
-        .unwrap();
-    (manager, table)
-}
 
 async fn until_counts(manager: &Manager, posts: usize, polls: usize) {
     eventually("starts and polls", DEADLINE, async || {
@@ -46,15 +37,9 @@ fn crowd(player: &Player) -> Vec<Player> {
 /// AMC-19, AMC-21.
 #[tokio::test]
 async fn twenty_players_wake_one_server_with_one_start_and_all_get_in() {
-    let (manager, table) = with_manager().await;
-    let (nobody, backend) = (
-        Asleep::new().unwrap(),
-        Backend::start("woken").await.unwrap(),
-    );
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    let (_nobody, player) = table.asleep("test1").await.unwrap();
+    let backend = Backend::start("woken").await.unwrap();
     let crowd = crowd(&player);
     let mut waiting = Vec::new();
     for player in &crowd {
@@ -64,8 +49,7 @@ async fn twenty_players_wake_one_server_with_one_start_and_all_get_in() {
     manager.polls([Reply::running(backend.addr())]);
 
     for session in waiting {
-        let joined = session.welcome().await.unwrap();
-        assert!(matches!(joined, Joined::In(_)), "{joined:?}");
+        session.enter().await.unwrap();
     }
 
     assert_eq!(manager.counts().0, 1);
@@ -79,12 +63,8 @@ async fn twenty_players_wake_one_server_with_one_start_and_all_get_in() {
 /// AMC-21.
 #[tokio::test]
 async fn a_wake_that_fails_refuses_everybody_and_is_not_tried_again_at_every_click() {
-    let (manager, table) = with_manager().await;
-    let nobody = Asleep::new().unwrap();
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    let (_nobody, player) = table.asleep("test1").await.unwrap();
     manager.polls([Reply::state("starting")]);
     let mut waiting = Vec::new();
     for player in crowd(&player) {
@@ -94,8 +74,7 @@ async fn a_wake_that_fails_refuses_everybody_and_is_not_tried_again_at_every_cli
     manager.polls([Reply::state("crashed")]);
 
     for session in waiting {
-        let joined = session.welcome().await.unwrap();
-        assert!(matches!(joined, Joined::Refused(_)), "{joined:?}");
+        session.refusal().await.unwrap();
     }
     assert_eq!(manager.counts().0, 1);
 
@@ -112,7 +91,7 @@ async fn a_wake_that_fails_refuses_everybody_and_is_not_tried_again_at_every_cli
 /// AMC-21.
 #[tokio::test]
 async fn servers_are_woken_each_for_itself() {
-    let (manager, table) = with_manager().await;
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
     let (nobody, backend) = (
         Asleep::new().unwrap(),
         Backend::start("woken").await.unwrap(),
@@ -131,8 +110,7 @@ async fn servers_are_woken_each_for_itself() {
     manager.polls([Reply::running(backend.addr())]);
 
     for session in [first, second] {
-        let joined = session.welcome().await.unwrap();
-        assert!(matches!(joined, Joined::In(_)), "{joined:?}");
+        session.enter().await.unwrap();
     }
     let mut starts: Vec<_> = manager.requests().into_iter().map(|one| one.path).collect();
     starts.retain(|path| path.ends_with("/start"));
@@ -144,15 +122,9 @@ async fn servers_are_woken_each_for_itself() {
 /// start went with the player who left.
 #[tokio::test]
 async fn a_wake_nobody_waits_for_any_more_is_called_off_before_it_is_accepted() {
-    let (manager, table) = with_manager().await;
-    let (nobody, backend) = (
-        Asleep::new().unwrap(),
-        Backend::start("woken").await.unwrap(),
-    );
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    let (_nobody, player) = table.asleep("test1").await.unwrap();
+    let backend = Backend::start("woken").await.unwrap();
     manager.starts([Reply::hang(), Reply::status(500), Reply::status(202)]);
     let waiting = player.knock(table.router.at.players).await.unwrap();
     until_counts(&manager, 1, 0).await;
@@ -169,15 +141,9 @@ async fn a_wake_nobody_waits_for_any_more_is_called_off_before_it_is_accepted() 
 
 #[tokio::test]
 async fn an_accepted_wake_goes_on_without_the_player_who_left() {
-    let (manager, table) = with_manager().await;
-    let (nobody, backend) = (
-        Asleep::new().unwrap(),
-        Backend::start("woken").await.unwrap(),
-    );
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    let (_nobody, player) = table.asleep("test1").await.unwrap();
+    let backend = Backend::start("woken").await.unwrap();
     let waiting = player.knock(table.router.at.players).await.unwrap();
     until_counts(&manager, 1, 1).await;
 
@@ -189,8 +155,7 @@ async fn an_accepted_wake_goes_on_without_the_player_who_left() {
 
     let next = player.knock(table.router.at.players).await.unwrap();
     manager.polls([Reply::running(backend.addr())]);
-    let joined = next.welcome().await.unwrap();
-    assert!(matches!(joined, Joined::In(_)), "{joined:?}");
+    next.enter().await.unwrap();
     assert_eq!((manager.counts().0, backend.records().len()), (1, 1));
 }
 
@@ -227,8 +192,7 @@ async fn one_who_leaves_takes_the_wake_from_nobody_else() {
     // The start of the two breaks and has its retry.
     way.cut().await.unwrap();
 
-    let joined = stays.welcome().await.unwrap();
-    assert!(matches!(joined, Joined::In(_)), "{joined:?}");
+    stays.enter().await.unwrap();
     assert_eq!((manager.counts(), backend.records().len()), ((2, 1), 1));
     let log = process.tail(usize::MAX);
     assert!(!log.contains("wake called off"), "{log}");

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use harness::backend::{Asleep, Backend};
 use harness::chaos::ChaosProxy;
-use harness::eventually::eventually;
 use harness::manager::{Manager, Reply};
-use harness::player::Joined;
 use harness::router::Settings;
 use harness::table::Table;
 use serde_json::json;
@@ -16,12 +14,8 @@ const NOT_STARTED: &str = "could not be started";
 
 /// A server-manager, and a router that waits for it no longer than `timeout`.
 async fn with_manager(timeout: &str) -> (Manager, Table) {
-    let manager = Manager::start().await;
-    let settings = Settings::new()
-        .waker(&manager.url())
-        .env("AUTOMC_WAKER_TIMEOUT", timeout);
-    let table = Table::start(settings).await.unwrap();
-    (manager, table)
+    let settings = Settings::new().env("AUTOMC_WAKER_TIMEOUT", timeout);
+    Table::with_manager(settings).await.unwrap()
 }
 
 /// AMC-21. The time-out is an hour, so that only an end at once is an end at all.
@@ -87,14 +81,8 @@ async fn a_start_that_breaks_once_wakes_the_server_all_the_same() {
 #[tokio::test]
 async fn polls_that_break_are_outlived() {
     let (manager, table) = with_manager("20s").await;
-    let (nobody, backend) = (
-        Asleep::new().unwrap(),
-        Backend::start("woken").await.unwrap(),
-    );
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (_nobody, player) = table.asleep("test1").await.unwrap();
+    let backend = Backend::start("woken").await.unwrap();
     let address = backend.addr().to_string();
     let padding = "x".repeat(64 * 1024);
     let polls = [
@@ -127,14 +115,8 @@ async fn polls_that_break_are_outlived() {
 #[tokio::test]
 async fn a_poll_that_is_never_answered_is_outlived() {
     let (manager, table) = with_manager("1h").await;
-    let (nobody, backend) = (
-        Asleep::new().unwrap(),
-        Backend::start("woken").await.unwrap(),
-    );
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (_nobody, player) = table.asleep("test1").await.unwrap();
+    let backend = Backend::start("woken").await.unwrap();
     manager.polls([Reply::hang(), Reply::running(backend.addr())]);
 
     player.enter(table.router.at.players).await.unwrap();
@@ -150,18 +132,10 @@ async fn a_server_manager_that_goes_away_and_comes_back_still_lets_the_player_in
     let url = format!("http://{}", way.addr());
     let settings = Settings::new().waker(&url).flag("--debug");
     let table = Table::start(settings).await.unwrap();
-    let (nobody, backend) = (
-        Asleep::new().unwrap(),
-        Backend::start("woken").await.unwrap(),
-    );
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (_nobody, player) = table.asleep("test1").await.unwrap();
+    let backend = Backend::start("woken").await.unwrap();
     let waiting = player.knock(table.router.at.players).await.unwrap();
-    eventually("a poll", DEADLINE, async || manager.counts().1 > 0)
-        .await
-        .unwrap();
+    manager.polled(1, DEADLINE).await.unwrap();
 
     way.refuse().await.unwrap();
     way.cut().await.unwrap();
@@ -175,8 +149,7 @@ async fn a_server_manager_that_goes_away_and_comes_back_still_lets_the_player_in
     manager.polls([Reply::running(backend.addr())]);
     way.restore().await.unwrap();
 
-    let joined = waiting.welcome().await.unwrap();
-    assert!(matches!(joined, Joined::In(_)), "{joined:?}");
+    waiting.enter().await.unwrap();
     assert_eq!(manager.counts().0, 1);
 }
 
@@ -239,11 +212,7 @@ async fn a_server_that_failed_ends_the_wake_at_once() {
 #[tokio::test]
 async fn a_server_that_runs_and_whose_port_never_opens_is_refused() {
     let (manager, table) = with_manager("20s").await;
-    let nobody = Asleep::new().unwrap();
-    let player = table
-        .server("test1", nobody.addr(), "stopped")
-        .await
-        .unwrap();
+    let (nobody, player) = table.asleep("test1").await.unwrap();
     manager.polls([Reply::running(nobody.addr())]);
 
     let text = table.refusal(&player).await.unwrap();

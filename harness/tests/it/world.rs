@@ -126,9 +126,7 @@ async fn a_server_manager_that_comes_back_while_players_wait_lets_them_in() {
         .unwrap();
     world.waker_proxy.restore().await.unwrap();
 
-    let harness::player::Joined::Refused(text) = session.welcome().await.unwrap() else {
-        panic!("a stand-in lets nobody in")
-    };
+    let text = session.refusal().await.unwrap();
     assert_eq!(text, waker_mock::game::greeting("survival"));
 }
 

@@ -51,16 +51,40 @@ pub fn pong(payload: [u8; 8]) -> Vec<u8> {
     encode_frame(1, &payload)
 }
 
-/// The answer to a status request of a client that speaks `protocol`: nobody online, `text` shown.
+/// What a server list shows of a server with nobody online.
+///
+/// A bare text is the router's own: version `automc`, and room for nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown<'a> {
+    /// The version's name.
+    pub version: &'a str,
+    /// How many players there is room for.
+    pub players_max: u32,
+    /// The text.
+    pub text: &'a str,
+}
+
+impl<'a> From<&'a str> for Shown<'a> {
+    fn from(text: &'a str) -> Self {
+        Self {
+            version: "automc",
+            players_max: 0,
+            text,
+        }
+    }
+}
+
+/// The answer to a status request of a client that speaks `protocol`.
 ///
 /// The client's own number is echoed so that its server list shows the text instead of
 /// "outdated server"; nonsense numbers are clamped.
 #[must_use]
-pub fn response(protocol: i32, text: &str) -> Vec<u8> {
+pub fn response<'a>(protocol: i32, shown: impl Into<Shown<'a>>) -> Vec<u8> {
+    let shown = shown.into();
     let json = serde_json::json!({
-        "version": { "name": "automc", "protocol": protocol.clamp(0, PROTOCOL_MAX) },
-        "players": { "max": 0, "online": 0 },
-        "description": { "text": text },
+        "version": { "name": shown.version, "protocol": protocol.clamp(0, PROTOCOL_MAX) },
+        "players": { "max": shown.players_max, "online": 0 },
+        "description": { "text": shown.text },
     });
     let mut body = Vec::new();
     put_string(&json.to_string(), &mut body);
@@ -97,6 +121,25 @@ mod tests {
     fn the_text_survives_quotes_and_section_signs() {
         let text = "§eHe said \"zzz\"\nand slept";
         assert_eq!(json_of(&response(47, text))["description"]["text"], text);
+    }
+
+    #[test]
+    fn a_bare_text_is_shown_as_the_routers_own_and_another_server_as_itself() {
+        let own = json_of(&response(47, "zzz"));
+        let version = serde_json::json!({ "name": "automc", "protocol": 47 });
+        assert_eq!(own["version"], version);
+        assert_eq!(own["players"], serde_json::json!({ "max": 0, "online": 0 }));
+
+        let (version, players_max, text) = ("1.21", 7, "up");
+        let shown = Shown {
+            version,
+            players_max,
+            text,
+        };
+        let other = json_of(&response(47, shown));
+        assert_eq!(other["version"]["name"], version);
+        assert_eq!(other["players"]["max"], players_max);
+        assert_eq!(other["description"]["text"], text);
     }
 
     proptest! {
