@@ -307,6 +307,7 @@ async fn stay(parts: &Parts) -> Result<()> {
     say(&format!(
         "\nEverything keeps running until Ctrl-C. For a Minecraft client on this machine:\n\
          \x20 survival.localhost:{port} and creative.localhost:{port}\n\
+         \x20 (where *.localhost is not known: 127.0.0.1 survival.localhost creative.localhost in /etc/hosts)\n\
          Routes:   curl http://{}/routes\n\
          Servers:  curl -H 'X-API-Key: {TOKEN}' {manager}/servers\n\
          Stop one: curl -X POST -H 'X-API-Key: {TOKEN}' {manager}/servers/survival/stop\n\

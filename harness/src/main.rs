@@ -10,7 +10,10 @@ use harness::{bench, demo, smoke};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let matches = command().get_matches();
+    // `cargo demo -- --keep` hands its `--` on, behind the alias's own.
+    let arguments = std::env::args_os().enumerate();
+    let arguments = arguments.filter(|(place, argument)| *place != 2 || argument != "--");
+    let matches = command().get_matches_from(arguments.map(|(_, argument)| argument));
     let level = if matches.get_flag("verbose") {
         tracing::Level::DEBUG
     } else {

@@ -77,13 +77,17 @@ impl Spec {
     /// Adds one flag per key, and `--config`, to `command`.
     #[must_use]
     pub fn flags(&self, mut command: clap::Command) -> clap::Command {
-        command = command.after_help(self.secrets()).arg(
-            clap::Arg::new("config")
-                .long("config")
-                .value_name("FILE")
-                .value_parser(clap::value_parser!(PathBuf))
-                .help("Read settings from this TOML file"),
-        );
+        // Of a flag given twice the last counts, as with mc-router.
+        command = command
+            .args_override_self(true)
+            .after_help(self.secrets())
+            .arg(
+                clap::Arg::new("config")
+                    .long("config")
+                    .value_name("FILE")
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .help("Read settings from this TOML file"),
+            );
         for key in self.keys.iter().filter(|key| key.kind != Kind::Secret) {
             let arg = clap::Arg::new(key.name)
                 .long(key.name.replace('_', "-"))

@@ -50,6 +50,12 @@ fn flags_win_over_the_environment_over_the_file_over_defaults() {
 }
 
 #[test]
+fn of_a_flag_given_twice_the_last_counts() {
+    let config = read(None, &[], &["--port=1", "--port", "2"]).unwrap();
+    assert_eq!(config.port, 2);
+}
+
+#[test]
 fn mappings_add_up_over_the_layers() {
     let file = Some("[mapping]\n\"f.example\" = \"f:1\"");
     let env = [("MAPPING", "E.example = e:1\nd.example=d:1, c.example.=c:1")];
