@@ -278,8 +278,8 @@ async fn the_second_host_is_reached_though_the_first_takes_the_connection_and_is
     let both = format!("{silent},{}", parts.port);
     for rest in [
         "sslmode=disable",
-        "sslmode=prefer connect_timeout=1",
-        "load_balance_hosts=random connect_timeout=1",
+        "sslmode=prefer connect_timeout=4",
+        "load_balance_hosts=random connect_timeout=4",
     ] {
         let client = connect_and_drive(&dsn(&both, rest)).await;
         let client = client.unwrap_or_else(|error| panic!("{rest}: {error}"));
