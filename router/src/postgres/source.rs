@@ -204,16 +204,13 @@ impl Source {
         }
         if facts != *known {
             let warnings = findings
-                .iter()
+                .into_iter()
                 .filter(|finding| finding.severity == Severity::Warning);
-            let warnings = warnings.map(|finding| finding.text.clone()).collect();
-            self.status.update(|status| status.warnings = warnings);
-            for finding in findings
-                .iter()
-                .filter(|finding| finding.severity == Severity::Warning)
-            {
-                warn!("automc: {}", finding.text);
+            let warnings: Vec<_> = warnings.map(|finding| finding.text).collect();
+            for text in &warnings {
+                warn!("automc: {text}");
             }
+            self.status.update(|status| status.warnings = warnings);
         }
         Ok(facts)
     }
