@@ -101,7 +101,10 @@ where
 
 /// Closes our side and reads the rest of the client's: closing a socket with unread bytes
 /// resets it, and the client might never see what it was told.
-async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(client: &mut S) -> io::Result<()> {
+///
+/// # Errors
+/// The connection failed.
+pub async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(client: &mut S) -> io::Result<()> {
     client.shutdown().await?;
     let mut rest = client.take(FAREWELL_BYTES_MAX);
     let drained = timeout(

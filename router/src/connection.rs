@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, debug, field::display};
+use tracing::{Instrument, debug};
 
 use crate::answer;
+use crate::closing::Closing;
 use crate::config::Motd;
 use crate::dial::{dial, dial_until_ready};
 use crate::error::ConnectionError;
@@ -21,6 +22,7 @@ use crate::protocol::greeting::Greeting;
 use crate::protocol::handshake::Handshake;
 use crate::protocol::legacy::LegacyPing;
 use crate::protocol::status::StatusRequest;
+use crate::relay::counters::Counters;
 use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::registry::Registry;
 use crate::routes::{Route, StateHint};
@@ -44,6 +46,8 @@ pub struct Services {
     pub waker: Option<Arc<Waker>>,
     /// Status texts.
     pub motd: Motd,
+    /// What sessions move.
+    pub counters: Arc<Counters>,
     /// Limit of one dial.
     pub dial_timeout: Duration,
     /// Cancelled when the router begins to stop.
@@ -59,55 +63,105 @@ pub enum Served {
     Pinged(Option<Relayed>),
 }
 
+/// Where the first part of the way leads.
+enum Way {
+    /// On to this backend, which has the player's greeting.
+    Session(TcpStream),
+    /// Nowhere: it was a ping, and it is done.
+    Pinged(Option<Relayed>),
+}
+
 /// Serves one client from its first byte to its last.
 ///
 /// # Errors
 /// Why a login did not reach its server; the player has been told.
-pub async fn serve(client: &mut TcpStream, services: &Services) -> Result<Served, ConnectionError> {
-    let (greeting, mut raw) = greet(client).await?;
-    match greeting {
-        Greeting::Legacy(ping) => services.legacy(client, &ping, &raw).await,
-        Greeting::Status { handshake, length } => {
-            services.status(client, &handshake, &raw, length).await
+pub async fn serve(
+    client: &mut TcpStream,
+    services: &Services,
+    closing: &mut Closing,
+) -> Result<Served, ConnectionError> {
+    let span = closing.span();
+    // What greeting, waking and dialling take is given back before the long part.
+    let way = Box::pin(services.find_way(client, closing).instrument(span.clone()));
+    let mut backend = match way.await? {
+        Way::Session(backend) => backend,
+        Way::Pinged(session) => return Ok(Served::Pinged(session)),
+    };
+    drop(span);
+    let session = relay(client, &mut backend, &services.counters).await;
+    drop(backend);
+    Box::pin(part(client, session)).await
+}
+
+/// What is owed to a player whose server has gone.
+async fn part(client: &mut TcpStream, session: Relayed) -> Result<Served, ConnectionError> {
+    match session.end {
+        End::Failed(Side::Backend, error) if session.down == 0 => {
+            let error = ConnectionError::BackendClosed(error);
+            tell(client, &error).await;
+            return Err(error);
         }
-        Greeting::Login { handshake, player } => {
-            Span::current().record("player", display(player.escape_debug()));
-            let outcome = services.login(client, &handshake, &mut raw).await;
-            if let Err(Some(text)) = outcome.as_ref().map_err(ConnectionError::player_message)
-                && let Err(error) = answer::disconnect(client, text).await
-            {
-                debug!(%error, "the player could not be told");
+        _ if session.client_open => {
+            if let Err(error) = answer::farewell(client).await {
+                debug!(%error, "farewell");
             }
-            outcome
         }
+        _ => {}
+    }
+    Ok(Served::Joined(session))
+}
+
+async fn tell(client: &mut TcpStream, error: &ConnectionError) {
+    if let Some(text) = error.player_message()
+        && let Err(error) = answer::disconnect(client, text).await
+    {
+        debug!(%error, "the player could not be told");
     }
 }
 
 impl Services {
-    async fn login(
+    async fn find_way(
         &self,
         client: &mut TcpStream,
+        closing: &mut Closing,
+    ) -> Result<Way, ConnectionError> {
+        let (greeting, mut raw) = greet(client).await?;
+        match greeting {
+            Greeting::Legacy(ping) => self.legacy(client, &ping, &raw, closing).await,
+            Greeting::Status { handshake, length } => {
+                self.status(client, &handshake, &raw, length, closing).await
+            }
+            Greeting::Login { handshake, player } => {
+                closing.player(&player);
+                let outcome = self.login(client, &handshake, &mut raw, closing).await;
+                if let Err(error) = &outcome {
+                    tell(client, error).await;
+                }
+                outcome
+            }
+        }
+    }
+
+    async fn login(
+        &self,
+        client: &TcpStream,
         handshake: &Handshake,
         raw: &mut Vec<u8>,
-    ) -> Result<Served, ConnectionError> {
+        closing: &mut Closing,
+    ) -> Result<Way, ConnectionError> {
         let route = self
             .find(&handshake.address)
             .ok_or(ConnectionError::UnknownHost)?;
+        closing.route(&route);
         let mut backend = self.reach(client, &route, raw).await?;
         if let Ok(address) = backend.peer_addr() {
-            Span::current().record("backend", display(address));
+            closing.backend(address);
         }
         backend
             .write_all(raw)
             .await
             .map_err(ConnectionError::BackendClosed)?;
-        let session = relay(client, &mut backend).await;
-        match session.end {
-            End::Failed(Side::Backend, error) if session.down == 0 => {
-                Err(ConnectionError::BackendClosed(error))
-            }
-            _ => Ok(Served::Joined(session)),
-        }
+        Ok(Way::Session(backend))
     }
 
     /// Dials first and wakes second, so that a dead server-manager takes no running server down.
@@ -173,17 +227,21 @@ impl Services {
         handshake: &Handshake,
         raw: &[u8],
         length: usize,
-    ) -> Result<Served, ConnectionError> {
+        closing: &mut Closing,
+    ) -> Result<Way, ConnectionError> {
         let route = self.find(&handshake.address);
+        if let Some(route) = &route {
+            closing.route(route);
+        }
         let asked = StatusRequest::Status.encode();
         let early = match self.relay_ping(client, route.as_deref(), raw).await {
-            Pinged::Relayed(session) => return Ok(Served::Pinged(Some(session))),
+            Pinged::Relayed(session) => return Ok(Way::Pinged(Some(session))),
             Pinged::Unanswered => raw.get(length..).unwrap_or_default(),
             Pinged::Swallowed => &asked,
         };
         let text = self.status_text(route.as_deref());
         answer::status(client, early, handshake.protocol, text).await?;
-        Ok(Served::Pinged(None))
+        Ok(Way::Pinged(None))
     }
 
     async fn legacy(
@@ -191,19 +249,23 @@ impl Services {
         client: &mut TcpStream,
         ping: &LegacyPing,
         raw: &[u8],
-    ) -> Result<Served, ConnectionError> {
+        closing: &mut Closing,
+    ) -> Result<Way, ConnectionError> {
         let route = match ping {
             LegacyPing::V1_6 { address, .. } => self.find(address),
             LegacyPing::Beta | LegacyPing::V1_4 => {
                 self.registry.table().default_route().map(Arc::clone)
             }
         };
+        if let Some(route) = &route {
+            closing.route(route);
+        }
         let pinged = self.relay_ping(client, route.as_deref(), raw).await;
         if let Pinged::Relayed(session) = pinged {
-            return Ok(Served::Pinged(Some(session)));
+            return Ok(Way::Pinged(Some(session)));
         }
         answer::legacy_ping(client, ping, self.status_text(route.as_deref())).await?;
-        Ok(Served::Pinged(None))
+        Ok(Way::Pinged(None))
     }
 
     /// Relays a ping to its backend if that is up. Never wakes anything.
@@ -227,7 +289,7 @@ impl Services {
         if backend.write_all(raw).await.is_err() {
             return Pinged::Unanswered;
         }
-        let session = relay(client, &mut backend).await;
+        let session = relay(client, &mut backend, &self.counters).await;
         match session.end {
             End::Failed(Side::Backend, _) if session.down == 0 && session.up > 0 => {
                 Pinged::Swallowed
@@ -238,15 +300,7 @@ impl Services {
     }
 
     fn find(&self, address: &str) -> Option<Arc<Route>> {
-        let route = self.registry.table().lookup(address).map(Arc::clone)?;
-        let span = Span::current();
-        if let Some(host) = &route.host {
-            span.record("host", display(host));
-        }
-        if let Some(server) = &route.server {
-            span.record("server", display(server.escape_debug()));
-        }
-        Some(route)
+        self.registry.table().lookup(address).map(Arc::clone)
     }
 
     fn is_waking(&self, route: &Route) -> bool {

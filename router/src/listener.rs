@@ -7,43 +7,25 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::{Instrument, debug, field::Empty, info, info_span, warn};
+use tracing::{debug, warn};
 
-use crate::config::values::short;
-use crate::connection::{Served, Services, serve};
-use crate::error::ConnectionError;
+use crate::closing::Closing;
+use crate::connection::{Services, serve};
 use crate::socket;
+use crate::workers::Workers;
 
 /// Pause after an accept error that is nobody's fault in particular, such as a full file table.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Least time between two warnings about the same trouble.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Something clients can be accepted from; a seam for tests of what errors do.
-pub trait Accept {
-    /// Waits for the next client.
-    ///
-    /// # Errors
-    /// Whatever the system says; the listener goes on.
-    fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
-}
-
-impl Accept for TcpListener {
-    fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send {
-        Self::accept(self)
-    }
-}
-
 /// Accepts until the services' `stop` is cancelled, then closes the listener. Clients go on in
-/// `clients` until they end, or `cut` is cancelled.
+/// their workers.
 pub async fn run(
-    listener: impl Accept,
+    listener: TcpListener,
     services: Arc<Services>,
     connections_max: usize,
-    clients: TaskTracker,
-    cut: CancellationToken,
+    workers: Arc<Workers>,
 ) {
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let mut warned: Option<Instant> = None;
@@ -53,15 +35,18 @@ pub async fn run(
             warned = Some(Instant::now());
         }
     };
-    while let Some(accepted) = services.stop.run_until_cancelled(listener.accept()).await {
+    let accept = async || {
+        let (stream, peer) = listener.accept().await?;
+        Ok::<_, io::Error>((stream.into_std()?, peer))
+    };
+    while let Some(accepted) = services.stop.run_until_cancelled(accept()).await {
         match accepted {
             Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
                 Ok(place) => {
                     let services = Arc::clone(&services);
-                    let cut = cut.clone();
-                    clients.spawn(async move {
+                    workers.spawn(async move {
                         let _place = place;
-                        client(stream, peer, &services, &cut).await;
+                        client(stream, peer, &services).await;
                     });
                 }
                 Err(_) => trouble(format!(
@@ -91,58 +76,15 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
     )
 }
 
-/// One client in its span, with one closing line.
-async fn client(
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    services: &Services,
-    cut: &CancellationToken,
-) {
-    socket::tune(&stream);
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let span =
-        info_span!("conn", %peer, host = Empty, server = Empty, player = Empty, backend = Empty);
-    async {
-        let begin = Instant::now();
-        let outcome = cut.run_until_cancelled(serve(&mut stream, services)).await;
-        let took = short(Duration::from_millis(
-            u64::try_from(begin.elapsed().as_millis()).unwrap_or(0),
-        ));
-        closing_line(outcome, &took);
-    }
-    .instrument(span)
-    .await;
-}
-
-/// Players' connections at info, pings and port scans at debug.
-fn closing_line(outcome: Option<Result<Served, ConnectionError>>, took: &str) {
-    match outcome {
-        None => info!(end = "cut", took, "closed: the router stopped"),
-        Some(Ok(Served::Joined(session))) => {
-            let (up, down, end) = (session.up, session.down, session.end.kind());
-            info!(end, up_bytes = up, down_bytes = down, took, "closed");
+/// One client, from its first byte to its closing line.
+async fn client(stream: std::net::TcpStream, peer: SocketAddr, services: &Services) {
+    let mut closing = Closing::new(peer);
+    let outcome = match TcpStream::from_std(stream) {
+        Ok(mut stream) => {
+            socket::tune(&stream);
+            serve(&mut stream, services, &mut closing).await
         }
-        Some(Ok(Served::Pinged(Some(session)))) => {
-            let (up, down, end) = (session.up, session.down, session.end.kind());
-            debug!(
-                end,
-                up_bytes = up,
-                down_bytes = down,
-                took,
-                "closed: ping relayed"
-            );
-        }
-        Some(Ok(Served::Pinged(None))) => {
-            debug!(end = "answered", took, "closed: ping answered here");
-        }
-        Some(Err(error)) => {
-            let end = error.kind();
-            match &error {
-                ConnectionError::Greet(_) | ConnectionError::Io(_) => {
-                    debug!(end, %error, took, "closed");
-                }
-                _ => info!(end, %error, took, "closed without a session"),
-            }
-        }
-    }
+        Err(error) => Err(error.into()),
+    };
+    closing.finish(&outcome);
 }

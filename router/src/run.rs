@@ -24,6 +24,7 @@ use crate::socket;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
 use crate::wake::machine::Limits;
+use crate::workers::Workers;
 
 /// Time to tell those who wait for a server, even where no grace is given.
 const GRACE_MIN: Duration = Duration::from_millis(250);
@@ -41,6 +42,9 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The threads that serve clients.
+    #[error("cannot start worker threads: {0}")]
+    Workers(io::Error),
     /// The server-manager's client.
     #[error("{0}")]
     Waker(#[from] ClientError),
@@ -61,6 +65,7 @@ pub struct Router {
     end: CancellationToken,
     grace: Duration,
     clients: TaskTracker,
+    workers: Arc<Workers>,
     listener: JoinHandle<()>,
     background: TaskTracker,
 }
@@ -92,6 +97,10 @@ impl Router {
             .map(|waker| new_waker(waker, &stop))
             .transpose()?;
 
+        let clients = TaskTracker::new();
+        let workers = Workers::start(clients.clone(), &cut).map_err(StartError::Workers)?;
+        let workers = Arc::new(workers);
+
         let background = TaskTracker::new();
         let sync = config.postgres.map(|postgres| {
             let status = Arc::new(SyncStatus::default());
@@ -112,20 +121,15 @@ impl Router {
         let services = Arc::new(Services {
             registry,
             waker,
+            counters: Arc::default(),
             motd: config.motd,
             dial_timeout: config.backend_dial_timeout,
             stop: stop.clone(),
         });
-        let clients = TaskTracker::new();
         let (listener, address) = players;
         info!(%address, "listening for players");
-        let accepting = listener::run(
-            listener,
-            services,
-            config.max_connections,
-            clients.clone(),
-            cut.clone(),
-        );
+        let max = config.max_connections;
+        let accepting = listener::run(listener, services, max, Arc::clone(&workers));
         Ok(Self {
             players: address,
             api: api_address,
@@ -134,6 +138,7 @@ impl Router {
             end,
             grace: config.shutdown_grace,
             clients,
+            workers,
             listener: tokio::spawn(accepting),
             background,
         })
@@ -177,8 +182,8 @@ impl Router {
         self.cut.cancel();
         if left > 0 {
             warn!(connections = left, "cutting off whoever is still connected");
-            drop(timeout(CUT_TIMEOUT, self.clients.wait()).await);
         }
+        drop(timeout(CUT_TIMEOUT, self.workers.ended()).await);
         self.end.cancel();
         self.background.close();
         drop(timeout(CUT_TIMEOUT * 3, self.background.wait()).await);

@@ -9,6 +9,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -29,6 +30,8 @@ pub struct Waker {
     client: ManagerClient,
     limits: Limits,
     stop: CancellationToken,
+    /// Where wakes run: not with the workers that serve clients.
+    runtime: Handle,
     /// Bounded by the table: only servers of routes are woken, one entry each, and an entry
     /// goes when its wake succeeds or `FAILED_WAKE_PAUSE` after it failed.
     flights: Mutex<HashMap<Arc<str>, Flight>>,
@@ -51,13 +54,15 @@ pub struct Ticket {
 }
 
 impl Waker {
-    /// A waker whose wakes end when `stop` is cancelled.
+    /// A waker whose wakes end when `stop` is cancelled. Must be called within a Tokio runtime,
+    /// which runs them.
     #[must_use]
     pub fn new(client: ManagerClient, limits: Limits, stop: CancellationToken) -> Arc<Self> {
         Arc::new(Self {
             client,
             limits,
             stop,
+            runtime: Handle::current(),
             flights: Mutex::default(),
         })
     }
@@ -70,7 +75,7 @@ impl Waker {
             .is_some_and(|flight| flight.outcome.borrow().is_none())
     }
 
-    /// Joins the wake of `server`, or begins it. Must be called within a Tokio runtime.
+    /// Joins the wake of `server`, or begins it.
     #[must_use]
     pub fn join(self: &Arc<Self>, server: &Arc<str>) -> Ticket {
         let mut flights = self.flights();
@@ -80,7 +85,7 @@ impl Waker {
                 let (sender, outcome) = watch::channel(None);
                 let call_off = self.stop.child_token();
                 let fly = Arc::clone(self).fly(Arc::clone(server), sender, call_off.clone());
-                tokio::spawn(fly);
+                self.runtime.spawn(fly);
                 entry.insert(Flight {
                     outcome,
                     waiters: 0,

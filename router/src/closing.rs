@@ -1,0 +1,137 @@
+//! The one line that says what a connection came to, however it ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{Span, debug, error, field::Empty, field::display, info, info_span};
+
+use crate::config::values::short;
+use crate::connection::Served;
+use crate::error::ConnectionError;
+use crate::routes::Route;
+
+/// What is known of a connection. Dropped before it is finished, it says that the connection was
+/// cut.
+#[derive(Debug)]
+pub struct Closing {
+    peer: SocketAddr,
+    begin: Instant,
+    route: Option<Arc<Route>>,
+    player: Option<Box<str>>,
+    backend: Option<SocketAddr>,
+    said: bool,
+}
+
+impl Closing {
+    /// A connection from `peer` that begins now.
+    #[must_use]
+    pub fn new(peer: SocketAddr) -> Self {
+        Self {
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            begin: Instant::now(),
+            route: None,
+            player: None,
+            backend: None,
+            said: false,
+        }
+    }
+
+    /// A span with what is known.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        let peer = self.peer;
+        let span = info_span!("conn", %peer, host = Empty, server = Empty, player = Empty, backend = Empty);
+        self.tell_route(&span);
+        self.tell_player(&span);
+        self.tell_backend(&span);
+        span
+    }
+
+    /// Takes note of the route, here and in the current span.
+    pub fn route(&mut self, route: &Arc<Route>) {
+        self.route = Some(Arc::clone(route));
+        self.tell_route(&Span::current());
+    }
+
+    /// Takes note of the player's name, here and in the current span.
+    pub fn player(&mut self, name: &str) {
+        self.player = Some(name.into());
+        self.tell_player(&Span::current());
+    }
+
+    /// Takes note of the backend's address, here and in the current span.
+    pub fn backend(&mut self, address: SocketAddr) {
+        self.backend = Some(address);
+        self.tell_backend(&Span::current());
+    }
+
+    fn tell_route(&self, span: &Span) {
+        let Some(route) = &self.route else { return };
+        if let Some(host) = &route.host {
+            span.record("host", display(host));
+        }
+        if let Some(server) = &route.server {
+            span.record("server", display(server.escape_debug()));
+        }
+    }
+
+    fn tell_player(&self, span: &Span) {
+        if let Some(player) = &self.player {
+            span.record("player", display(player.escape_debug()));
+        }
+    }
+
+    fn tell_backend(&self, span: &Span) {
+        if let Some(backend) = self.backend {
+            span.record("backend", display(backend));
+        }
+    }
+
+    /// Says how it ended: players' connections at info, pings and port scans at debug.
+    pub fn finish(mut self, outcome: &Result<Served, ConnectionError>) {
+        self.said = true;
+        let _span = self.span().entered();
+        let took = self.took();
+        match outcome {
+            Ok(Served::Joined(session)) => {
+                let (up, down, end) = (session.up, session.down, session.end.kind());
+                info!(end, up_bytes = up, down_bytes = down, took, "closed");
+            }
+            Ok(Served::Pinged(Some(session))) => {
+                let (up, down, end) = (session.up, session.down, session.end.kind());
+                let text = "closed: ping relayed";
+                debug!(end, up_bytes = up, down_bytes = down, took, "{text}");
+            }
+            Ok(Served::Pinged(None)) => {
+                debug!(end = "answered", took, "closed: ping answered here");
+            }
+            Err(error @ (ConnectionError::Greet(_) | ConnectionError::Io(_))) => {
+                debug!(end = error.kind(), %error, took, "closed");
+            }
+            Err(error) => {
+                info!(end = error.kind(), %error, took, "closed without a session");
+            }
+        }
+    }
+
+    fn took(&self) -> String {
+        let millis = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(0);
+        short(Duration::from_millis(millis))
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if self.said {
+            return;
+        }
+        let _span = self.span().entered();
+        let took = self.took();
+        if std::thread::panicking() {
+            error!(end = "bug", took, "closed: a bug in the router, see above");
+        } else {
+            info!(end = "cut", took, "closed: the router stopped");
+        }
+    }
+}
