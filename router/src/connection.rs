@@ -37,6 +37,9 @@ const UNKNOWN_HOST_TEXT: &str = "§7There is no server of this name here.";
 /// Text of a status ping whose backend is away and cannot be woken.
 const UNREACHABLE_TEXT: &str = "§7This server is not reachable at the moment.";
 
+/// Text of a status ping while there is no place for anybody.
+const FULL_TEXT: &str = "§7Too many players are connected here.";
+
 /// What every connection shares.
 #[derive(Debug)]
 pub struct Services {
@@ -91,6 +94,30 @@ pub async fn serve(
     let session = relay(client, &mut backend, &services.counters).await;
     drop(backend);
     Box::pin(part(client, session)).await
+}
+
+/// Tells a client that there is no place for it.
+///
+/// # Errors
+/// [`ConnectionError::Full`] for a login; the player has been told.
+pub async fn refuse(
+    client: &mut TcpStream,
+    closing: &mut Closing,
+) -> Result<Served, ConnectionError> {
+    let (greeting, raw) = greet(client).await?;
+    match greeting {
+        Greeting::Legacy(ping) => answer::legacy_ping(client, &ping, FULL_TEXT).await?,
+        Greeting::Status { handshake, length } => {
+            let early = raw.get(length..).unwrap_or_default();
+            answer::status(client, early, handshake.protocol, FULL_TEXT).await?;
+        }
+        Greeting::Login { player, .. } => {
+            closing.player(&player);
+            tell(client, &ConnectionError::Full).await;
+            return Err(ConnectionError::Full);
+        }
+    }
+    Ok(Served::Pinged(None))
 }
 
 /// What is owed to a player whose server has gone.

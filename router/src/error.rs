@@ -44,6 +44,9 @@ pub enum ConnectionError {
     /// The router is stopping.
     #[error("the router is stopping")]
     Stopping,
+    /// As many clients are connected as may be.
+    #[error("as many clients are connected as may be (max_connections)")]
+    Full,
     /// The connection to the client failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -71,6 +74,9 @@ impl ConnectionError {
             Self::Wake(WakeError::Stopping) | Self::Stopping => {
                 Some("The way to this server is being restarted.\nPlease join again in a moment.")
             }
+            Self::Full => {
+                Some("Too many players are connected here.\nPlease try again in a moment.")
+            }
             Self::Wake(_) => Some("This server could not be started.\nPlease try again later."),
         }
     }
@@ -87,6 +93,7 @@ impl ConnectionError {
             Self::Wake(WakeError::TimedOut { .. }) => "wake_timed_out",
             Self::Wake(WakeError::Stopping) | Self::Stopping => "stopping",
             Self::Wake(_) => "wake_failed",
+            Self::Full => "full",
             Self::NotReady { .. } => "not_ready",
             Self::ClientLeft => "client_left",
             Self::Io(_) => "client_io",

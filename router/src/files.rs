@@ -3,13 +3,19 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
+use crate::api::http::CONNECTIONS_MAX as API_CONNECTIONS_MAX;
+use crate::listener::REFUSALS_MAX;
+use crate::relay::PIPES_MAX;
+
 /// Files of one session: the player's socket and the backend's.
 const FILES_PER_SESSION: u64 = 2;
-/// Files the process needs for itself: listeners, Postgres, API, resolver.
-const FILES_BESIDES: u64 = 400;
+/// Files the process needs besides: listeners, Postgres, resolver.
+const FILES_FOR_ITSELF: u64 = 144;
 
-/// Raises the soft limit to the hard one, and says so if that is too low for `connections_max`.
-pub fn raise_limit(connections_max: usize) {
+/// Raises the soft limit to the hard one. How many of `connections_max` there are files for comes
+/// back, at least 1; if those are fewer, the log says so.
+#[must_use]
+pub fn raise_limit(connections_max: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -22,15 +28,39 @@ pub fn raise_limit(connections_max: usize) {
             limit.current
         }
     };
-    let connections_max = u64::try_from(connections_max).unwrap_or(u64::MAX);
-    let wanted = connections_max
-        .saturating_mul(FILES_PER_SESSION)
-        .saturating_add(FILES_BESIDES);
-    if let Some(files) = current.filter(|files| *files < wanted) {
-        let sessions = files.saturating_sub(FILES_BESIDES) / FILES_PER_SESSION;
+    let Some(files) = current else {
+        return connections_max;
+    };
+    let places = places(files);
+    if places < connections_max {
         warn!(
-            "only {files} files may be open (ulimit -n), enough for about {sessions} players; \
+            "only {files} files may be open (ulimit -n), enough for {places} players; \
              max_connections is {connections_max}"
         );
+    }
+    connections_max.min(places)
+}
+
+/// Sessions for which `files` suffice, when everything else has as many as it may have; but where
+/// files are scarce, three quarters are the players'.
+fn places(files: u64) -> usize {
+    let besides = [API_CONNECTIONS_MAX, REFUSALS_MAX, 2 * PIPES_MAX]
+        .iter()
+        .sum::<usize>();
+    let besides = FILES_FOR_ITSELF + u64::try_from(besides).unwrap_or(u64::MAX);
+    let left = files.saturating_sub(besides.min(files / 4)) / FILES_PER_SESSION;
+    usize::try_from(left).unwrap_or(usize::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn players_get_what_nothing_else_may_need() {
+        assert_eq!(places(20_000), 9_416);
+        assert_eq!(places(1_048_576), 523_704);
+        assert_eq!(places(1_024), 384);
+        assert_eq!(places(0), 1);
     }
 }

@@ -13,15 +13,30 @@ pub const HOST_BYTES_MAX: usize = 255;
 /// The key `address` is looked up by; borrowed when it is clean already.
 #[must_use]
 pub fn lookup_key(address: &str) -> Cow<'_, str> {
-    let end = address.find(['\0', '\\']).unwrap_or(address.len());
-    let host = address.get(..end).unwrap_or(address);
-    let host = host.split_once("///").map_or(host, |(host, _)| host);
-    let host = host.strip_suffix('.').unwrap_or(host);
+    let host = undecorated(address);
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(host.to_ascii_lowercase())
     } else {
         Cow::Borrowed(host)
     }
+}
+
+/// Looks something up by the key of `address`, for which nothing is allocated. No route has a
+/// name longer than [`HOST_BYTES_MAX`], so nothing is looked up for one.
+pub fn look_up<'t, T>(address: &str, look: impl FnOnce(&str) -> Option<&'t T>) -> Option<&'t T> {
+    let host = undecorated(address);
+    let mut key = [0; HOST_BYTES_MAX];
+    let key = key.get_mut(..host.len())?;
+    key.copy_from_slice(host.as_bytes());
+    key.make_ascii_lowercase();
+    look(str::from_utf8(key).ok()?)
+}
+
+fn undecorated(address: &str) -> &str {
+    let end = address.find(['\0', '\\']).unwrap_or(address.len());
+    let host = address.get(..end).unwrap_or(address);
+    let host = host.split_once("///").map_or(host, |(host, _)| host);
+    host.strip_suffix('.').unwrap_or(host)
 }
 
 /// The host name of a route, cleaned up: what [`lookup_key`] gives for every spelling of it.
@@ -151,6 +166,8 @@ mod tests {
                 [host.clone(), host.to_ascii_uppercase(), format!("{host}."), format!("{host}\0FML\0")]
             {
                 prop_assert_eq!(&*lookup_key(&address), route.as_str());
+                let found = look_up(&address, |key| (key == route.as_str()).then_some(&route));
+                prop_assert_eq!(found, Some(&route));
             }
         }
 

@@ -10,12 +10,14 @@ use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use crate::closing::Closing;
-use crate::connection::{Services, serve};
+use crate::connection::{Services, refuse, serve};
 use crate::socket;
 use crate::workers::Workers;
 
 /// Pause after an accept error that is nobody's fault in particular, such as a full file table.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Clients over the limit who are told so at once; more are closed without a word.
+pub const REFUSALS_MAX: usize = 256;
 /// Least time between two warnings about the same trouble.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -28,6 +30,7 @@ pub async fn run(
     workers: Arc<Workers>,
 ) {
     let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let mut warned: Option<Instant> = None;
     let mut trouble = |text: String| {
         if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
@@ -41,18 +44,23 @@ pub async fn run(
     };
     while let Some(accepted) = services.stop.run_until_cancelled(accept()).await {
         match accepted {
-            Ok((stream, peer)) => match Arc::clone(&places).try_acquire_owned() {
-                Ok(place) => {
-                    let services = Arc::clone(&services);
-                    workers.spawn(async move {
-                        let _place = place;
-                        client(stream, peer, &services).await;
-                    });
+            Ok((stream, peer)) => {
+                let place = Arc::clone(&places).try_acquire_owned();
+                if place.is_err() {
+                    trouble(format!(
+                        "{connections_max} clients are connected, the limit (max_connections); turning others away"
+                    ));
                 }
-                Err(_) => trouble(format!(
-                    "{connections_max} connections are open, the limit (max_connections); closing new ones"
-                )),
-            },
+                let full = place.is_err();
+                let Ok(place) = place.or_else(|_| Arc::clone(&refusals).try_acquire_owned()) else {
+                    continue;
+                };
+                let services = Arc::clone(&services);
+                workers.spawn(async move {
+                    let _place = place;
+                    client(stream, peer, &services, full).await;
+                });
+            }
             Err(error) if is_one_clients_fault(&error) => debug!(%error, "accept"),
             Err(error) => {
                 trouble(format!("cannot accept connections: {error}; trying on"));
@@ -77,12 +85,16 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
 }
 
 /// One client, from its first byte to its closing line.
-async fn client(stream: std::net::TcpStream, peer: SocketAddr, services: &Services) {
+async fn client(stream: std::net::TcpStream, peer: SocketAddr, services: &Services, full: bool) {
     let mut closing = Closing::new(peer);
     let outcome = match TcpStream::from_std(stream) {
         Ok(mut stream) => {
             socket::tune(&stream);
-            serve(&mut stream, services, &mut closing).await
+            if full {
+                Box::pin(refuse(&mut stream, &mut closing)).await
+            } else {
+                serve(&mut stream, services, &mut closing).await
+            }
         }
         Err(error) => Err(error.into()),
     };

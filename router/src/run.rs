@@ -19,6 +19,7 @@ use crate::connection::Services;
 use crate::listener;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
+use crate::relay::counters::Counters;
 use crate::routes::registry::{Full, Registry};
 use crate::socket;
 use crate::wake::Waker;
@@ -101,6 +102,7 @@ impl Router {
         let workers = Workers::start(clients.clone(), &cut).map_err(StartError::Workers)?;
         let workers = Arc::new(workers);
 
+        let counters = Arc::<Counters>::default();
         let background = TaskTracker::new();
         let sync = config.postgres.map(|postgres| {
             let status = Arc::new(SyncStatus::default());
@@ -114,6 +116,7 @@ impl Router {
             let api = Api {
                 registry: Arc::clone(&registry),
                 sync,
+                counters: Arc::clone(&counters),
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
@@ -121,7 +124,7 @@ impl Router {
         let services = Arc::new(Services {
             registry,
             waker,
-            counters: Arc::default(),
+            counters,
             motd: config.motd,
             dial_timeout: config.backend_dial_timeout,
             stop: stop.clone(),

@@ -4,11 +4,10 @@ use std::process::Output;
 use std::time::Duration;
 
 use harness::backend::Backend;
-use harness::player::Player;
+use harness::player::{Player, legacy_ping};
 use harness::router::{RouterProcess, Settings};
 use harness::{binaries, eventually};
 use hyper::Method;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -156,25 +155,23 @@ async fn a_second_signal_stops_now() {
 }
 
 #[tokio::test]
-async fn connections_over_the_cap_are_closed_and_places_come_free_again() {
+async fn clients_over_the_cap_are_told_so_and_places_come_free_again() {
     let (_backend, router) = with_backend(Settings::new().flag("--max-connections=2")).await;
     let player = Player::new("a.example");
     let first = player.enter(router.at.players).await.unwrap();
     let mut second = player.enter(router.at.players).await.unwrap();
 
-    let mut third = TcpStream::connect(router.at.players).await.unwrap();
-    let mut nothing = Vec::new();
-    drop(
-        timeout(DEADLINE, third.read_to_end(&mut nothing))
-            .await
-            .unwrap(),
-    );
-    assert!(nothing.is_empty());
-    router
-        .process
-        .line_with(&["max_connections"], DEADLINE)
+    let text = player.refusal(router.at.players).await.unwrap();
+    assert!(text.contains("Too many players"), "{text}");
+    let status = player.status(router.at.players).await.unwrap();
+    assert!(status.text().contains("Too many players"), "{status:?}");
+    let pong = legacy_ping(router.at.players, [&[0xFE, 0x01][..]])
         .await
         .unwrap();
+    assert!(pong.concat().contains("Too many players"), "{pong:?}");
+    for parts in [&["limit (max_connections)"][..], &["end=\"full\"", "Steve"]] {
+        router.process.line_with(parts, DEADLINE).await.unwrap();
+    }
 
     assert_eq!(second.echo(b"untouched").await.unwrap(), b"untouched");
     drop(first);

@@ -24,6 +24,8 @@ mod postgres;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
+mod relay_sockets;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod shapes;

@@ -1,12 +1,16 @@
 //! Sessions: bytes both ways, whole and in order, and how they end.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use harness::backend::Backend;
+use harness::eventually::eventually;
 use harness::player::Player;
-use harness::router::{RouterInside, Settings};
+use harness::router::{Address, RouterInside, RouterProcess, Settings};
+use hyper::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -90,4 +94,149 @@ async fn a_login_that_comes_byte_by_byte_arrives_whole() {
 
     session.enter().await.unwrap();
     assert_eq!(backend.records()[0].bytes, player.login_bytes());
+}
+
+/// One sample of `GET /metrics`.
+async fn metric(router: &Address, name: &str) -> Result<u64> {
+    let answer = router.api(Method::GET, "/metrics", "").await?;
+    ensure!(answer.status == 200, "{answer:?}");
+    let text = answer.body;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.with_context(|| text.clone())?.parse()?)
+}
+
+#[tokio::test]
+async fn a_busy_session_splices_and_copies_again_when_it_cools() {
+    let (_backend, router) = with_backend().await;
+    let mut session = Player::new("a.example")
+        .enter(router.at.players)
+        .await
+        .unwrap();
+    assert_eq!(metric(&router.at, "automc_sessions_open").await.unwrap(), 1);
+
+    session.echo(&vec![7; 16 << 20]).await.unwrap();
+
+    // Live: the session goes on.
+    let bytes = async |direction: &str| {
+        let name = format!("automc_relay_bytes_total{{direction=\"{direction}\"}}");
+        metric(&router.at, &name).await.unwrap()
+    };
+    assert_eq!(bytes("up").await, 16 << 20);
+    let spliced = metric(&router.at, "automc_relay_spliced_bytes_total")
+        .await
+        .unwrap();
+    assert!(spliced > 0 && spliced <= bytes("up").await + bytes("down").await);
+    let upgrades = metric(&router.at, "automc_relay_splice_upgrades_total")
+        .await
+        .unwrap();
+    assert!(upgrades > 0);
+
+    for _ in 0..40 {
+        assert_eq!(session.echo(b"quiet").await.unwrap(), b"quiet");
+    }
+
+    let upgrades = metric(&router.at, "automc_relay_splice_upgrades_total")
+        .await
+        .unwrap();
+    let downgrades = metric(&router.at, "automc_relay_splice_downgrades_total")
+        .await
+        .unwrap();
+    assert_eq!(downgrades, upgrades);
+    let cooled = metric(&router.at, "automc_relay_spliced_bytes_total")
+        .await
+        .unwrap();
+    session.echo(b"quiet").await.unwrap();
+    assert_eq!(
+        metric(&router.at, "automc_relay_spliced_bytes_total")
+            .await
+            .unwrap(),
+        cooled
+    );
+    drop(session);
+    eventually("the session's end in the metrics", DEADLINE, async || {
+        ensure!(metric(&router.at, "automc_sessions_open").await? == 0);
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// A backend in the test's own hands, and a router before it.
+async fn by_hand() -> (TcpListener, RouterProcess) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let mapping = format!("--mapping=a.example={}", listener.local_addr().unwrap());
+    let router = RouterProcess::start(Settings::new().flag(mapping))
+        .await
+        .unwrap();
+    (listener, router)
+}
+
+/// A session: the player's end and the backend's, which has said one byte.
+async fn session(listener: &TcpListener, router: &RouterProcess) -> (TcpStream, TcpStream) {
+    let mut client = Player::new("a.example")
+        .knock(router.at.players)
+        .await
+        .unwrap()
+        .stream;
+    let (mut backend, _) = listener.accept().await.unwrap();
+    backend.write_all(b"!").await.unwrap();
+    client.read_u8().await.unwrap();
+    (client, backend)
+}
+
+#[tokio::test]
+async fn the_closing_line_tells_who_ended_it_and_whether_by_fin_or_by_reset() {
+    let (listener, router) = by_hand().await;
+
+    let (client, _backend) = session(&listener, &router).await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    router
+        .process
+        .line_with(&["end=\"client_reset\""], DEADLINE)
+        .await
+        .unwrap();
+
+    let (_client, backend) = session(&listener, &router).await;
+    backend.set_zero_linger().unwrap();
+    drop(backend);
+    router
+        .process
+        .line_with(&["end=\"backend_reset\""], DEADLINE)
+        .await
+        .unwrap();
+
+    let (client, backend) = session(&listener, &router).await;
+    drop(client);
+    drop(backend);
+    router
+        .process
+        .line_with(&["end=\"client_closed\""], DEADLINE)
+        .await
+        .unwrap();
+}
+
+/// Servers that kick do so: the text is sent, and the socket closed with unread bytes in it.
+#[tokio::test]
+async fn a_servers_last_words_reach_the_player_though_it_resets_afterwards() {
+    let (listener, router) = by_hand().await;
+    for _ in 0..20 {
+        let (mut client, mut backend) = session(&listener, &router).await;
+        client.write_all(&[1; 1000]).await.unwrap();
+        backend.readable().await.unwrap();
+        backend.write_all(b"You are banned").await.unwrap();
+        drop(backend);
+        client.write_all(&[2; 1000]).await.unwrap();
+
+        let mut words = Vec::new();
+        let outcome = timeout(DEADLINE, client.read_to_end(&mut words))
+            .await
+            .unwrap();
+
+        assert_eq!(words, b"You are banned");
+        // A reset here would have Windows throw the words away.
+        outcome.unwrap();
+    }
 }

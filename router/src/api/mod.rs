@@ -1,6 +1,8 @@
-//! The REST API: routes in mc-router's shapes, health, readiness, and the state of the sync.
+//! The REST API: routes in mc-router's shapes, health, readiness, metrics, and the
+//! state of the sync.
 
 pub mod http;
+mod metrics;
 mod routes;
 mod sync;
 
@@ -16,6 +18,7 @@ use axum::routing::{delete, get, post};
 use tokio_util::sync::CancellationToken;
 
 use crate::postgres::status::SyncStatus;
+use crate::relay::counters::Counters;
 use crate::routes::registry::Registry;
 
 /// Largest request body.
@@ -30,6 +33,8 @@ pub struct Api {
     pub registry: Arc<Registry>,
     /// The sync with Postgres, if there is one.
     pub sync: Option<Arc<SyncStatus>>,
+    /// What sessions move.
+    pub counters: Arc<Counters>,
     /// Cancelled when the router begins to stop.
     pub stop: CancellationToken,
 }
@@ -51,6 +56,7 @@ impl Api {
             .route("/routes/{host}", delete(routes::remove))
             .route("/defaultRoute", post(routes::set_default))
             .route("/sync", get(sync::show))
+            .route("/metrics", get(metrics::show))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .layer(axum::middleware::from_fn(in_time))

@@ -31,6 +31,10 @@ use session::Session;
 /// would otherwise hold a player's place for ever.
 pub const HALF_CLOSED_IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// Most pipes that are open at once, two files each. One serves a whole worker while nobody
+/// stalls; a direction that gets none copies on.
+pub const PIPES_MAX: usize = 256;
+
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::PIPES_MAX;
 use super::stream::Through;
 
 /// Smallest pipe worth having. The system hands out one of two pages once its user has too much
@@ -21,13 +24,40 @@ const SPLICE_BYTES_MAX: usize = 1024 * 1024;
 pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
+    _place: Place,
+}
+
+/// One of [`PIPES_MAX`] places, given back when dropped.
+#[derive(Debug)]
+struct Place;
+
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+impl Place {
+    fn take() -> Option<Self> {
+        let place = Self;
+        // A place too many is given back at once.
+        (TAKEN.fetch_add(1, Relaxed) < PIPES_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        TAKEN.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Through<TcpStream> for Pipe {
     fn new() -> Option<Self> {
+        let place = Place::take()?;
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
         let size = fcntl_getpipe_size(&write).ok()?;
-        (size >= PIPE_BYTES_MIN).then_some(Self { read, write })
+        let pipe = Self {
+            read,
+            write,
+            _place: place,
+        };
+        (size >= PIPE_BYTES_MIN).then_some(pipe)
     }
 
     fn fill(&self, source: &TcpStream) -> io::Result<usize> {

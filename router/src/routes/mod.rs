@@ -4,12 +4,11 @@ pub mod diff;
 pub mod registry;
 pub mod row;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::addr::BackendAddr;
-use crate::host::{Host, lookup_key};
+use crate::host::{Host, look_up};
 
 /// What the table says of a server; a hint, since only a dial knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -69,8 +68,7 @@ impl Table {
     /// The route for a server address as a client sent it: an exact host, else the default.
     #[must_use]
     pub fn lookup(&self, address: &str) -> Option<&Arc<Route>> {
-        let key: Cow<'_, str> = lookup_key(address);
-        self.hosts.get(key.as_ref()).or(self.default.as_ref())
+        look_up(address, |host| self.hosts.get(host)).or(self.default.as_ref())
     }
 
     /// The route of clients that name no host.
