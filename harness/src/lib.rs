@@ -11,6 +11,7 @@ pub mod chaos;
 pub mod demo;
 pub mod eventually;
 pub mod http;
+pub mod load;
 pub mod manager;
 pub mod model;
 pub mod player;
