@@ -29,6 +29,8 @@ pub(super) enum Metric {
     Resident,
     /// Resident memory for one player.
     PlayerBytes,
+    /// Resident memory with 10,000 players, if each takes as much as those who were there.
+    AtTenThousand,
     /// Open files for one player.
     PlayerFiles,
 }
@@ -55,7 +57,7 @@ pub(super) struct Spread {
 
 impl Metric {
     /// In the order of tables.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Rate,
         Self::TargetCpu,
         Self::MachineCpu,
@@ -67,10 +69,11 @@ impl Metric {
         Self::Base,
         Self::Resident,
         Self::PlayerBytes,
+        Self::AtTenThousand,
         Self::PlayerFiles,
     ];
 
-    /// A word for it, in tables and in JSON.
+    /// A word for it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Rate => "rate",
@@ -84,8 +87,14 @@ impl Metric {
             Self::Base => "base_bytes",
             Self::Resident => "resident_bytes",
             Self::PlayerBytes => "bytes_per_player",
+            Self::AtTenThousand => "bytes_at_10000",
             Self::PlayerFiles => "files_per_player",
         }
+    }
+
+    /// The same for people.
+    pub(super) fn title(self) -> String {
+        self.name().replace('_', " ")
     }
 
     /// Whether more of it is better.

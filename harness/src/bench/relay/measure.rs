@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::figures::{Figures, Metric, real};
 use super::mode::{JOIN_BYTES, JOINS, Mode, Size};
+use super::room::room;
 use super::target::{Running, Target};
 use super::usage::{Usage, Used, held};
 use super::{HOST, say};
@@ -24,6 +25,7 @@ pub(super) async fn measure(
     mode: Mode,
     size: Size,
 ) -> Result<Figures> {
+    room().await?;
     let server = Server::start(harness).await?;
     let running = target.start(server.at).await?;
     let bench = Bench {
@@ -73,6 +75,9 @@ impl Bench<'_> {
     }
 
     async fn work(&self, mode: Mode, job: Job) -> Result<Figures> {
+        if let Some(job) = mode.warm_up() {
+            self.watched(self.players(job).await?).await?;
+        }
         let bulk = matches!(job, Job::Transfer { .. });
         let players = self.players(job).await?;
         let (report, used) = self.watched(players).await?;
@@ -136,6 +141,10 @@ impl Bench<'_> {
             (Metric::Base, real(base)),
             (Metric::Resident, real(resident)),
             (Metric::PlayerBytes, each(base, resident)),
+            (
+                Metric::AtTenThousand,
+                real(base) + 1e4 * each(base, resident),
+            ),
             (Metric::PlayerFiles, each(base_files, files)),
         ]
         .into())

@@ -1,25 +1,29 @@
 //! `harness bench relay`: what the relay costs beside no relay, HAProxy, nginx, and routers with
 //! mc-router's flags.
 
+mod draw;
 mod figures;
 mod measure;
 mod mode;
 mod peers;
+mod room;
 mod table;
 mod target;
 mod usage;
+mod verdict;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
 use super::say;
 use crate::binaries;
-use figures::{Metric, Run, Runs};
+use figures::{Run, Runs};
 use mode::{Mode, Size};
-use table::{DIRECT, OURS, table};
+use table::{DIRECT, OURS, aligned, table};
 use target::{Kind, Target, on_path};
+use verdict::{Verdict, verdicts};
 
 /// The host name players ask for.
 const HOST: &str = "bench.example";
@@ -63,79 +67,99 @@ pub async fn run(options: &Options) -> Result<()> {
         idle_players: options.idle_players.map_or_else(idle_players, Ok)?,
         bulk_bytes: options.bulk_bytes,
     };
-    let names: Vec<_> = targets.iter().map(|target| target.name.clone()).collect();
-    let (mut runs, mut failed) = (Runs::default(), Vec::new());
+    let mut session = Session {
+        harness: std::env::current_exe().context("where this program is")?,
+        targets,
+        size,
+        runs: Runs::default(),
+        failed: Vec::new(),
+    };
     for mode in &modes {
         say(&format!("\n{}: {}", mode.name(), mode.about(size)));
         for round in 0..options.rounds {
-            rounds(&targets, *mode, size, round, &mut runs, &mut failed).await?;
+            session.round(*mode, round).await;
         }
         say("");
-        for line in table(&runs, *mode, &names) {
-            say(&line);
-        }
-        write_json(options, &runs)?;
+        session.print(*mode);
     }
-    say(&format!("\nwritten to {}", out.display()));
+    session.judge(options, &modes)?;
+    let failed = session.failed;
     ensure!(failed.is_empty(), "runs failed:\n{}", failed.join("\n"));
     Ok(())
 }
 
-/// One round of one mode: every target once, another one first each time.
-async fn rounds(
-    targets: &[Target],
-    mode: Mode,
+/// Everything measured so far, and with what.
+struct Session {
+    harness: PathBuf,
+    targets: Vec<Target>,
     size: Size,
-    round: usize,
-    runs: &mut Runs,
-    failed: &mut Vec<String>,
-) -> Result<()> {
-    let harness = std::env::current_exe().context("where this program is")?;
-    let first = round % targets.len().max(1);
-    let order = targets.iter().cycle().skip(first).take(targets.len());
-    for target in order {
-        if mode == Mode::Idle && matches!(target.kind, Kind::Direct) {
-            continue;
-        }
-        match measure::measure(&harness, target, mode, size).await {
-            Ok(figures) => {
-                let cells = [
-                    Metric::Rate,
-                    Metric::P99,
-                    Metric::TargetCpu,
-                    Metric::PlayerBytes,
-                ]
-                .into_iter()
-                .filter_map(|metric| {
-                    let value = figures.get(&metric)?;
-                    Some(format!(
-                        "{} {}",
-                        metric.name(),
-                        table::shown(mode, metric, *value)
-                    ))
-                });
-                let cells: Vec<_> = cells.collect();
-                say(&format!(
-                    "  round {}  {:<16} {}",
-                    round + 1,
-                    target.name,
-                    cells.join("  ")
-                ));
-                runs.0.push(Run {
-                    mode,
-                    target: target.name.clone(),
-                    round,
-                    figures,
-                });
+    runs: Runs,
+    failed: Vec<String>,
+}
+
+impl Session {
+    /// One round of one mode: every target once, another one first each time.
+    async fn round(&mut self, mode: Mode, round: usize) {
+        let first = round % self.targets.len().max(1);
+        let order = self.targets.iter().cycle().skip(first);
+        for target in order.take(self.targets.len()) {
+            if mode == Mode::Idle && matches!(target.kind, Kind::Direct) {
+                continue;
             }
-            Err(error) => {
-                let line = format!("round {}: {error:#}", round + 1);
-                say(&format!("  FAILED {line}"));
-                failed.push(line);
+            let outcome = measure::measure(&self.harness, target, mode, self.size).await;
+            match outcome {
+                Ok(figures) => {
+                    let run = Run {
+                        mode,
+                        target: target.name.clone(),
+                        round,
+                        figures,
+                    };
+                    say(&table::progress(&run));
+                    self.runs.0.push(run);
+                }
+                Err(error) => {
+                    let line = format!("round {}: {error:#}", round + 1);
+                    say(&format!("  FAILED {line}"));
+                    self.failed.push(line);
+                }
             }
         }
     }
-    Ok(())
+
+    fn names(&self) -> Vec<String> {
+        let names = self.targets.iter().map(|target| target.name.clone());
+        names.collect()
+    }
+
+    fn print(&self, mode: Mode) {
+        for line in table(&self.runs, mode, &self.names()) {
+            say(&line);
+        }
+    }
+
+    /// Prints how the goals stand, and writes and draws everything.
+    fn judge(&self, options: &Options, modes: &[Mode]) -> Result<()> {
+        let peers: Vec<_> = options
+            .peers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let verdicts = verdicts(&self.runs, modes, &peers);
+        if options.targets.is_empty() || options.targets.iter().any(|name| name == OURS) {
+            say("\ngoals");
+            let cells: Vec<_> = verdicts.iter().map(Verdict::cells).collect();
+            for line in aligned(&cells) {
+                say(&line);
+            }
+        }
+        let (out, names) = (&options.out, self.names());
+        write_json(&out.join("relay.json"), &self.runs, &verdicts)?;
+        draw::latency(&out.join("relay-latency.svg"), &self.runs, modes, &names)?;
+        draw::cost(&out.join("relay-cost.svg"), &self.runs, modes, &names)?;
+        say(&format!("\nwritten to {}", out.display()));
+        Ok(())
+    }
 }
 
 /// What `--mode` takes.
@@ -211,7 +235,7 @@ fn idle_players() -> Result<usize> {
     Ok((files.saturating_sub(100) / 2).min(10_000))
 }
 
-fn write_json(options: &Options, runs: &Runs) -> Result<()> {
+fn write_json(file: &Path, runs: &Runs, verdicts: &[Verdict]) -> Result<()> {
     let run = |run: &Run| {
         let figures = run.figures.iter();
         let figures = figures.map(|(metric, value)| (metric.name().to_owned(), json!(value)));
@@ -223,7 +247,7 @@ fn write_json(options: &Options, runs: &Runs) -> Result<()> {
         })
     };
     let all: Vec<_> = runs.0.iter().map(run).collect();
-    let file = options.out.join("relay.json");
-    let text = format!("{:#}\n", json!({ "runs": all }));
-    std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))
+    let goals: Vec<_> = verdicts.iter().map(Verdict::json).collect();
+    let text = format!("{:#}\n", json!({ "runs": all, "goals": goals }));
+    std::fs::write(file, text).with_context(|| format!("write {}", file.display()))
 }

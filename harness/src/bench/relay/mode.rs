@@ -15,8 +15,11 @@ const LOOP: Span = Span::Time(Duration::from_secs(1), Duration::from_secs(3));
 const PACED_SECONDS: (u32, u32) = (1, 5);
 /// Streams of bulk.
 const STREAMS: usize = 4;
-/// Connects at once.
+/// Connects at once, how many after another before those that count, and of those that do. Counted
+/// and few, because each leaves a port behind for a minute, of which there are 28,000.
 const CONNECTS: usize = 32;
+const CONNECTS_WARM_UP: Span = Span::Count(32);
+const CONNECTS_COUNTED: Span = Span::Count(320);
 /// Players of the mixed load, and packets of one in a second.
 const MIXED: (usize, u32) = (200, 20);
 /// Downloads at once beside them, and bytes of one: about a join of a modded server.
@@ -110,6 +113,12 @@ impl Mode {
         }
     }
 
+    /// What others do before, where a loop has no warm-up of its own.
+    pub(super) fn warm_up(self) -> Option<Job> {
+        let (at_once, span) = (CONNECTS, CONNECTS_WARM_UP);
+        (self == Self::Connects).then_some(Job::Connects { at_once, span })
+    }
+
     /// What the players who are measured do.
     pub(super) fn job(self, size: Size) -> Job {
         match self {
@@ -128,7 +137,7 @@ impl Mode {
             },
             Self::Connects => Job::Connects {
                 at_once: CONNECTS,
-                span: LOOP,
+                span: CONNECTS_COUNTED,
             },
             Self::Mixed => paced(MIXED.0, MIXED.1),
         }

@@ -1,6 +1,6 @@
 //! The figures as text: a table for each mode.
 
-use super::figures::{Metric, Runs, Spread};
+use super::figures::{Metric, Run, Runs, Spread};
 use super::mode::Mode;
 
 /// The name of our own router among the targets.
@@ -21,10 +21,31 @@ pub(super) fn shown(mode: Mode, metric: Metric, value: f64) -> String {
             format!("{:.3} ms", value * 1e3)
         }
         Metric::Players => format!("{value:.0}"),
-        Metric::Base | Metric::Resident => format!("{:.1} MB", value / 1e6),
+        Metric::Base | Metric::Resident | Metric::AtTenThousand => format!("{:.1} MB", value / 1e6),
         Metric::PlayerBytes => format!("{value:.0} B"),
         Metric::PlayerFiles => format!("{value:.2}"),
     }
+}
+
+/// One run in a line, to see how it goes.
+pub(super) fn progress(run: &Run) -> String {
+    let telling = [
+        Metric::Rate,
+        Metric::P99,
+        Metric::TargetCpu,
+        Metric::PlayerBytes,
+    ];
+    let cells = telling.into_iter().filter_map(|metric| {
+        let value = run.figures.get(&metric)?;
+        Some(format!(
+            "{} {}",
+            metric.title(),
+            shown(run.mode, metric, *value)
+        ))
+    });
+    let cells: Vec<_> = cells.collect();
+    let (round, target) = (run.round + 1, &run.target);
+    format!("  round {round}  {target:<16} {}", cells.join("  "))
 }
 
 /// Medians of every target, and below them the ratios of ours to each other.
@@ -36,19 +57,19 @@ pub(super) fn table(runs: &Runs, mode: Mode, targets: &[String]) -> Vec<String> 
             spreads.any(|spread| spread.is_some())
         })
         .collect();
-    let heading = metrics.iter().map(|metric| metric.name().replace('_', " "));
+    let heading = metrics.iter().map(|metric| metric.title());
     let mut rows = vec![row("", heading)];
     for target in targets {
         let cell = |metric: &Metric| {
             let spread = runs.spread(mode, target, *metric);
-            spread.map_or("-".to_owned(), |spread| shown(mode, *metric, spread.median))
+            shown_or_not(spread.map(|spread| shown(mode, *metric, spread.median)))
         };
         rows.push(row(target, metrics.iter().map(cell)));
     }
     for other in targets.iter().filter(|target| *target != OURS) {
         let cell = |metric: &Metric| {
             let ratio = runs.ratio(mode, *metric, OURS, &[other]);
-            ratio.map_or("-".to_owned(), times)
+            shown_or_not(ratio.map(times))
         };
         let cells: Vec<_> = metrics.iter().map(cell).collect();
         if cells.iter().any(|cell| cell != "-") {
@@ -67,12 +88,16 @@ pub(super) fn times(Spread { median, min, max }: Spread) -> String {
     }
 }
 
+fn shown_or_not(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
 fn row(name: &str, cells: impl IntoIterator<Item = String>) -> Vec<String> {
     std::iter::once(name.to_owned()).chain(cells).collect()
 }
 
 /// The first column to the left, the others to the right.
-fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let length = |text: &String| text.chars().count();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let widths: Vec<_> = (0..columns)
@@ -93,7 +118,6 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figures::Run;
     use super::*;
 
     #[test]

@@ -114,7 +114,7 @@ impl Running {
 
     /// The last lines of its log.
     pub(super) fn log(&self) -> String {
-        let log = self.relay.as_ref().map(|(process, _)| process.tail(10));
+        let log = self.relay.as_ref().map(|(process, _)| process.tail(3));
         log.unwrap_or_default()
     }
 }
@@ -124,9 +124,14 @@ fn router(program: &Path, Ends { listen, server }: Ends) -> Result<Process> {
         format!("--port={}", listen.port()),
         format!("--mapping={HOST}={server}"),
     ];
-    // mc-router admits one connection a second unless told otherwise.
-    let environment = ("CONNECTION_RATE_LIMIT".to_owned(), "1000000".to_owned());
-    Process::start(program, arguments, [environment])
+    let environment = [
+        // mc-router admits one connection a second unless told otherwise.
+        ("CONNECTION_RATE_LIMIT", "1000000"),
+        // Nobody logs connections here.
+        ("LOG_LEVEL", "warn"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Process::start(program, arguments, environment)
 }
 
 /// An address on loopback that nobody listens on.
