@@ -25,6 +25,14 @@ pub(super) async fn measure(
     mode: Mode,
     size: Size,
 ) -> Result<Figures> {
+    let idle_players = size.idle_players.min(target.players_max()?);
+    if mode == Mode::Idle && idle_players < size.idle_players {
+        say(&format!("    {} takes {idle_players} players", target.name));
+    }
+    let size = Size {
+        idle_players,
+        ..size
+    };
     room().await?;
     let server = Server::start(harness).await?;
     let running = target.start(server.at).await?;
@@ -88,13 +96,7 @@ impl Bench<'_> {
         };
         ensure!(units > 0.0, "no {} was completed", mode.unit());
         let mut figures = latencies(&report);
-        figures.insert(Metric::Rate, units / report.took.as_secs_f64());
-        let cpu = used.machine.as_secs_f64() / units;
-        figures.insert(Metric::MachineCpu, cpu);
-        if !self.running.pids.is_empty() {
-            let cpu = used.target.as_secs_f64() / units;
-            figures.insert(Metric::TargetCpu, cpu);
-        }
+        figures.extend(self.work_done(units, report.took, used));
         Ok(figures)
     }
 
@@ -104,16 +106,32 @@ impl Bench<'_> {
             bytes: JOIN_BYTES,
         };
         let mut joining = self.players(downloads).await?;
-        let players = self.players(job).await?;
+        let mut players = self.players(job).await?;
         joining.begin().await?;
-        let (report, _) = self.watched(players).await?;
+        let before = Usage::now(&self.running.pids)?;
+        players.begin().await?;
+        players.measured().await?;
         joining.end().await?;
         joining.measured().await?;
+        let used = Usage::now(&self.running.pids)?.since(&before);
+        let mut figures = latencies(&players.report().await?);
         let joins = joining.report().await?;
-        let mut figures = latencies(&report);
-        let rate = real(joins.units) / joins.took.as_secs_f64();
-        figures.insert(Metric::Rate, rate);
+        ensure!(joins.units > 0, "nobody joined");
+        figures.extend(self.work_done(real(joins.units), joins.took, used));
         Ok(figures)
+    }
+
+    /// Work by the second, and what one unit of it took.
+    fn work_done(&self, units: f64, took: Duration, used: Used) -> Figures {
+        let mut figures = Figures::from([
+            (Metric::Rate, units / took.as_secs_f64()),
+            (Metric::MachineCpu, used.machine.as_secs_f64() / units),
+        ]);
+        if !self.running.pids.is_empty() {
+            let cpu = used.target.as_secs_f64() / units;
+            figures.insert(Metric::TargetCpu, cpu);
+        }
+        figures
     }
 
     async fn idle(&self, target: &Target, job: Job) -> Result<Figures> {

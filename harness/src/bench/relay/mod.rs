@@ -14,7 +14,7 @@ mod verdict;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::say;
@@ -47,6 +47,12 @@ pub struct Options {
     pub idle_players: Option<usize>,
     /// Bytes that are moved in bulk in one run.
     pub bulk_bytes: u64,
+}
+
+impl Options {
+    fn wants(&self, target: &str) -> bool {
+        self.targets.is_empty() || self.targets.iter().any(|name| name == target)
+    }
 }
 
 /// Measures, prints tables as it goes, and writes the rest to the folder.
@@ -140,13 +146,10 @@ impl Session {
 
     /// Prints how the goals stand, and writes and draws everything.
     fn judge(&self, options: &Options, modes: &[Mode]) -> Result<()> {
-        let peers: Vec<_> = options
-            .peers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let peers = options.peers.iter().map(|(name, _)| name.as_str());
+        let peers: Vec<_> = peers.filter(|name| options.wants(name)).collect();
         let verdicts = verdicts(&self.runs, modes, &peers);
-        if options.targets.is_empty() || options.targets.iter().any(|name| name == OURS) {
+        if options.wants(OURS) {
             say("\ngoals");
             let cells: Vec<_> = verdicts.iter().map(Verdict::cells).collect();
             for line in aligned(&cells) {
@@ -192,11 +195,8 @@ async fn targets(options: &Options) -> Result<Vec<Target>> {
         name: name.to_owned(),
         kind,
     };
-    let wanted = |name: &str| {
-        options.targets.is_empty() || options.targets.iter().any(|wanted| wanted == name)
-    };
     let mut targets = vec![target(DIRECT, Kind::Direct)];
-    if wanted(OURS) {
+    if options.wants(OURS) {
         say("building the release binary (minutes, the first time)");
         let program = binaries::release_router().await?;
         targets.push(target(OURS, Kind::Router(program)));
@@ -222,10 +222,13 @@ async fn targets(options: &Options) -> Result<Vec<Target>> {
             ));
         }
     }
-    targets.retain(|target| wanted(&target.name));
-    if targets.is_empty() {
-        bail!("no target of the names {:?}", options.targets);
+    targets.retain(|target| options.wants(&target.name));
+    for name in &options.targets {
+        if !targets.iter().any(|target| target.name == *name) {
+            say(&format!("there is no target of the name {name}"));
+        }
     }
+    ensure!(!targets.is_empty(), "nothing to measure");
     Ok(targets)
 }
 
@@ -250,4 +253,24 @@ fn write_json(file: &Path, runs: &Runs, verdicts: &[Verdict]) -> Result<()> {
     let goals: Vec<_> = verdicts.iter().map(Verdict::json).collect();
     let text = format!("{:#}\n", json!({ "runs": all, "goals": goals }));
     std::fs::write(file, text).with_context(|| format!("write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_a_name_and_a_path() {
+        let named = peer("mc-router=/opt/a=b").unwrap();
+        assert_eq!(named, ("mc-router".to_owned(), "/opt/a=b".into()));
+        for text in ["mc-router", "=/opt/a", "mc-router="] {
+            assert!(peer(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mode_may_stand_for_several_and_none_for_all() {
+        assert_eq!(modes(&["paced".to_owned()]), [Mode::Paced10, Mode::Paced20]);
+        assert_eq!(modes(&[]).len(), 9);
+    }
 }

@@ -16,6 +16,9 @@ pub(super) fn shown(mode: Mode, metric: Metric, value: f64) -> String {
         Metric::Rate if mode == Mode::Mixed => format!("{value:.1} joins/s"),
         Metric::Rate => format!("{value:.0}/s"),
         Metric::TargetCpu | Metric::MachineCpu if bulk => format!("{value:.3} s/GB"),
+        Metric::TargetCpu | Metric::MachineCpu if mode == Mode::Mixed => {
+            format!("{:.2} ms", value * 1e3)
+        }
         Metric::TargetCpu | Metric::MachineCpu => format!("{:.2} µs", value * 1e6),
         Metric::P50 | Metric::P99 | Metric::P999 | Metric::Late => {
             format!("{:.3} ms", value * 1e3)
@@ -139,9 +142,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "                               rate                p50",
-                "automc                         20/s           1.500 ms",
-                "nginx                          20/s           1.000 ms",
+                "                             rate                p50",
+                "automc                       20/s           1.500 ms",
+                "nginx                        20/s           1.000 ms",
                 "automc : nginx  1.00× (0.50–1.50)  1.50× (1.00–2.00)",
             ]
         );

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::HOST;
-use super::peers::{Ends, Machine, haproxy, nginx};
+use super::peers::{Ends, Machine, haproxy, haproxy_players_max, nginx};
 use super::usage::{family, files_max};
 use crate::eventually::eventually;
 use crate::process::Process;
@@ -55,6 +55,16 @@ pub(super) struct Running {
 }
 
 impl Target {
+    /// How many players it can be told to hold at most, if that is known beforehand.
+    pub(super) fn players_max(&self) -> Result<usize> {
+        match self.kind {
+            Kind::Haproxy(_, splice) => {
+                Ok(usize::try_from(haproxy_players_max(machine()?, splice))?)
+            }
+            _ => Ok(usize::MAX),
+        }
+    }
+
     /// Starts it before `server`, and waits until it takes connections.
     pub(super) async fn start(&self, server: SocketAddr) -> Result<Running> {
         let folder = tempfile::tempdir()?;
@@ -87,7 +97,16 @@ impl Target {
         eventually(&what, DEADLINE, async || TcpStream::connect(listen).await)
             .await
             .with_context(|| format!("its log:\n{}", process.tail(30)))?;
-        let pids = family(process.pid())?;
+        // nginx listens before its workers are there.
+        let workers = match self.kind {
+            Kind::Nginx(_) => machine()?.processors,
+            _ => 0,
+        };
+        let pids = eventually("its workers", DEADLINE, async || {
+            let pids = family(process.pid()).ok();
+            pids.filter(|pids| pids.len() > workers)
+        })
+        .await?;
         // Its children, which nobody else ends when this process is killed.
         let reaper = Reaper::arm("kill -KILL \"$@\"", pids.iter().map(u32::to_string))?;
         Ok(Running {

@@ -265,17 +265,13 @@ mod tests {
         assert!(bytes > 100_000 && files > 2);
         assert!(files_max().unwrap() > 100);
         // The time of a running thread is brought up to date at every tick.
-        let mut spun = 0_u64;
-        let used = loop {
-            spun = spun.wrapping_add(1);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
             let used = Usage::now(&pids).unwrap().since(&before);
             if !used.target.is_zero() && !used.machine.is_zero() {
-                break used;
+                break;
             }
-        };
-        assert!(
-            used.target <= used.machine * 2 + TICK * 4,
-            "{used:?} {spun}"
-        );
+            assert!(Instant::now() < deadline, "{used:?}");
+        }
     }
 }
