@@ -19,6 +19,8 @@ pub(super) enum Metric {
     P99,
     /// 99.9 %.
     P999,
+    /// Processors that were busy with neither the target nor the load.
+    Others,
     /// How late 1 % of the packets were sent at least.
     Late,
     /// Players held.
@@ -57,13 +59,14 @@ pub(super) struct Spread {
 
 impl Metric {
     /// In the order of tables.
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Rate,
         Self::TargetCpu,
         Self::MachineCpu,
         Self::P50,
         Self::P99,
         Self::P999,
+        Self::Others,
         Self::Late,
         Self::Players,
         Self::Base,
@@ -82,6 +85,7 @@ impl Metric {
             Self::P50 => "p50",
             Self::P99 => "p99",
             Self::P999 => "p99.9",
+            Self::Others => "others",
             Self::Late => "late_p99",
             Self::Players => "players",
             Self::Base => "base_bytes",

@@ -13,7 +13,7 @@ use super::target::{Running, Target};
 use super::usage::{Usage, Used, held};
 use super::{HOST, say};
 use crate::load::job::{Job, Order, Report};
-use crate::load::part::{Players, Server};
+use crate::load::part::{Part, Players, Server};
 
 /// How often memory is looked at until it stays as it is, and how many times at most.
 const SETTLING: (Duration, u32) = (Duration::from_millis(250), 20);
@@ -38,6 +38,7 @@ pub(super) async fn measure(
     let running = target.start(server.at).await?;
     let bench = Bench {
         harness,
+        server: &server,
         running: &running,
     };
     let figures = match mode {
@@ -60,6 +61,7 @@ pub(super) async fn measure(
 
 struct Bench<'a> {
     harness: &'a Path,
+    server: &'a Server,
     running: &'a Running,
 }
 
@@ -73,12 +75,18 @@ impl Bench<'_> {
         Players::start(self.harness, &order).await
     }
 
+    fn usage(&self, players: &[&Players]) -> Result<Usage> {
+        let parts = players.iter().map(|players| &players.part);
+        let load = parts.chain([&self.server.part]).filter_map(Part::pid);
+        Usage::now(&self.running.pids, &load.collect::<Vec<_>>())
+    }
+
     /// Has players work, and tells what they report and what was used.
     async fn watched(&self, mut players: Players) -> Result<(Report, Used)> {
         players.begin().await?;
-        let before = Usage::now(&self.running.pids)?;
+        let before = self.usage(&[&players])?;
         players.measured().await?;
-        let used = Usage::now(&self.running.pids)?.since(&before);
+        let used = self.usage(&[&players])?.since(&before);
         Ok((players.report().await?, used))
     }
 
@@ -108,12 +116,12 @@ impl Bench<'_> {
         let mut joining = self.players(downloads).await?;
         let mut players = self.players(job).await?;
         joining.begin().await?;
-        let before = Usage::now(&self.running.pids)?;
+        let before = self.usage(&[&players, &joining])?;
         players.begin().await?;
         players.measured().await?;
         joining.end().await?;
         joining.measured().await?;
-        let used = Usage::now(&self.running.pids)?.since(&before);
+        let used = self.usage(&[&players, &joining])?.since(&before);
         let mut figures = latencies(&players.report().await?);
         let joins = joining.report().await?;
         ensure!(joins.units > 0, "nobody joined");
@@ -126,6 +134,10 @@ impl Bench<'_> {
         let mut figures = Figures::from([
             (Metric::Rate, units / took.as_secs_f64()),
             (Metric::MachineCpu, used.machine.as_secs_f64() / units),
+            (
+                Metric::Others,
+                used.others.as_secs_f64() / used.took.as_secs_f64(),
+            ),
         ]);
         if !self.running.pids.is_empty() {
             let cpu = used.target.as_secs_f64() / units;

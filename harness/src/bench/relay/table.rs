@@ -23,12 +23,17 @@ pub(super) fn shown(mode: Mode, metric: Metric, value: f64) -> String {
         Metric::P50 | Metric::P99 | Metric::P999 | Metric::Late => {
             format!("{:.3} ms", value * 1e3)
         }
+        Metric::Others => format!("{value:.2}"),
         Metric::Players => format!("{value:.0}"),
         Metric::Base | Metric::Resident | Metric::AtTenThousand => format!("{:.1} MB", value / 1e6),
         Metric::PlayerBytes => format!("{value:.0} B"),
         Metric::PlayerFiles => format!("{value:.2}"),
     }
 }
+
+/// Busy processors of others from which on a run is remarked upon: with one of two taken, players,
+/// relay and server share the other, and a round trip takes half the processor time.
+const OTHERS_MAX: f64 = 0.1;
 
 /// One run in a line, to see how it goes.
 pub(super) fn progress(run: &Run) -> String {
@@ -46,7 +51,14 @@ pub(super) fn progress(run: &Run) -> String {
             shown(run.mode, metric, *value)
         ))
     });
-    let cells: Vec<_> = cells.collect();
+    let mut cells: Vec<_> = cells.collect();
+    if let Some(others) = run
+        .figures
+        .get(&Metric::Others)
+        .filter(|it| **it > OTHERS_MAX)
+    {
+        cells.push(format!("(others had {others:.2} processors busy)"));
+    }
     let (round, target) = (run.round + 1, &run.target);
     format!("  round {round}  {target:<16} {}", cells.join("  "))
 }
@@ -71,6 +83,9 @@ pub(super) fn table(runs: &Runs, mode: Mode, targets: &[String]) -> Vec<String> 
     }
     for other in targets.iter().filter(|target| *target != OURS) {
         let cell = |metric: &Metric| {
+            if *metric == Metric::Others {
+                return "-".to_owned();
+            }
             let ratio = runs.ratio(mode, *metric, OURS, &[other]);
             shown_or_not(ratio.map(times))
         };

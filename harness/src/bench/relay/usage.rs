@@ -18,9 +18,16 @@ pub(super) struct Usage {
     processors: u32,
     /// Of all processors together, when none of them had anything to do.
     idle: Duration,
-    /// Of the target's threads, to the nanosecond.
+    target: Scheduled,
+    load: Scheduled,
+}
+
+/// Processor time of some processes.
+#[derive(Debug, Clone)]
+struct Scheduled {
+    /// Of their threads, to the nanosecond.
     threads: BTreeMap<(u32, u32), Duration>,
-    /// Of the target's processes, those of their threads that have ended included, to the tick.
+    /// Of the processes, those of their threads that have ended included, to the tick.
     ticks: Duration,
 }
 
@@ -29,13 +36,44 @@ pub(super) struct Usage {
 pub(super) struct Used {
     pub(super) target: Duration,
     pub(super) machine: Duration,
+    /// Of the machine, what neither the target nor the load has used.
+    pub(super) others: Duration,
+    /// How long it took.
+    pub(super) took: Duration,
 }
 
 impl Usage {
-    /// Up to now, of the target's processes `pids` and the whole machine.
-    pub(super) fn now(pids: &[u32]) -> Result<Self> {
+    /// Up to now, of the target's processes, those that make the load, and the whole machine.
+    pub(super) fn now(target: &[u32], load: &[u32]) -> Result<Self> {
         let at = Instant::now();
         let (processors, idle) = idle(&read("/proc/stat")?).context("/proc/stat")?;
+        Ok(Self {
+            at,
+            processors,
+            idle,
+            target: Scheduled::now(target)?,
+            load: Scheduled::now(load)?,
+        })
+    }
+
+    /// What was used since `before`.
+    pub(super) fn since(&self, before: &Self) -> Used {
+        let took = self.at.saturating_duration_since(before.at);
+        let idle = self.idle.saturating_sub(before.idle);
+        let machine = (took * self.processors).saturating_sub(idle);
+        let target = self.target.since(&before.target);
+        let ours = target + self.load.since(&before.load);
+        Used {
+            target,
+            machine,
+            others: machine.saturating_sub(ours),
+            took,
+        }
+    }
+}
+
+impl Scheduled {
+    fn now(pids: &[u32]) -> Result<Self> {
         let (mut threads, mut ticks) = (BTreeMap::new(), Duration::ZERO);
         for pid in pids {
             let stat = read(&format!("/proc/{pid}/stat"))?;
@@ -48,34 +86,18 @@ impl Usage {
                 threads.insert((*pid, thread), scheduled(&text).context("schedstat")?);
             }
         }
-        Ok(Self {
-            at,
-            processors,
-            idle,
-            threads,
-            ticks,
-        })
+        Ok(Self { threads, ticks })
     }
 
-    /// What was used since `before`.
-    pub(super) fn since(&self, before: &Self) -> Used {
-        let all = self.at.saturating_duration_since(before.at) * self.processors;
-        let ended = before
-            .threads
-            .keys()
-            .any(|thread| !self.threads.contains_key(thread));
-        let target = if ended {
-            self.ticks.saturating_sub(before.ticks)
-        } else {
-            let used = |(thread, now): (&(u32, u32), &Duration)| {
-                now.saturating_sub(before.threads.get(thread).copied().unwrap_or_default())
-            };
-            self.threads.iter().map(used).sum()
-        };
-        Used {
-            target,
-            machine: all.saturating_sub(self.idle.saturating_sub(before.idle)),
+    fn since(&self, before: &Self) -> Duration {
+        let mut earlier = before.threads.keys();
+        if earlier.any(|thread| !self.threads.contains_key(thread)) {
+            return self.ticks.saturating_sub(before.ticks);
         }
+        let used = |(thread, now): (&(u32, u32), &Duration)| {
+            now.saturating_sub(before.threads.get(thread).copied().unwrap_or_default())
+        };
+        self.threads.iter().map(used).sum()
     }
 }
 
@@ -233,12 +255,9 @@ mod tests {
         );
     }
 
-    fn usage(seconds: u64, idle: u64, threads: &[(u32, u64)], ticks: u64, start: Instant) -> Usage {
-        let thread = |(thread, nanos): &(u32, u64)| ((1, *thread), Duration::from_nanos(*nanos));
-        Usage {
-            at: start + Duration::from_secs(seconds),
-            processors: 2,
-            idle: Duration::from_secs(idle),
+    fn scheduled_as(threads: &[(u32, u64)], ticks: u64) -> Scheduled {
+        let thread = |(thread, millis): &(u32, u64)| ((1, *thread), Duration::from_millis(*millis));
+        Scheduled {
             threads: threads.iter().map(thread).collect(),
             ticks: Duration::from_millis(ticks),
         }
@@ -246,28 +265,41 @@ mod tests {
 
     #[test]
     fn what_was_used_is_the_difference() {
-        let start = Instant::now();
-        let before = usage(0, 10, &[(1, 100), (2, 50)], 40, start);
-        let after = usage(3, 14, &[(1, 160), (2, 50), (3, 7)], 90, start);
-        let used = after.since(&before);
-        assert_eq!(used.target, Duration::from_nanos(67));
-        assert_eq!(used.machine, Duration::from_secs(2));
+        let before = scheduled_as(&[(1, 100), (2, 50)], 40);
+        let one_begun = scheduled_as(&[(1, 160), (2, 50), (3, 7)], 90);
+        assert_eq!(one_begun.since(&before), Duration::from_millis(67));
+        let one_ended = scheduled_as(&[(1, 160), (3, 7)], 90);
+        assert_eq!(one_ended.since(&before), Duration::from_millis(50));
 
-        let one_ended = usage(3, 14, &[(1, 160), (3, 7)], 90, start);
-        assert_eq!(one_ended.since(&before).target, Duration::from_millis(50));
+        let start = Instant::now();
+        let usage = |seconds, idle, target, load| Usage {
+            at: start + Duration::from_secs(seconds),
+            processors: 2,
+            idle: Duration::from_secs(idle),
+            target: scheduled_as(&[(1, target)], 0),
+            load: scheduled_as(&[(2, load)], 0),
+        };
+        let used = usage(3, 14, 1_500, 900).since(&usage(0, 10, 500, 500));
+        let expected = Used {
+            target: Duration::from_secs(1),
+            machine: Duration::from_secs(2),
+            others: Duration::from_millis(600),
+            took: Duration::from_secs(3),
+        };
+        assert_eq!(used, expected);
     }
 
     #[test]
     fn this_very_process_uses_something() {
         let pids = [std::process::id()];
-        let before = Usage::now(&pids).unwrap();
+        let before = Usage::now(&pids, &[]).unwrap();
         let (bytes, files) = held(&pids).unwrap();
         assert!(bytes > 100_000 && files > 2);
         assert!(files_max().unwrap() > 100);
         // The time of a running thread is brought up to date at every tick.
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let used = Usage::now(&pids).unwrap().since(&before);
+            let used = Usage::now(&pids, &[]).unwrap().since(&before);
             if !used.target.is_zero() && !used.machine.is_zero() {
                 break;
             }
