@@ -2,7 +2,8 @@
 //!
 //! In order of need: [`postgres`] and a [`chaos`] proxy before it, [`router`] as a [`process`] or
 //! inside, [`backend`]s and [`player`]s, a [`manager`] that wakes servers by script or fails to,
-//! [`eventually`] for whatever takes its time, a [`table`] with its router, and a whole [`world`].
+//! [`eventually`] for whatever takes its time, a [`table`] with its router, a whole [`world`], and
+//! [`load`] of more players than one process can hold, which [`mod@bench`] measures with.
 
 pub mod backend;
 pub mod bench;
@@ -11,6 +12,7 @@ pub mod chaos;
 pub mod demo;
 pub mod eventually;
 pub mod http;
+pub mod load;
 pub mod manager;
 pub mod model;
 pub mod player;

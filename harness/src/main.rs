@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use automc_router::log::{LogConfig, LogFormat, init};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use harness::bench::relay::{self, Options};
 use harness::{bench, demo, smoke};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     // `cargo demo -- --keep` hands its `--` on, behind the alias's own.
     let arguments = std::env::args_os().enumerate();
     let arguments = arguments.filter(|(place, argument)| *place != 2 || argument != "--");
@@ -23,7 +23,7 @@ async fn main() -> ExitCode {
         level,
         format: LogFormat::Text,
     });
-    match run(&matches).await {
+    match start(&matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             drop(writeln!(std::io::stderr(), "\nharness: {error:#}"));
@@ -71,9 +71,70 @@ fn command() -> Command {
                         .long("out")
                         .default_value("target/bench")
                         .value_parser(value_parser!(PathBuf))
-                        .help("Folder for figures.json and *.svg"),
-                ),
+                        .global(true)
+                        .help("Folder for *.json and *.svg"),
+                )
+                .subcommand(relay()),
         )
+        .subcommand(
+            Command::new("load")
+                .about("A part of the load that `bench relay` makes")
+                .hide(true)
+                .subcommand_required(true)
+                .subcommand(Command::new("server"))
+                .subcommand(Command::new("players").arg(Arg::new("order").required(true))),
+        )
+}
+
+fn relay() -> Command {
+    let many = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .action(ArgAction::Append)
+            .help(help)
+    };
+    let number = |name: &'static str, help: &'static str| Arg::new(name).long(name).help(help);
+    Command::new("relay")
+        .about("The relay beside direct connections, HAProxy, nginx and other routers")
+        .arg(
+            number("rounds", "How many times everything is measured")
+                .default_value("5")
+                .value_parser(value_parser!(usize)),
+        )
+        .arg(many("mode", "Only this load; repeatable").value_parser(relay::mode_names()))
+        .arg(many("target", "Only this target; repeatable"))
+        .arg(
+            many("peer", "A router with mc-router's flags; repeatable")
+                .value_name("name=path")
+                .value_parser(relay::peer),
+        )
+        .arg(
+            number("paced-players", "Players who send at an even pace")
+                .default_value("500")
+                .value_parser(value_parser!(usize)),
+        )
+        .arg(
+            number(
+                "idle-players",
+                "Players who do nothing [default: 10000, or what files allow]",
+            )
+            .value_parser(value_parser!(usize)),
+        )
+        .arg(
+            number("bulk-bytes", "Bytes moved in bulk in one run")
+                .default_value("2000000000")
+                .value_parser(value_parser!(u64)),
+        )
+}
+
+/// Load has the process to itself, on one thread; everything else shares a runtime of many.
+fn start(matches: &ArgMatches) -> anyhow::Result<()> {
+    if let Some(("load", load)) = matches.subcommand() {
+        let players = load.subcommand_matches("players");
+        let order = players.and_then(|players| players.get_one::<String>("order"));
+        return harness::load::run(order.map(String::as_str));
+    }
+    tokio::runtime::Runtime::new()?.block_on(run(matches))
 }
 
 async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
@@ -88,8 +149,30 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         }
         Some(("bench", bench)) => {
             let out = bench.get_one::<PathBuf>("out").cloned().unwrap_or_default();
-            Box::pin(bench::run(&out)).await
+            match bench.subcommand() {
+                Some((_, relay)) => Box::pin(relay::run(&options(out, relay))).await,
+                None => Box::pin(bench::run(&out)).await,
+            }
         }
         _ => Ok(()),
+    }
+}
+
+fn options(out: PathBuf, relay: &ArgMatches) -> Options {
+    let names = |name: &str| {
+        let names = relay.get_many::<String>(name).unwrap_or_default();
+        names.cloned().collect()
+    };
+    let number = |name: &str| relay.get_one::<usize>(name).copied();
+    let peers = relay.get_many("peer").unwrap_or_default();
+    Options {
+        out,
+        rounds: number("rounds").unwrap_or_default(),
+        modes: names("mode"),
+        targets: names("target"),
+        peers: peers.cloned().collect(),
+        paced_players: number("paced-players").unwrap_or_default(),
+        idle_players: number("idle-players"),
+        bulk_bytes: relay.get_one("bulk-bytes").copied().unwrap_or_default(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod footprint;
 mod plot;
+pub mod relay;
 mod routes;
 mod stats;
 mod wake;

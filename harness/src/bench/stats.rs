@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::load::latency::nearest_rank;
+
 /// Percentiles of a set of times, each one of the samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Summary {
@@ -19,10 +21,9 @@ impl Summary {
         let mut sorted = samples.to_vec();
         sorted.sort_unstable();
         let count = sorted.len();
-        // Nearest rank: the smallest sample that at least this share of all do not exceed.
         let rank = |percent: usize| {
-            let rank = (count * percent).div_ceil(100).max(1);
-            sorted.get(rank - 1).copied().context("no samples")
+            let sample = nearest_rank(&sorted, percent * 10);
+            sample.copied().context("no samples")
         };
         Ok(Self {
             count,

@@ -14,6 +14,8 @@ mod followed;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod model;
