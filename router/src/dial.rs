@@ -4,9 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
 
 use crate::addr::BackendAddr;
 use crate::socket;
@@ -33,7 +35,9 @@ pub async fn dial(backend: &BackendAddr, limit: Duration) -> io::Result<TcpStrea
         let text = format!("no answer within {limit:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })?;
-    socket::tune(&stream);
+    if let Err(error) = socket::tune(&SockRef::from(&stream)) {
+        debug!(%error, "socket options refused");
+    }
     Ok(stream)
 }
 

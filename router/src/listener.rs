@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::closing::Closing;
 use crate::connection::{Services, refuse, serve};
-use crate::socket;
-use crate::workers::Workers;
 
 /// Pause after an accept error that is nobody's fault in particular, such as a full file table.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -21,16 +20,34 @@ pub const REFUSALS_MAX: usize = 256;
 /// Least time between two warnings about the same trouble.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Accepts until the services' `stop` is cancelled, then closes the listener. Clients go on in
-/// their workers.
+/// How many clients there may be, on all workers together.
+#[derive(Debug)]
+pub struct Places {
+    max: usize,
+    sessions: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+impl Places {
+    /// Room for `max` clients, and for [`REFUSALS_MAX`] who are told that there is none.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self {
+            max,
+            sessions: Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        }
+    }
+}
+
+/// Accepts until the services' `stop` is cancelled, then closes the listener. Clients go on, in
+/// tasks of the same runtime that `clients` keeps track of, until they end.
 pub async fn run(
     listener: TcpListener,
     services: Arc<Services>,
-    connections_max: usize,
-    workers: Arc<Workers>,
+    places: Arc<Places>,
+    clients: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let mut warned: Option<Instant> = None;
     let mut trouble = |text: String| {
         if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
@@ -38,28 +55,27 @@ pub async fn run(
             warned = Some(Instant::now());
         }
     };
-    let accept = async || {
-        let (stream, peer) = listener.accept().await?;
-        Ok::<_, io::Error>((stream.into_std()?, peer))
-    };
-    while let Some(accepted) = services.stop.run_until_cancelled(accept()).await {
+    while let Some(accepted) = services.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
-                let place = Arc::clone(&places).try_acquire_owned();
-                if place.is_err() {
-                    trouble(format!(
-                        "{connections_max} clients are connected, the limit (max_connections); turning others away"
-                    ));
-                }
-                let full = place.is_err();
-                let Ok(place) = place.or_else(|_| Arc::clone(&refusals).try_acquire_owned()) else {
-                    continue;
-                };
                 let services = Arc::clone(&services);
-                workers.spawn(async move {
-                    let _place = place;
-                    client(stream, peer, &services, full).await;
-                });
+                if let Ok(place) = Arc::clone(&places.sessions).try_acquire_owned() {
+                    clients.spawn(async move {
+                        let _place = place;
+                        client(stream, peer, &services).await;
+                    });
+                    continue;
+                }
+                trouble(format!(
+                    "{} clients are connected, the limit (max_connections); turning others away",
+                    places.max
+                ));
+                if let Ok(place) = Arc::clone(&places.refusals).try_acquire_owned() {
+                    clients.spawn(async move {
+                        let _place = place;
+                        no_client(stream, peer).await;
+                    });
+                }
             }
             Err(error) if is_one_clients_fault(&error) => debug!(%error, "accept"),
             Err(error) => {
@@ -85,18 +101,15 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
 }
 
 /// One client, from its first byte to its closing line.
-async fn client(stream: std::net::TcpStream, peer: SocketAddr, services: &Services, full: bool) {
+async fn client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
     let mut closing = Closing::new(peer);
-    let outcome = match TcpStream::from_std(stream) {
-        Ok(mut stream) => {
-            socket::tune(&stream);
-            if full {
-                Box::pin(refuse(&mut stream, &mut closing)).await
-            } else {
-                serve(&mut stream, services, &mut closing).await
-            }
-        }
-        Err(error) => Err(error.into()),
-    };
+    let outcome = serve(&mut stream, services, &mut closing).await;
+    closing.finish(&outcome);
+}
+
+/// The same for one there is no place for.
+async fn no_client(mut stream: TcpStream, peer: SocketAddr) {
+    let mut closing = Closing::new(peer);
+    let outcome = refuse(&mut stream, &mut closing).await;
     closing.finish(&outcome);
 }

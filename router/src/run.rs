@@ -1,12 +1,12 @@
 //! Builds every part, starts them, and stops them in order; the one file that knows them all.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,7 +16,7 @@ use crate::api::{Api, http};
 use crate::config::values::short;
 use crate::config::{Config, WakerConfig};
 use crate::connection::Services;
-use crate::listener;
+use crate::listener::{self, Places};
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
@@ -25,7 +25,7 @@ use crate::socket;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
 use crate::wake::machine::Limits;
-use crate::workers::Workers;
+use crate::workers::{self, Workers};
 
 /// Time to tell those who wait for a server, even where no grace is given.
 const GRACE_MIN: Duration = Duration::from_millis(250);
@@ -66,8 +66,8 @@ pub struct Router {
     end: CancellationToken,
     grace: Duration,
     clients: TaskTracker,
-    workers: Arc<Workers>,
-    listener: JoinHandle<()>,
+    workers: Workers,
+    accepting: JoinSet<()>,
     background: TaskTracker,
 }
 
@@ -82,12 +82,15 @@ impl Router {
             CancellationToken::new(),
             CancellationToken::new(),
         );
-        let players = bind(format!("for players on port {}", config.port), || {
-            socket::listen_everywhere(config.port)
+        let count = workers::count();
+        let (listeners, players) = bind(format!("for players on port {}", config.port), || {
+            socket::listen_for_players(config.port, count)
         })?;
         let api = config.api_binding.map(|address| {
             bind(format!("for the API on {address}"), || {
-                socket::listen(address)
+                let listener = socket::listen(address)?;
+                let address = listener.local_addr()?;
+                Ok((listener, address))
             })
         });
         let api = api.transpose()?;
@@ -98,10 +101,7 @@ impl Router {
             .map(|waker| new_waker(waker, &stop))
             .transpose()?;
 
-        let clients = TaskTracker::new();
-        let workers = Workers::start(clients.clone(), &cut).map_err(StartError::Workers)?;
-        let workers = Arc::new(workers);
-
+        let workers = Workers::start(count, &cut).map_err(StartError::Workers)?;
         let counters = Arc::<Counters>::default();
         let background = TaskTracker::new();
         let sync = config.postgres.map(|postgres| {
@@ -121,20 +121,20 @@ impl Router {
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
         }
-        let services = Arc::new(Services {
+        let services = Services {
             registry,
             waker,
             counters,
             motd: config.motd,
             dial_timeout: config.backend_dial_timeout,
             stop: stop.clone(),
-        });
-        let (listener, address) = players;
-        info!(%address, "listening for players");
-        let max = config.max_connections;
-        let accepting = listener::run(listener, services, max, Arc::clone(&workers));
+        };
+        let clients = TaskTracker::new();
+        let places = Places::new(config.max_connections);
+        let accepting = accept(listeners, &workers, services, places, &clients)?;
+        info!(workers = count, address = %players, "listening for players");
         Ok(Self {
-            players: address,
+            players,
             api: api_address,
             stop,
             cut,
@@ -142,7 +142,7 @@ impl Router {
             grace: config.shutdown_grace,
             clients,
             workers,
-            listener: tokio::spawn(accepting),
+            accepting,
             background,
         })
     }
@@ -163,13 +163,14 @@ impl Router {
     /// ends everything. Returns how many connections had to be cut.
     pub async fn wait(mut self) -> usize {
         tokio::select! {
-            () = self.stop.cancelled() => drop((&mut self.listener).await),
-            // It only ends when told to, unless there is a bug; then nobody may think all is well.
-            ended = &mut self.listener => {
-                error!(?ended, "the listener has ended by itself; stopping");
+            () = self.stop.cancelled() => {}
+            // They only end when told to, unless there is a bug; then nobody may think all is well.
+            ended = self.accepting.join_next() => if !self.stop.is_cancelled() {
+                error!(?ended, "a listener has ended by itself; stopping");
                 self.stop.cancel();
             }
         }
+        while self.accepting.join_next().await.is_some() {}
         self.clients.close();
         if !self.clients.is_empty() {
             let (open, grace) = (self.clients.len(), short(self.grace));
@@ -195,15 +196,32 @@ impl Router {
     }
 }
 
-fn bind(
-    what: String,
-    listen: impl FnOnce() -> io::Result<TcpListener>,
-) -> Result<(TcpListener, SocketAddr), StartError> {
-    let bound = listen().and_then(|listener| {
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    });
-    bound.map_err(|error| StartError::Listen { what, error })
+/// Has every worker accept from a listener of its own.
+fn accept(
+    listeners: Vec<net::TcpListener>,
+    workers: &Workers,
+    services: Services,
+    places: Places,
+    clients: &TaskTracker,
+) -> Result<JoinSet<()>, StartError> {
+    let (services, places) = (Arc::new(services), Arc::new(places));
+    let mut accepting = JoinSet::new();
+    for (runtime, listener) in workers.runtimes().iter().zip(listeners) {
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener).map_err(StartError::Workers)?
+        };
+        let (services, places) = (Arc::clone(&services), Arc::clone(&places));
+        accepting.spawn_on(
+            listener::run(listener, services, places, clients.clone()),
+            runtime,
+        );
+    }
+    Ok(accepting)
+}
+
+fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, StartError> {
+    bind().map_err(|error| StartError::Listen { what, error })
 }
 
 fn new_waker(config: &WakerConfig, stop: &CancellationToken) -> Result<Arc<Waker>, ClientError> {

@@ -1,11 +1,11 @@
 //! How TCP sockets are set up: listening ones, and those of players and backends.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::TcpListener;
 use tracing::debug;
 
 /// Connections the kernel holds until they are accepted.
@@ -14,23 +14,54 @@ const BACKLOG: i32 = 4096;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
+/// How long a peer may take nothing of what it is sent, acknowledged or not (`TCP_USER_TIMEOUT`,
+/// tcp(7)): a frozen one would otherwise hold a place for ever. As long as keepalive takes.
+#[cfg(target_os = "linux")]
+const UNTAKEN_MAX: Duration = Duration::from_secs(60);
 
-/// Listens on `port` of every address, IPv6 and IPv4; IPv4 alone where there is no IPv6.
+/// Listens on `port` of every address, IPv6 and IPv4, or IPv4 alone where there is no IPv6;
+/// `count` sockets among which the system spreads the clients. Their address comes with them.
 ///
 /// # Errors
 /// The port is taken or may not be used.
-pub fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
+pub fn listen_for_players(
+    port: u16,
+    count: usize,
+) -> io::Result<(Vec<net::TcpListener>, SocketAddr)> {
     let dual = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    match listen(dual) {
+    match listen_together(dual, count) {
         Err(error)
             if error.kind() != io::ErrorKind::AddrInUse
                 && error.kind() != io::ErrorKind::PermissionDenied =>
         {
             debug!(%error, "no IPv6 here");
-            listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+            listen_together(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), count)
         }
         outcome => outcome,
     }
+}
+
+/// `SO_REUSEPORT` (socket(7)): a queue of clients for each socket.
+fn listen_together(
+    mut address: SocketAddr,
+    count: usize,
+) -> io::Result<(Vec<net::TcpListener>, SocketAddr)> {
+    if address.port() != 0 {
+        // Sockets that share a port let any process of this user join in; a second router
+        // started by mistake would take half of the players without a word.
+        bound(address, false)?;
+    }
+    let mut listeners = Vec::with_capacity(count);
+    for _ in 0..count {
+        let socket = bound(address, true)?;
+        // Clients' sockets inherit it.
+        tune(&socket)?;
+        socket.listen(BACKLOG)?;
+        let listener = net::TcpListener::from(socket);
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok((listeners, address))
 }
 
 /// Listens on `address`.
@@ -38,6 +69,12 @@ pub fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
 /// # Errors
 /// The address is taken, not of this machine, or may not be used.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address, false)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -47,22 +84,58 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
-/// Sends small packets at once and notices peers that vanished.
+/// Sends small packets at once, and notices peers that vanished or take nothing any more.
 ///
-/// A socket that refuses is used as it is: it is about to fail anyway.
-pub fn tune(stream: &TcpStream) {
+/// # Errors
+/// The system refuses; the socket is usable, but about to fail anyway.
+pub fn tune(socket: &Socket) -> io::Result<()> {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_RETRIES);
-    let outcome = stream.set_nodelay(true);
-    if let Err(error) = outcome.and_then(|()| SockRef::from(stream).set_tcp_keepalive(&keepalive)) {
-        debug!(%error, "socket options refused");
+    socket.set_tcp_nodelay(true)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNTAKEN_MAX))?;
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use socket2::SockRef;
+
+    fn tuned(socket: &Socket) -> bool {
+        let timeout = socket.tcp_user_timeout().unwrap();
+        socket.tcp_nodelay().unwrap()
+            && socket.keepalive().unwrap()
+            && socket.tcp_keepalive_time().unwrap() == KEEPALIVE_IDLE
+            && timeout == Some(UNTAKEN_MAX)
+    }
+
+    #[test]
+    fn sockets_of_clients_inherit_what_their_listener_is_tuned_to() {
+        let (listeners, address) = listen_for_players(0, 1).unwrap();
+        let _client = net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).unwrap();
+        listeners[0].set_nonblocking(false).unwrap();
+
+        let (accepted, _) = listeners[0].accept().unwrap();
+
+        assert!(tuned(&SockRef::from(&accepted)));
+    }
+
+    #[test]
+    fn sockets_share_a_port_among_themselves_and_with_nobody_else() {
+        let (listeners, address) = listen_for_players(0, 3).unwrap();
+        let addresses = listeners.iter().map(|one| one.local_addr().unwrap());
+        assert_eq!(addresses.collect::<Vec<_>>(), [address; 3]);
+
+        let error = listen_for_players(address.port(), 3).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice};
+use rustix::pipe::{
+    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
+};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -15,6 +17,8 @@ use super::stream::Through;
 /// Smallest pipe worth having. The system hands out one of two pages once its user has too much
 /// memory in pipes (`pipe-user-pages-soft`, pipe(7)), and copying is cheaper than that.
 const PIPE_BYTES_MIN: usize = 64 * 1024;
+/// What a pipe is asked to hold; where the system refuses, it holds what it does.
+const PIPE_BYTES: usize = 256 * 1024;
 /// Most bytes of one splice. What a pipe holds is counted in its slots, not in bytes: one slot of
 /// a socket's memory may be 32 KiB.
 const SPLICE_BYTES_MAX: usize = 1024 * 1024;
@@ -51,7 +55,9 @@ impl Through<TcpStream> for Pipe {
     fn new() -> Option<Self> {
         let place = Place::take()?;
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        let size = fcntl_getpipe_size(&write).ok()?;
+        let size = fcntl_setpipe_size(&write, PIPE_BYTES)
+            .or_else(|_| fcntl_getpipe_size(&write))
+            .ok()?;
         let pipe = Self {
             read,
             write,
