@@ -12,23 +12,26 @@ const FILES_PER_SESSION: u64 = 2;
 /// Files the process needs besides: listeners, Postgres, resolver.
 const FILES_FOR_ITSELF: u64 = 144;
 
-/// Raises the soft limit to the hard one. How many of `connections_max` there are files for comes
-/// back, at least 1; if those are fewer, the log says so.
-#[must_use]
-pub fn raise_limit(connections_max: usize) -> usize {
+/// Raises the soft limit to the hard one; the limit that then holds comes back, `None` for none.
+pub fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
-    let current = match setrlimit(Resource::Nofile, raised) {
+    match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
             debug!(%error, "the limit on open files stays");
             limit.current
         }
-    };
-    let Some(files) = current else {
+    }
+}
+
+/// How many of `connections_max` there are files for; if those are fewer, the log says so.
+#[must_use]
+pub fn places_within(files: Option<u64>, connections_max: usize) -> usize {
+    let Some(files) = files else {
         return connections_max;
     };
     let places = places(files);

@@ -49,7 +49,7 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     if config.postgres.is_some() && config.waker.is_none() {
         warn!("AUTOMC_WAKER_URL is unset: stopped servers are not started");
     }
-    config.max_connections = files::raise_limit(config.max_connections);
+    config.max_connections = files::places_within(files::raise_limit(), config.max_connections);
     let router = Router::start(config)?;
     tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));
     router.wait().await;

@@ -23,9 +23,6 @@ use job::{Job, Order, Report, Said};
 use paced::Pace;
 use parent::{Parent, say};
 
-/// Files a part may need: one for each of 10,000 players, which is what a limit for half as many
-/// sessions of two files allows.
-const SESSIONS_MAX: usize = 5_000;
 
 /// Is a part of load, on this thread alone: the server, or with an order (JSON of
 /// [`job::Order`]) its players.
@@ -54,7 +51,7 @@ pub fn run(order: Option<&str>) -> Result<()> {
 async fn players(Order { at, host, job }: Order) -> Result<Report> {
     let (door, mut parent) = (Door { at, host }, Parent::listen());
     let (door, parent) = (&door, &mut parent);
-    raise_limit(SESSIONS_MAX);
+    raise_limit();
     match job {
         Job::RoundTrips {
             players,

@@ -10,7 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
-use super::SESSIONS_MAX;
 use super::behaviour::{Behaviour, GO, RECEIPT_BYTES};
 use super::job::Said;
 use super::parent::{Parent, say};
@@ -22,7 +21,7 @@ const ECHO_BYTES: usize = 4 * 1024;
 /// Serves until the parent ends.
 pub(super) async fn run() -> Result<()> {
     let mut parent = Parent::listen();
-    raise_limit(SESSIONS_MAX);
+    raise_limit();
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     say(&Said::Listening(listener.local_addr()?))?;
     let serving = async {
@@ -57,7 +56,7 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
     ensure!(stream.read_u8().await? == GO, "no go");
     let (up, down) = way.split(bytes);
     let (read, mut write) = stream.split();
-    let (received, ()) = tokio::try_join!(receive(read, up), send(&mut write, down))?;
+    let (received, ()) = tokio::try_join!(receive(read.as_ref(), up), send(&mut write, down))?;
     let receipt: [u8; RECEIPT_BYTES] = received.to_be_bytes();
     write.write_all(&receipt).await?;
     Ok(write.shutdown().await?)

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, yield_now};
 
@@ -12,8 +13,10 @@ use super::door::Door;
 use super::job::{Report, Said};
 use super::parent::{Parent, say};
 
-/// Bytes of one read or write.
+/// Bytes of one write.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Most bytes thrown away in one go.
+const THROWN_AWAY_BYTES: usize = 256 * 1024;
 
 /// Writes `bytes` bytes; others get their turn after every chunk.
 pub(super) async fn send(mut to: impl AsyncWrite + Unpin, bytes: u64) -> Result<()> {
@@ -29,19 +32,26 @@ pub(super) async fn send(mut to: impl AsyncWrite + Unpin, bytes: u64) -> Result<
     Ok(())
 }
 
-/// Reads `bytes` bytes, never more; how many came before the end, if it came first.
-pub(super) async fn receive(mut from: impl AsyncRead + Unpin, bytes: u64) -> Result<u64> {
-    let mut chunk = vec![0; CHUNK_BYTES];
+/// Takes `bytes` bytes, never more; how many came before the end, if it came first.
+///
+/// They are counted and thrown away in the kernel (`MSG_TRUNC`, tcp(7)): players sit at other
+/// machines, and what their copies cost would hide what the relay costs.
+pub(super) async fn receive(from: &TcpStream, bytes: u64) -> Result<u64> {
+    let mut room = vec![0; THROWN_AWAY_BYTES];
     let mut received = 0;
     while received < bytes {
-        let room =
-            usize::try_from(bytes - received).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-        let part = chunk.get_mut(..room).unwrap_or_default();
-        let length = from.read(part).await.context("receive")?;
+        let most =
+            usize::try_from(bytes - received).map_or(room.len(), |left| left.min(room.len()));
+        let part = room.get_mut(..most).unwrap_or_default();
+        let length = from.async_io(Interest::READABLE, || {
+            Ok(recv(from, &mut *part, RecvFlags::TRUNC)?.1)
+        });
+        let length = length.await.context("receive")?;
         if length == 0 {
             break;
         }
         received += u64::try_from(length)?;
+        yield_now().await;
     }
     Ok(received)
 }
@@ -51,7 +61,7 @@ pub(super) async fn transfer(stream: &mut TcpStream, way: Way, bytes: u64) -> Re
     let (up, down) = way.split(bytes);
     let (mut read, mut write) = stream.split();
     write.write_u8(GO).await?;
-    let (received, ()) = tokio::try_join!(receive(&mut read, down), send(&mut write, up))?;
+    let (received, ()) = tokio::try_join!(receive(read.as_ref(), down), send(&mut write, up))?;
     ensure!(received == down, "{received} of {down} bytes came");
     let mut receipt = [0; RECEIPT_BYTES];
     read.read_exact(&mut receipt).await.context("receipt")?;
