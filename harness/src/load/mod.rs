@@ -23,7 +23,6 @@ use job::{Job, Order, Report, Said};
 use paced::Pace;
 use parent::{Parent, say};
 
-
 /// Is a part of load, on this thread alone: the server, or with an order (JSON of
 /// [`job::Order`]) its players.
 ///

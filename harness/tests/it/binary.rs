@@ -1,10 +1,12 @@
 //! The executable: exit codes, messages, signals, limits.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Output;
 use std::time::Duration;
 
 use harness::backend::Backend;
 use harness::player::{Player, legacy_ping};
+use harness::process::Process;
 use harness::router::{RouterProcess, Settings};
 use harness::{binaries, eventually};
 use hyper::Method;
@@ -183,6 +185,68 @@ async fn clients_over_the_cap_are_told_so_and_places_come_free_again() {
 }
 
 #[tokio::test]
+async fn there_are_as_many_workers_as_cores_it_may_use() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first: String = allowed
+        .unwrap()
+        .trim()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let program = binaries::router().await.unwrap();
+    let one = ["--cpu-list", &first, program.to_str().unwrap(), "--port=0"];
+    let all = std::thread::available_parallelism().unwrap().get();
+
+    let router = Process::start("taskset".as_ref(), one, []).unwrap();
+    router
+        .line_with(&["listening for players", "workers=1 "], DEADLINE)
+        .await
+        .unwrap();
+    let router = Process::start(&program, ["--port=0"], []).unwrap();
+    let workers = format!("workers={all} ");
+    router
+        .line_with(&["listening for players", &workers], DEADLINE)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn too_few_files_are_told_at_start_and_lower_the_cap() {
+    let program = binaries::router().await.unwrap();
+    let limited = ["--nofile=64:64", program.to_str().unwrap(), "--port=0"];
+
+    let router = Process::start("prlimit".as_ref(), limited, []).unwrap();
+
+    let parts = [
+        "only 64 files",
+        "enough for 24 players",
+        "max_connections is 10000",
+    ];
+    router.line_with(&parts, DEADLINE).await.unwrap();
+    let listening = router
+        .line_with(&["listening for players"], DEADLINE)
+        .await
+        .unwrap();
+    let (_, port) = listening.rsplit_once(':').unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.trim().parse().unwrap()));
+    let mut held = Vec::new();
+    for _ in 0..24 {
+        held.push(TcpStream::connect(address).await.unwrap());
+    }
+    // One worker may accept the last of them before another has accepted the first.
+    eventually::eventually("a full house", DEADLINE, async || {
+        let text = Player::new("a.example").refusal(address).await?;
+        anyhow::ensure!(text.contains("Too many players"), "{text}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn a_full_file_table_ends_nothing() {
     let (_backend, router) = with_backend(Settings::new()).await;
     let pid = router.process.pid().to_string();
@@ -238,7 +302,7 @@ async fn json_logs_are_one_object_a_line() {
         let backend = Backend::start("lobby").await.unwrap();
         let program = binaries::router().await.unwrap();
         let arguments = ["--port=0", "--log-format=json"];
-        let process = harness::process::Process::start(&program, arguments, []).unwrap();
+        let process = Process::start(&program, arguments, []).unwrap();
         (backend, process)
     };
     let line = router
