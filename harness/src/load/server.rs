@@ -14,6 +14,7 @@ use super::SESSIONS_MAX;
 use super::behaviour::{Behaviour, GO, RECEIPT_BYTES};
 use super::job::Said;
 use super::parent::{Parent, say};
+use super::talk::Visits;
 use super::transfer::{receive, send};
 
 /// Buffer of one echo, and room for a greeting.
@@ -22,14 +23,20 @@ const ECHO_BYTES: usize = 4 * 1024;
 /// Serves until the parent ends.
 pub(super) async fn run() -> Result<()> {
     let mut parent = Parent::listen();
-    raise_limit(SESSIONS_MAX);
+    let _places = raise_limit(SESSIONS_MAX);
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     say(&Said::Listening(listener.local_addr()?))?;
+    let visits = Visits::default();
     let serving = async {
         loop {
             match listener.accept().await {
                 // What goes wrong here is seen by the player, who reports it.
-                Ok((stream, _)) => drop(tokio::spawn(async move { drop(serve(stream).await) })),
+                Ok((stream, _)) => {
+                    let visits = visits.clone();
+                    drop(tokio::spawn(
+                        async move { drop(serve(stream, &visits).await) },
+                    ));
+                }
                 // Out of files, most likely: somebody has to leave first.
                 Err(_) => yield_now().await,
             }
@@ -37,11 +44,14 @@ pub(super) async fn run() -> Result<()> {
     };
     tokio::select! {
         () = serving => Ok(()),
-        word = parent.word("end") => word,
+        word = parent.word("end") => {
+            word?;
+            say(&visits.outcome().await)
+        }
     }
 }
 
-async fn serve(mut stream: TcpStream) -> Result<()> {
+async fn serve(mut stream: TcpStream, visits: &Visits) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(ECHO_BYTES);
     let behaviour = greeted(&mut stream, &mut buffer).await?;
@@ -50,6 +60,11 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
         Behaviour::Echo => {
             buffer.resize(ECHO_BYTES, 0);
             return echo(stream, &mut buffer).await;
+        }
+        Behaviour::Visit(visit) => {
+            drop(buffer);
+            visits.host(stream, visit).await;
+            return Ok(());
         }
         Behaviour::Transfer(way, bytes) => (way, bytes),
     };
