@@ -13,7 +13,8 @@ const COLOURS: [RGBColor; 2] = [RGBColor(0xd6, 0x5f, 0x0e), RGBColor(0x1f, 0x77,
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// A panel for each, one above the other, on scales that begin at nothing; grey while active players are there.
+/// A panel for each, one above the other, on scales that begin at nothing; grey while active
+/// players are there.
 pub(super) fn draw(file: &Path, samples: &[Sample]) -> Result<()> {
     drawn(file, samples).map_err(|error| anyhow!("draw {}: {error}", file.display()))
 }

@@ -122,12 +122,13 @@ pub async fn run(options: &Options) -> Result<()> {
     };
     let soaked = soak.soak(server).await;
     soak.write(out)?;
-    soaked.with_context(|| {
+    let log = || {
         format!(
             "the router's log ends with:\n{}",
             soak.router.process.tail(5)
         )
-    })?;
+    };
+    soaked.with_context(log)?;
     say("");
     for check in &soak.checks {
         say(&check.line());
@@ -135,7 +136,12 @@ pub async fn run(options: &Options) -> Result<()> {
     say(&format!("\nwritten to {}", out.display()));
     let failed: Vec<_> = soak.checks.iter().filter(|check| !check.passed).collect();
     let lines: Vec<_> = failed.iter().map(|check| check.line()).collect();
-    ensure!(failed.is_empty(), "the soak failed:\n{}", lines.join("\n"));
+    ensure!(
+        failed.is_empty(),
+        "the soak failed:\n{}\n{}",
+        lines.join("\n"),
+        log()
+    );
     Ok(())
 }
 
@@ -244,6 +250,7 @@ impl Soak<'_> {
                 _ = ticks.tick() => {}
             }
             self.sample(Phase::Active).await?;
+            self.all_idle_there()?;
             if shown.elapsed() >= PROGRESS {
                 shown = Instant::now();
                 self.progress();
@@ -266,6 +273,21 @@ impl Soak<'_> {
         if let Some(sample) = self.samples.last() {
             say(&sample.line());
         }
+    }
+
+    /// Nobody needs ten minutes to learn that idle players were lost; a few show in the end.
+    fn all_idle_there(&self) -> Result<()> {
+        let Some(last) = self.samples.last() else {
+            return Ok(());
+        };
+        ensure!(
+            last.sessions_open >= u64::try_from(self.idle)?,
+            "{} sessions are left after {:.0} s, and there were {} idle players alone",
+            last.sessions_open,
+            last.seconds,
+            self.idle
+        );
+        Ok(())
     }
 
     /// Waits until the router has just so many sessions.

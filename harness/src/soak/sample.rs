@@ -72,7 +72,8 @@ impl Sample {
     /// For a line of progress.
     pub(super) fn line(&self) -> String {
         format!(
-            "{:5.0} s  {:6.2} MiB  {:5} files  {:5} sessions, {:6} in all  {:6} MB up  {:6} MB down  spliced {} times",
+            "{:5.0} s  {:6.2} MiB  {:5} files  {:5} sessions, {:6} in all  \
+             {:6} MB up  {:6} MB down  spliced {} times",
             self.seconds,
             mebibytes(self.resident),
             self.files,

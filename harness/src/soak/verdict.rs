@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::sample::{Phase, Sample, mebibytes};
 use crate::load::job::Report;
 
-/// How much more memory the router may hold in the last quarter of the time than in the second:
-/// so much, and so many hundredths. A page of every session that has come and gone meanwhile would be far more, the
-/// allocator's own ups and downs are less.
+/// How much more memory the router may hold in the last quarter of the time than in the second: so
+/// many bytes, and so many hundredths. The allocator's ups and downs are less; of the 25,000 visits in ten
+/// minutes half lie between the two, and a page left by each of them would be 50 MB.
 const GROWTH_MAX: (u64, u64) = (1024 * 1024, 2);
 /// Fewest samples to judge by.
 const SAMPLES_MIN: usize = 16;
