@@ -3,7 +3,8 @@
 //! In order of need: [`postgres`] and a [`chaos`] proxy before it, [`router`] as a [`process`] or
 //! inside, [`backend`]s and [`player`]s, a [`manager`] that wakes servers by script or fails to,
 //! [`eventually`] for whatever takes its time, a [`table`] with its router, a whole [`world`], and
-//! [`load`] of more players than one process can hold, which [`mod@bench`] measures with.
+//! [`load`] of more players than one process can hold, which [`mod@bench`] measures with and [`soak`] lets
+//! talk for long.
 
 pub mod backend;
 pub mod bench;
@@ -14,12 +15,16 @@ pub mod eventually;
 pub mod http;
 pub mod load;
 pub mod manager;
+pub mod metrics;
 pub mod model;
 pub mod player;
 pub mod postgres;
 pub mod process;
 mod reaper;
+mod room;
 pub mod router;
 pub mod smoke;
+pub mod soak;
 pub mod table;
+mod usage;
 pub mod world;

@@ -1,13 +1,15 @@
-//! The `harness` binary: the demo, the smoke test of a running stack, and the benchmarks.
+//! The `harness` binary: the demo, the smoke test of a running stack, the benchmarks, and the soak.
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use automc_router::log::{LogConfig, LogFormat, init};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use harness::bench::relay::{self, Options};
-use harness::{bench, demo, smoke};
+use harness::soak::{self, Span};
+use harness::{bench, binaries, demo, smoke};
 
 fn main() -> ExitCode {
     // `cargo demo -- --keep` hands its `--` on, behind the alias's own.
@@ -76,14 +78,50 @@ fn command() -> Command {
                 )
                 .subcommand(relay()),
         )
+        .subcommand(soak_command())
         .subcommand(
             Command::new("load")
-                .about("A part of the load that `bench relay` makes")
+                .about("A part of the load that `bench relay` and `soak` make")
                 .hide(true)
                 .subcommand_required(true)
                 .subcommand(Command::new("server"))
                 .subcommand(Command::new("players").arg(Arg::new("order").required(true))),
         )
+}
+
+fn soak_command() -> Command {
+    let number = |name: &'static str, default: &'static str, help: &'static str| {
+        let argument = Arg::new(name).long(name).help(help);
+        argument.default_value(default)
+    };
+    let path = |name: &'static str, help: &'static str| {
+        let argument = Arg::new(name).long(name).help(help);
+        argument.value_parser(value_parser!(PathBuf))
+    };
+    Command::new("soak")
+        .about("Proves that the release build loses no byte and leaves nothing behind")
+        .arg(
+            number(
+                "idle",
+                "10000",
+                "Players who log in and stay, or as many as files allow",
+            )
+            .value_parser(value_parser!(usize)),
+        )
+        .arg(
+            number(
+                "active",
+                "500",
+                "Players who come, talk and go, over and over",
+            )
+            .value_parser(value_parser!(usize)),
+        )
+        .arg(number("minutes", "10", "For how long").value_parser(value_parser!(u32).range(1..)))
+        .arg(path(
+            "router",
+            "Another router's binary than the release build",
+        ))
+        .arg(path("out", "Folder for soak.json and soak.svg").default_value("target/soak"))
 }
 
 fn relay() -> Command {
@@ -154,8 +192,26 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
                 None => Box::pin(bench::run(&out)).await,
             }
         }
+        Some(("soak", soak)) => Box::pin(soak::run(&soak_options(soak).await?)).await,
         _ => Ok(()),
     }
+}
+
+async fn soak_options(soak: &ArgMatches) -> anyhow::Result<soak::Options> {
+    let number = |name: &str| soak.get_one::<usize>(name).copied();
+    let path = |name: &str| soak.get_one::<PathBuf>(name).cloned();
+    let minutes = soak.get_one::<u32>("minutes").copied().unwrap_or_default();
+    Ok(soak::Options {
+        router: match path("router") {
+            Some(router) => router,
+            None => binaries::release_router().await?,
+        },
+        harness: std::env::current_exe()?,
+        out: path("out").unwrap_or_default(),
+        idle: number("idle").unwrap_or_default(),
+        active: number("active").unwrap_or_default(),
+        span: Span::Time(Duration::from_secs(60) * minutes),
+    })
 }
 
 fn options(out: PathBuf, relay: &ArgMatches) -> Options {

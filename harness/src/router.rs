@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::eventually::eventually;
 use crate::http::{self, Answer};
+use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::{binaries, postgres};
 
@@ -125,6 +126,16 @@ impl Address {
     /// No answer, or no JSON.
     pub async fn sync(&self) -> Result<serde_json::Value> {
         self.api(Method::GET, "/sync", "").await?.json()
+    }
+
+    /// `GET /metrics`.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        let answer = self.api(Method::GET, "/metrics", "").await?;
+        ensure!(answer.status == 200, "GET /metrics: {answer:?}");
+        Ok(Metrics::new(answer.body))
     }
 
     /// Waits until `host` leads to `backend`, or nowhere for `None`.

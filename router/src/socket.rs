@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -10,14 +12,20 @@ use tracing::debug;
 
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 4096;
-/// A peer that vanished without a word is noticed after idle + retries × interval.
+/// How long a peer may be silent before it is asked for a sign of life: from this, ...
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+/// ... by so many steps of a second, another one for each socket. Thousands of players who came
+/// back together would otherwise be asked in one moment, and the system drops packets that come
+/// in such numbers, time and again (`net.core.netdev_max_backlog`).
+const KEEPALIVE_STEPS: u64 = 30;
+/// How long until the next question.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 3;
-/// How long a peer may take nothing of what it is sent, acknowledged or not (`TCP_USER_TIMEOUT`,
-/// tcp(7)): a frozen one would otherwise hold a place for ever. As long as keepalive takes.
+/// Questions without an answer; Linux looks at [`UNTAKEN_MAX`] instead.
+const KEEPALIVE_RETRIES: u32 = 6;
+/// How long a peer may take nothing of what it is sent, keepalive included (`TCP_USER_TIMEOUT`,
+/// tcp(7)): one that vanished or is frozen would otherwise hold a place for ever.
 #[cfg(target_os = "linux")]
-const UNTAKEN_MAX: Duration = Duration::from_secs(60);
+const UNTAKEN_MAX: Duration = Duration::from_secs(120);
 
 /// Listens on `port` of every address, IPv6 and IPv4, or IPv4 alone where there is no IPv6;
 /// `count` sockets among which the system spreads the clients. Their address comes with them.
@@ -95,14 +103,24 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 /// # Errors
 /// The system refuses; the socket is usable, but about to fail anyway.
 pub fn tune(socket: &Socket) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
     socket.set_tcp_nodelay(true)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(UNTAKEN_MAX))?;
-    socket.set_tcp_keepalive(&keepalive)
+    let keepalive = TcpKeepalive::new()
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    spread(socket)
+}
+
+/// Has `socket` ask for signs of life at another moment than those before it.
+///
+/// # Errors
+/// As [`tune`].
+pub fn spread(socket: &Socket) -> io::Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let step = Duration::from_secs(NEXT.fetch_add(1, Relaxed) % KEEPALIVE_STEPS);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE + step))
 }
 
 #[cfg(test)]
@@ -114,7 +132,7 @@ mod tests {
         let timeout = socket.tcp_user_timeout().unwrap();
         socket.tcp_nodelay().unwrap()
             && socket.keepalive().unwrap()
-            && socket.tcp_keepalive_time().unwrap() == KEEPALIVE_IDLE
+            && socket.tcp_keepalive_interval().unwrap() == KEEPALIVE_INTERVAL
             && timeout == Some(UNTAKEN_MAX)
     }
 
@@ -127,6 +145,19 @@ mod tests {
         let (accepted, _) = listeners[0].accept().unwrap();
 
         assert!(tuned(&SockRef::from(&accepted)));
+    }
+
+    #[test]
+    fn no_two_sockets_in_a_row_ask_for_a_sign_of_life_together() {
+        let times = (0..2 * KEEPALIVE_STEPS).map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            tune(&socket).unwrap();
+            socket.tcp_keepalive_time().unwrap()
+        });
+        let times: Vec<_> = times.collect();
+        let least = KEEPALIVE_IDLE..KEEPALIVE_IDLE + Duration::from_secs(KEEPALIVE_STEPS);
+        assert!(times.iter().all(|time| least.contains(time)));
+        assert!(times.windows(2).all(|pair| pair[0] != pair[1]), "{times:?}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::binaries;
 use stats::Summary;
 
 /// Prints a line at once, so that long work shows how far it is.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut out = std::io::stdout();
     drop(writeln!(out, "{text}").and_then(|()| out.flush()));
 }

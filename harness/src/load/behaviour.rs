@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use automc_router::protocol::{encode_frame, put_string};
 use serde::{Deserialize, Serialize};
 
+use super::visit::Visit;
 use crate::player::Player;
 
 /// Bytes that tell how many the server has received, at the end of a transfer.
@@ -29,6 +30,8 @@ pub enum Behaviour {
     Echo,
     /// Waits for [`GO`], moves so many bytes each way, and ends with a receipt.
     Transfer(Way, u64),
+    /// Plays its part of a visit.
+    Visit(Visit),
 }
 
 impl Way {
@@ -52,6 +55,7 @@ impl Behaviour {
     pub fn name(self) -> String {
         match self {
             Self::Echo => "echo".to_owned(),
+            Self::Visit(visit) => format!("visit-{visit}"),
             Self::Transfer(way, bytes) => {
                 let name = Way::NAMES.iter().find(|(known, _)| *known == way);
                 format!("{}-{bytes}", name.map_or("", |(_, name)| name))
@@ -68,6 +72,9 @@ impl Behaviour {
             return Ok(Self::Echo);
         }
         let (way, bytes) = name.split_once('-').with_context(|| name.to_owned())?;
+        if way == "visit" {
+            return Ok(Self::Visit(Visit::of(bytes)?));
+        }
         let Some((way, _)) = Way::NAMES.iter().find(|(_, known)| *known == way) else {
             bail!("no behaviour of the name {name:?}")
         };
@@ -106,7 +113,15 @@ mod tests {
                 Behaviour::Transfer(Way::Both, 99_999_999_999),
                 "both-99999999999",
             ),
+            (
+                Behaviour::Visit(Visit {
+                    player: 9_999,
+                    number: 99_999,
+                }),
+                "visit-9999-99999",
+            ),
         ] {
+            assert!(name.len() <= 16, "longer than a player's name");
             assert_eq!(behaviour.name(), name);
             assert_eq!(Behaviour::of(name).unwrap(), behaviour);
         }

@@ -67,6 +67,15 @@ pub enum Job {
         /// Bytes of one download.
         bytes: u64,
     },
+    /// Join, exchange bytes with the server that both ends check, leave, and join again.
+    Visits {
+        /// How many at once, 10,000 at most.
+        players: u32,
+        /// How long they wait before each packet, on average.
+        pause: Duration,
+        /// How many visits each pays; until told to end if not said.
+        visits: Option<u32>,
+    },
     /// Join, send one packet there and back, and stay until told to end.
     Hold {
         /// How many players.

@@ -11,9 +11,12 @@ mod paced;
 mod parent;
 pub mod part;
 mod round_trips;
+mod sequence;
 mod server;
 mod stay;
+mod talk;
 mod transfer;
+pub mod visit;
 
 use anyhow::{Context, Result};
 use automc_router::files::raise_limit;
@@ -80,6 +83,11 @@ async fn players(Order { at, host, job }: Order) -> Result<Report> {
         } => transfer::run(door, parent, players, way, bytes).await,
         Job::Connects { at_once, span } => round_trips::connects(door, parent, at_once, span).await,
         Job::Downloads { at_once, bytes } => stay::downloads(door, parent, at_once, bytes).await,
+        Job::Visits {
+            players,
+            pause,
+            visits,
+        } => talk::run(door, parent, players, pause, visits).await,
         Job::Hold { players } => stay::hold(door, parent, players).await,
     }
 }

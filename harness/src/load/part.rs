@@ -55,6 +55,18 @@ impl Server {
             said => bail!("the server said {said:?}"),
         }
     }
+
+    /// Ends it; what came of all visits, once they have ended.
+    ///
+    /// # Errors
+    /// Something else came of one than what both ends know beforehand.
+    pub async fn end(mut self) -> Result<Report> {
+        self.part.tell("end").await?;
+        match self.part.hear().await? {
+            Said::Report(report) => Ok(report),
+            said => bail!("the server said {said:?}"),
+        }
+    }
 }
 
 impl Players {

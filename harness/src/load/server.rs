@@ -13,6 +13,7 @@ use tokio::task::yield_now;
 use super::behaviour::{Behaviour, GO, RECEIPT_BYTES};
 use super::job::Said;
 use super::parent::{Parent, say};
+use super::talk::Visits;
 use super::transfer::{receive, send};
 
 /// Buffer of one echo, and room for a greeting.
@@ -24,11 +25,17 @@ pub(super) async fn run() -> Result<()> {
     raise_limit();
     let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
     say(&Said::Listening(listener.local_addr()?))?;
+    let visits = Visits::default();
     let serving = async {
         loop {
             match listener.accept().await {
                 // What goes wrong here is seen by the player, who reports it.
-                Ok((stream, _)) => drop(tokio::spawn(async move { drop(serve(stream).await) })),
+                Ok((stream, _)) => {
+                    let visits = visits.clone();
+                    drop(tokio::spawn(
+                        async move { drop(serve(stream, &visits).await) },
+                    ));
+                }
                 // Out of files, most likely: somebody has to leave first.
                 Err(_) => yield_now().await,
             }
@@ -36,11 +43,14 @@ pub(super) async fn run() -> Result<()> {
     };
     tokio::select! {
         () = serving => Ok(()),
-        word = parent.word("end") => word,
+        word = parent.word("end") => {
+            word?;
+            say(&visits.outcome().await)
+        }
     }
 }
 
-async fn serve(mut stream: TcpStream) -> Result<()> {
+async fn serve(mut stream: TcpStream, visits: &Visits) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(ECHO_BYTES);
     let behaviour = greeted(&mut stream, &mut buffer).await?;
@@ -49,6 +59,11 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
         Behaviour::Echo => {
             buffer.resize(ECHO_BYTES, 0);
             return echo(stream, &mut buffer).await;
+        }
+        Behaviour::Visit(visit) => {
+            drop(buffer);
+            visits.host(stream, visit).await;
+            return Ok(());
         }
         Behaviour::Transfer(way, bytes) => (way, bytes),
     };

@@ -32,6 +32,8 @@ mod routes;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]
+mod soak;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod tidy;

@@ -3,12 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use harness::backend::Backend;
 use harness::eventually::eventually;
 use harness::player::Player;
 use harness::router::{Address, RouterInside, RouterProcess, Settings};
-use hyper::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -96,15 +95,8 @@ async fn a_login_that_comes_byte_by_byte_arrives_whole() {
     assert_eq!(backend.records()[0].bytes, player.login_bytes());
 }
 
-/// One sample of `GET /metrics`.
 async fn metric(router: &Address, name: &str) -> Result<u64> {
-    let answer = router.api(Method::GET, "/metrics", "").await?;
-    ensure!(answer.status == 200, "{answer:?}");
-    let text = answer.body;
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    Ok(value.with_context(|| text.clone())?.parse()?)
+    router.metrics().await?.value(name)
 }
 
 #[tokio::test]

@@ -4,19 +4,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::time::sleep;
 
 use super::figures::{Figures, Metric, real};
 use super::mode::{JOIN_BYTES, JOINS, Mode, Size};
-use super::room::room;
 use super::target::{Running, Target};
-use super::usage::{Usage, Used, held};
 use super::{HOST, say};
 use crate::load::job::{Job, Order, Report};
 use crate::load::part::{Part, Players, Server};
-
-/// How often memory is looked at until it stays as it is, and how many times at most.
-const SETTLING: (Duration, u32) = (Duration::from_millis(250), 20);
+use crate::room::room;
+use crate::usage::{Usage, Used, held, settled};
 
 /// Measures `target` once; `harness` makes the load.
 pub(super) async fn measure(
@@ -148,7 +144,7 @@ impl Bench<'_> {
 
     async fn idle(&self, target: &Target, job: Job) -> Result<Figures> {
         let pids = &self.running.pids;
-        let (base, base_files) = self.settled().await?;
+        let (base, base_files) = settled(pids).await?;
         let mut players = self.players(job).await?;
         if let Some(trouble) = &players.trouble {
             let (name, count) = (&target.name, players.count);
@@ -158,7 +154,7 @@ impl Bench<'_> {
         }
         ensure!(players.count > 0, "nobody got in");
         players.begin().await?;
-        let (resident, _) = self.settled().await?;
+        let (resident, _) = settled(pids).await?;
         let (_, files) = held(pids)?;
         // Everybody still there? They say something before they leave.
         players.end().await?;
@@ -178,21 +174,6 @@ impl Bench<'_> {
             (Metric::PlayerFiles, each(base_files, files)),
         ]
         .into())
-    }
-
-    /// Memory and files once memory is the same in two looks.
-    async fn settled(&self) -> Result<(u64, u64)> {
-        let (pause, looks) = SETTLING;
-        let mut last = held(&self.running.pids)?;
-        for _ in 0..looks {
-            sleep(pause).await;
-            let now = held(&self.running.pids)?;
-            if now == last {
-                break;
-            }
-            last = now;
-        }
-        Ok(last)
     }
 }
 

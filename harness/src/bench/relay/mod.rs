@@ -6,10 +6,8 @@ mod figures;
 mod measure;
 mod mode;
 mod peers;
-mod room;
 mod table;
 mod target;
-mod usage;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::say;
-use crate::binaries;
+use crate::{binaries, usage};
 use figures::{Run, Runs};
 use mode::{Mode, Size};
 use table::{DIRECT, OURS, aligned, table};

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 
 use super::HOST;
 use super::peers::{Ends, Machine, haproxy, haproxy_players_max, nginx};
-use super::usage::{family, files_max};
 use crate::eventually::eventually;
 use crate::process::Process;
 use crate::reaper::Reaper;
+use crate::usage::{family, files_max};
 
 /// Where distributions keep nginx's stream module.
 const NGINX_MODULES: [&str; 3] = [

@@ -1,19 +1,22 @@
-//! What a target and the machine use: processor time, memory, files; from proc(5).
+//! What processes and the machine use: processor time, memory, files; from proc(5).
 
 use std::collections::BTreeMap;
 use std::fs::{read_dir, read_to_string};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use tokio::time::sleep;
 
 /// Clock ticks of the kernel's counters in a second: 100 on every architecture of Linux.
 const TICK: Duration = Duration::from_millis(10);
 /// Bytes of one kB in proc(5).
 const KILOBYTE: u64 = 1024;
+/// How often memory is looked at until it stays as it is, and how many times at most.
+const SETTLING: (Duration, u32) = (Duration::from_millis(250), 20);
 
 /// Processor time used up to a moment.
 #[derive(Debug, Clone)]
-pub(super) struct Usage {
+pub(crate) struct Usage {
     at: Instant,
     processors: u32,
     /// Of all processors together, when none of them had anything to do.
@@ -33,18 +36,18 @@ struct Scheduled {
 
 /// Processor time used between two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Used {
-    pub(super) target: Duration,
-    pub(super) machine: Duration,
+pub(crate) struct Used {
+    pub(crate) target: Duration,
+    pub(crate) machine: Duration,
     /// Of the machine, what neither the target nor the load has used.
-    pub(super) others: Duration,
+    pub(crate) others: Duration,
     /// How long it took.
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
 }
 
 impl Usage {
     /// Up to now, of the target's processes, those that make the load, and the whole machine.
-    pub(super) fn now(target: &[u32], load: &[u32]) -> Result<Self> {
+    pub(crate) fn now(target: &[u32], load: &[u32]) -> Result<Self> {
         let at = Instant::now();
         let (processors, idle) = idle(&read("/proc/stat")?).context("/proc/stat")?;
         Ok(Self {
@@ -57,7 +60,7 @@ impl Usage {
     }
 
     /// What was used since `before`.
-    pub(super) fn since(&self, before: &Self) -> Used {
+    pub(crate) fn since(&self, before: &Self) -> Used {
         let took = self.at.saturating_duration_since(before.at);
         let idle = self.idle.saturating_sub(before.idle);
         let machine = (took * self.processors).saturating_sub(idle);
@@ -103,7 +106,7 @@ impl Scheduled {
 
 /// Resident memory in bytes and open files of the processes `pids` together; what they share is
 /// counted as often as it is mapped.
-pub(super) fn held(pids: &[u32]) -> Result<(u64, u64)> {
+pub(crate) fn held(pids: &[u32]) -> Result<(u64, u64)> {
     let (mut bytes, mut files) = (0, 0);
     for pid in pids {
         bytes += resident(&read(&format!("/proc/{pid}/status"))?).context("VmRSS")?;
@@ -112,8 +115,45 @@ pub(super) fn held(pids: &[u32]) -> Result<(u64, u64)> {
     Ok((bytes, files))
 }
 
+/// Open files of a process: those that are pipes, and all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Files {
+    pub(crate) pipes: u64,
+    pub(crate) others: u64,
+}
+
+impl Files {
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let (mut pipes, mut others) = (0, 0);
+        for file in read_dir(format!("/proc/{pid}/fd"))?.flatten() {
+            // It may have been closed since.
+            let Ok(target) = std::fs::read_link(file.path()) else {
+                continue;
+            };
+            let pipe = target.to_string_lossy().starts_with("pipe:");
+            *(if pipe { &mut pipes } else { &mut others }) += 1;
+        }
+        Ok(Self { pipes, others })
+    }
+}
+
+/// [`held`] once it is the same in two looks.
+pub(crate) async fn settled(pids: &[u32]) -> Result<(u64, u64)> {
+    let (pause, looks) = SETTLING;
+    let mut last = held(pids)?;
+    for _ in 0..looks {
+        sleep(pause).await;
+        let now = held(pids)?;
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    Ok(last)
+}
+
 /// `pid` and all that descend from it.
-pub(super) fn family(pid: u32) -> Result<Vec<u32>> {
+pub(crate) fn family(pid: u32) -> Result<Vec<u32>> {
     let mut parents = Vec::new();
     for pid in numbers("/proc")? {
         if let Some(stat) = read(&format!("/proc/{pid}/stat"))
@@ -138,7 +178,7 @@ fn descendants(pid: u32, parents: &[(u32, u32)]) -> Vec<u32> {
 }
 
 /// The hard limit on the files of one process.
-pub(super) fn files_max() -> Result<u64> {
+pub(crate) fn files_max() -> Result<u64> {
     limit(&read("/proc/self/limits")?).context("Max open files")
 }
 
@@ -296,6 +336,11 @@ mod tests {
         let (bytes, files) = held(&pids).unwrap();
         assert!(bytes > 100_000 && files > 2);
         assert!(files_max().unwrap() > 100);
+        // Other tests open and close files meanwhile.
+        let (read, write) = std::io::pipe().unwrap();
+        let files = Files::of(std::process::id()).unwrap();
+        assert!(files.pipes >= 2 && files.others > 0, "{files:?}");
+        drop((read, write));
         // The time of a running thread is brought up to date at every tick.
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::sleep;
 
-use super::say;
+use crate::bench::say;
 
 /// Entries one run takes: 10,000 players or connects, twice, and some.
 const ENTRIES: u64 = 30_000;
@@ -16,7 +16,7 @@ const ENTRIES: u64 = 30_000;
 const LOOKS: (Duration, u32) = (Duration::from_secs(2), 120);
 
 /// Waits until there is room for one run.
-pub(super) async fn room() -> Result<()> {
+pub(crate) async fn room() -> Result<()> {
     let (pause, looks) = LOOKS;
     for look in 0..looks {
         // No such file: nothing is tracked.
