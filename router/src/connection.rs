@@ -318,7 +318,7 @@ impl Services {
         }
         let session = relay(client, &mut backend, &self.counters).await;
         match session.end {
-            End::Failed(Side::Backend, _) if session.down == 0 && session.up > 0 => {
+            End::Failed(Side::Backend, _) if session.down == 0 && session.client_heard => {
                 Pinged::Swallowed
             }
             End::Failed(Side::Backend, _) if session.down == 0 => Pinged::Unanswered,

@@ -8,7 +8,6 @@ use socket2::SockRef;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::debug;
 
 use crate::addr::BackendAddr;
 use crate::socket;
@@ -35,9 +34,7 @@ pub async fn dial(backend: &BackendAddr, limit: Duration) -> io::Result<TcpStrea
         let text = format!("no answer within {limit:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })?;
-    if let Err(error) = socket::tune(&SockRef::from(&stream)) {
-        debug!(%error, "socket options refused");
-    }
+    socket::tune(&SockRef::from(&stream));
     Ok(stream)
 }
 

@@ -6,11 +6,15 @@ use tracing::{debug, warn};
 use crate::api::http::CONNECTIONS_MAX as API_CONNECTIONS_MAX;
 use crate::listener::REFUSALS_MAX;
 use crate::relay::PIPES_MAX;
+use crate::workers;
 
 /// Files of one session: the player's socket and the backend's.
 const FILES_PER_SESSION: u64 = 2;
-/// Files the process needs besides: listeners, Postgres, resolver.
-const FILES_FOR_ITSELF: u64 = 144;
+/// Files of one worker: its listener, and what its runtime watches and is woken by.
+const FILES_PER_WORKER: u64 = 6;
+/// Files the process needs besides: 64 look-ups with two sockets each, Postgres, the
+/// server-manager, the API's listener, standard streams.
+const FILES_FOR_ITSELF: u64 = 192;
 
 /// Raises the soft limit to the hard one; the limit that then holds comes back, `None` for none.
 pub fn raise_limit() -> Option<u64> {
@@ -34,7 +38,7 @@ pub fn places_within(files: Option<u64>, connections_max: usize) -> usize {
     let Some(files) = files else {
         return connections_max;
     };
-    let places = places(files);
+    let places = places(files, workers::count());
     if places < connections_max {
         warn!(
             "only {files} files may be open (ulimit -n), enough for {places} players; \
@@ -46,11 +50,13 @@ pub fn places_within(files: Option<u64>, connections_max: usize) -> usize {
 
 /// Sessions for which `files` suffice, when everything else has as many as it may have; but where
 /// files are scarce, three quarters are the players'.
-fn places(files: u64) -> usize {
+fn places(files: u64, workers: usize) -> usize {
     let besides = [API_CONNECTIONS_MAX, REFUSALS_MAX, 2 * PIPES_MAX]
         .iter()
         .sum::<usize>();
-    let besides = FILES_FOR_ITSELF + u64::try_from(besides).unwrap_or(u64::MAX);
+    let besides = FILES_FOR_ITSELF
+        + FILES_PER_WORKER * u64::try_from(workers).unwrap_or(u64::MAX)
+        + u64::try_from(besides).unwrap_or(u64::MAX);
     let left = files.saturating_sub(besides.min(files / 4)) / FILES_PER_SESSION;
     usize::try_from(left).unwrap_or(usize::MAX).max(1)
 }
@@ -61,9 +67,9 @@ mod tests {
 
     #[test]
     fn players_get_what_nothing_else_may_need() {
-        assert_eq!(places(20_000), 9_416);
-        assert_eq!(places(1_048_576), 523_704);
-        assert_eq!(places(1_024), 384);
-        assert_eq!(places(0), 1);
+        assert_eq!(places(20_000, 2), 9_386);
+        assert_eq!(places(20_000, 64), 9_200);
+        assert_eq!(places(1_024, 2), 384);
+        assert_eq!(places(0, 2), 1);
     }
 }

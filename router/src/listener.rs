@@ -50,13 +50,7 @@ pub async fn run(
     places: Arc<Places>,
     clients: TaskTracker,
 ) {
-    let mut warned: Option<Instant> = None;
-    let mut trouble = |text: String| {
-        if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-            warn!("{text}");
-            warned = Some(Instant::now());
-        }
-    };
+    let (mut full, mut broken) = (Seldom::default(), Seldom::default());
     while let Some(accepted) = services.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => {
@@ -68,20 +62,21 @@ pub async fn run(
                     });
                     continue;
                 }
-                trouble(format!(
-                    "{} clients are connected, the limit (max_connections); turning others away",
-                    places.max
-                ));
+                full.warn(|| {
+                    let max = places.max;
+                    warn!("{max} clients are connected, the limit (max_connections); turning others away");
+                });
                 if let Ok(place) = Arc::clone(&places.refusals).try_acquire_owned() {
                     clients.spawn(async move {
                         let _place = place;
-                        no_client(stream, peer).await;
+                        let told = no_client(stream, peer);
+                        services.stop.run_until_cancelled(told).await;
                     });
                 }
             }
             Err(error) if is_one_clients_fault(&error) => debug!(%error, "accept"),
             Err(error) => {
-                trouble(format!("cannot accept connections: {error}; trying on"));
+                broken.warn(|| warn!("cannot accept connections: {error}; trying on"));
                 services
                     .stop
                     .run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE))
@@ -105,9 +100,7 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
 /// One client, from its first byte to its closing line.
 async fn client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
     let mut closing = Closing::new(peer);
-    if let Err(error) = socket::spread(&SockRef::from(&stream)) {
-        debug!(%error, "socket options refused");
-    }
+    socket::spread(&SockRef::from(&stream));
     let outcome = serve(&mut stream, services, &mut closing).await;
     closing.finish(&outcome);
 }
@@ -117,4 +110,17 @@ async fn no_client(mut stream: TcpStream, peer: SocketAddr) {
     let mut closing = Closing::new(peer);
     let outcome = refuse(&mut stream, &mut closing).await;
     closing.finish(&outcome);
+}
+
+/// A warning that is not repeated for [`WARNING_INTERVAL`].
+#[derive(Debug, Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn warn(&mut self, warn: impl FnOnce()) {
+        if self.0.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+            self.0 = Some(Instant::now());
+            warn();
+        }
+    }
 }

@@ -52,7 +52,7 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     config.max_connections = files::places_within(files::raise_limit(), config.max_connections);
     let router = Router::start(config)?;
     tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));
-    router.wait().await;
+    router.wait().await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
@@ -54,6 +54,11 @@ pub enum StartError {
     Mapping(#[from] Full),
 }
 
+/// A listener has ended without being told to, which is a bug.
+#[derive(Debug, thiserror::Error)]
+#[error("a listener has ended by itself, which is a bug")]
+pub struct ListenerEnded;
+
 /// A running router.
 #[derive(Debug)]
 pub struct Router {
@@ -63,7 +68,8 @@ pub struct Router {
     pub api: Option<SocketAddr>,
     stop: CancellationToken,
     cut: CancellationToken,
-    end: CancellationToken,
+    /// Ends what runs beside the players, also when this is dropped.
+    end: DropGuard,
     grace: Duration,
     clients: TaskTracker,
     workers: Workers,
@@ -101,8 +107,21 @@ impl Router {
             .map(|waker| new_waker(waker, &stop))
             .transpose()?;
 
-        let workers = Workers::start(count, &cut).map_err(StartError::Workers)?;
+        let workers = Workers::start(count).map_err(StartError::Workers)?;
         let counters = Arc::<Counters>::default();
+        let services = Services {
+            registry: Arc::clone(&registry),
+            waker,
+            counters: Arc::clone(&counters),
+            motd: config.motd,
+            dial_timeout: config.backend_dial_timeout,
+            stop: stop.clone(),
+        };
+        let clients = TaskTracker::new();
+        let places = Places::new(config.max_connections);
+        let accepting = accept(listeners, &workers, services, places, &clients)?;
+
+        // From here on nothing fails any more.
         let background = TaskTracker::new();
         let sync = config.postgres.map(|postgres| {
             let status = Arc::new(SyncStatus::default());
@@ -114,31 +133,20 @@ impl Router {
         if let Some((listener, address)) = api {
             info!(%address, "API listening");
             let api = Api {
-                registry: Arc::clone(&registry),
+                registry,
                 sync,
-                counters: Arc::clone(&counters),
+                counters,
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
         }
-        let services = Services {
-            registry,
-            waker,
-            counters,
-            motd: config.motd,
-            dial_timeout: config.backend_dial_timeout,
-            stop: stop.clone(),
-        };
-        let clients = TaskTracker::new();
-        let places = Places::new(config.max_connections);
-        let accepting = accept(listeners, &workers, services, places, &clients)?;
         info!(workers = count, address = %players, "listening for players");
         Ok(Self {
             players,
             api: api_address,
             stop,
             cut,
-            end,
+            end: end.drop_guard(),
             grace: config.shutdown_grace,
             clients,
             workers,
@@ -161,12 +169,18 @@ impl Router {
 
     /// Waits for the stop token, then for players to leave, at most the grace period; then
     /// ends everything. Returns how many connections had to be cut.
-    pub async fn wait(mut self) -> usize {
+    ///
+    /// # Errors
+    /// [`ListenerEnded`]; everything has been stopped in order nevertheless.
+    pub async fn wait(mut self) -> Result<usize, ListenerEnded> {
+        let mut outcome = Ok(());
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => {}
             // They only end when told to, unless there is a bug; then nobody may think all is well.
-            ended = self.accepting.join_next() => if !self.stop.is_cancelled() {
+            ended = self.accepting.join_next() => {
                 error!(?ended, "a listener has ended by itself; stopping");
+                outcome = Err(ListenerEnded);
                 self.stop.cancel();
             }
         }
@@ -183,16 +197,15 @@ impl Router {
         } else {
             self.clients.len()
         };
-        self.cut.cancel();
         if left > 0 {
             warn!(connections = left, "cutting off whoever is still connected");
         }
-        drop(timeout(CUT_TIMEOUT, self.workers.ended()).await);
-        self.end.cancel();
+        drop(timeout(CUT_TIMEOUT, self.workers.end()).await);
+        drop(self.end);
         self.background.close();
         drop(timeout(CUT_TIMEOUT * 3, self.background.wait()).await);
         info!("stopped");
-        left
+        outcome.map(|()| left)
     }
 }
 
@@ -209,7 +222,8 @@ fn accept(
     for (runtime, listener) in workers.runtimes().iter().zip(listeners) {
         let listener = {
             let _inside = runtime.enter();
-            TcpListener::from_std(listener).map_err(StartError::Workers)?
+            let what = "for players".to_owned();
+            TcpListener::from_std(listener).map_err(|error| StartError::Listen { what, error })?
         };
         let (services, places) = (Arc::clone(&services), Arc::clone(&places));
         accepting.spawn_on(

@@ -56,14 +56,15 @@ fn listen_together(
 ) -> io::Result<(Vec<net::TcpListener>, SocketAddr)> {
     if address.port() != 0 {
         // Sockets that share a port let any process of this user join in; a second router
-        // started by mistake would take half of the players without a word.
+        // started by mistake would take half of the players without a word. (Two that start in
+        // the same moment may still both find the port free.)
         bound(address, false)?;
     }
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..count {
         let socket = bound(address, true)?;
         // Clients' sockets inherit it.
-        tune(&socket)?;
+        tune(&socket);
         socket.listen(BACKLOG)?;
         let listener = net::TcpListener::from(socket);
         address = listener.local_addr()?;
@@ -98,29 +99,30 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Sends small packets at once, and notices peers that vanished or take nothing any more.
-///
-/// # Errors
-/// The system refuses; the socket is usable, but about to fail anyway.
-pub fn tune(socket: &Socket) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNTAKEN_MAX))?;
+/// Sends small packets at once, and notices peers that vanished or take nothing any more. A socket
+/// that refuses an option is used without it.
+pub fn tune(socket: &Socket) {
     let keepalive = TcpKeepalive::new()
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_RETRIES);
-    socket.set_tcp_keepalive(&keepalive)?;
-    spread(socket)
+    told(socket.set_tcp_nodelay(true));
+    told(socket.set_tcp_keepalive(&keepalive));
+    #[cfg(target_os = "linux")]
+    told(socket.set_tcp_user_timeout(Some(UNTAKEN_MAX)));
+    spread(socket);
 }
 
 /// Has `socket` ask for signs of life at another moment than those before it.
-///
-/// # Errors
-/// As [`tune`].
-pub fn spread(socket: &Socket) -> io::Result<()> {
+pub fn spread(socket: &Socket) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let step = Duration::from_secs(NEXT.fetch_add(1, Relaxed) % KEEPALIVE_STEPS);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE + step))
+    told(socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE + step)));
+}
+
+fn told(outcome: io::Result<()>) {
+    if let Err(error) = outcome {
+        debug!(%error, "socket option refused");
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +153,7 @@ mod tests {
     fn no_two_sockets_in_a_row_ask_for_a_sign_of_life_together() {
         let times = (0..2 * KEEPALIVE_STEPS).map(|_| {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            tune(&socket).unwrap();
+            tune(&socket);
             socket.tcp_keepalive_time().unwrap()
         });
         let times: Vec<_> = times.collect();

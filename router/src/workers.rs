@@ -3,15 +3,11 @@
 
 use std::io;
 use std::thread::{self, available_parallelism};
-use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-
-/// How long name look-ups may take to end after everything else.
-const LEAVE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How many workers there are to be: as many as there are cores to use. Affinity and the quota of
 /// the cgroup count (`available_parallelism`).
@@ -25,23 +21,23 @@ pub fn count() -> usize {
 pub struct Workers {
     runtimes: Vec<Handle>,
     threads: TaskTracker,
-    _end: DropGuard,
+    /// Ends them when this is dropped, too.
+    end: DropGuard,
 }
 
 impl Workers {
-    /// Starts `count` of them. They end, and cut off whom they serve, when `end` is cancelled, as
-    /// it is when this is dropped.
+    /// Starts `count` of them.
     ///
     /// # Errors
     /// The system has no thread or file to spare.
-    pub fn start(count: usize, end: &CancellationToken) -> io::Result<Self> {
-        let threads = TaskTracker::new();
+    pub fn start(count: usize) -> io::Result<Self> {
+        let (threads, end) = (TaskTracker::new(), CancellationToken::new());
         let guard = end.clone().drop_guard();
         let runtimes = (0..count).map(|number| start(number, threads.token(), end.clone()));
         Ok(Self {
             runtimes: runtimes.collect::<io::Result<_>>()?,
             threads,
-            _end: guard,
+            end: guard,
         })
     }
 
@@ -51,8 +47,9 @@ impl Workers {
         &self.runtimes
     }
 
-    /// Waits until every thread has ended.
-    pub async fn ended(&self) {
+    /// Ends them: whom they still serve is cut off. Waits until every thread has ended.
+    pub async fn end(self) {
+        drop(self.end);
         self.threads.close();
         self.threads.wait().await;
     }
@@ -63,7 +60,8 @@ fn start(number: usize, alive: TaskTrackerToken, end: CancellationToken) -> io::
     let handle = runtime.handle().clone();
     let serve = move || {
         runtime.block_on(end.cancelled());
-        runtime.shutdown_timeout(LEAVE_TIMEOUT);
+        // A name look-up that hangs in the system's resolver is left behind.
+        runtime.shutdown_background();
         drop(alive);
     };
     thread::Builder::new()

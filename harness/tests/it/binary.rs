@@ -154,6 +154,12 @@ async fn a_second_signal_stops_now() {
     router.process.signal("TERM").await.unwrap();
 
     assert!(router.process.exit(DEADLINE).await.unwrap().success());
+    for parts in [
+        &["cutting off", "connections=1"][..],
+        &["end=\"cut\"", "Steve"],
+    ] {
+        router.process.line_with(parts, DEADLINE).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -251,8 +257,12 @@ async fn a_full_file_table_ends_nothing() {
     let (_backend, router) = with_backend(Settings::new()).await;
     let pid = router.process.pid().to_string();
     // Enough for what is open, and for a few connections more.
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .count();
+    let files = open + 6;
     let limit = Command::new("prlimit")
-        .args(["--pid", &pid, "--nofile=24:24"])
+        .args(["--pid", &pid, &format!("--nofile={files}:{files}")])
         .status()
         .await;
     assert!(limit.unwrap().success());

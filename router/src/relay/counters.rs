@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use super::Direction;
-use super::gear::Shift;
 
 /// Workers that count without sharing a cache line; more share.
 const STRIPES: usize = 32;
@@ -79,12 +78,15 @@ impl Counters {
         }
     }
 
-    pub(super) fn shifted(&self, shift: Shift) {
+    /// Counts a direction that begins to splice, or ends it.
+    pub(super) fn shifted(&self, splices: bool) {
         let stripe = self.stripe();
-        match shift {
-            Shift::Up => stripe.upgrades.fetch_add(1, Relaxed),
-            Shift::Down => stripe.downgrades.fetch_add(1, Relaxed),
+        let shifts = if splices {
+            &stripe.upgrades
+        } else {
+            &stripe.downgrades
         };
+        shifts.fetch_add(1, Relaxed);
     }
 
     pub(super) fn refused(&self) {

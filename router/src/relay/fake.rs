@@ -10,11 +10,11 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::io::ReadBuf;
 
-use super::Relayed;
 use super::counters::{Counters, Totals};
 use super::scratch::Scratch;
 use super::session::Session;
 use super::stream::{Stream, Through};
+use super::{Relayed, Side};
 
 /// What a connection does next when it is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,20 +41,28 @@ pub(super) enum Take {
 }
 
 /// Most bytes a connection may say.
-const SEQUENCE_BYTES: usize = 16 << 20;
+const SAID_BYTES_MAX: usize = 16 << 20;
 
-/// What every connection says: bytes that look alike nowhere.
+/// What connections say, the backend's half behind the client's: bytes that look alike nowhere.
 static SEQUENCE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let words = (0..SEQUENCE_BYTES as u64 / 8).map(|place| {
+    let words = (0..2 * SAID_BYTES_MAX as u64 / 8).map(|place| {
         let mixed = (place + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         (mixed ^ (mixed >> 29)).to_le_bytes()
     });
     words.collect::<Vec<_>>().concat()
 });
 
-/// The first bytes a connection says.
-pub(super) fn sequence(length: usize) -> &'static [u8] {
-    &SEQUENCE[..length]
+/// The first bytes a side says.
+pub(super) fn sequence(side: Side, length: usize) -> &'static [u8] {
+    let from = begin(side);
+    &SEQUENCE[from..from + length]
+}
+
+fn begin(side: Side) -> usize {
+    match side {
+        Side::Client => 0,
+        Side::Backend => SAID_BYTES_MAX,
+    }
 }
 
 #[derive(Debug, Default)]
@@ -98,8 +106,9 @@ struct Inside {
 pub(super) struct Fake(RefCell<Inside>);
 
 impl Fake {
-    pub(super) fn new(says: &[Say], takes: &[Take]) -> Self {
+    pub(super) fn new(side: Side, says: &[Say], takes: &[Take]) -> Self {
         Self(RefCell::new(Inside {
+            said: begin(side),
             says: says.iter().copied().collect(),
             takes: takes.iter().copied().collect(),
             ..Inside::default()
@@ -166,7 +175,7 @@ impl Fake {
     }
 
     /// Opens a gate that somebody waits at. A silent connection has nothing to open for.
-    fn stir(&self, reading: bool) -> bool {
+    pub(super) fn stir(&self, reading: bool) -> bool {
         let mut inside = self.0.borrow_mut();
         if reading {
             !inside.says.is_empty() && inside.readable.open()

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::mem;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
+use tokio::task::yield_now;
 
 use super::counters::Counters;
 use super::gear::Gear;
@@ -19,7 +21,10 @@ const TURN_BYTES: u64 = 256 * 1024;
 pub(super) struct Flow<S: Stream> {
     direction: Direction,
     gear: Gear,
+    /// Whether it has begun to splice, which takes a pipe besides the gear.
+    splices: bool,
     held: Held<S::Pipe>,
+    heard: bool,
     source_ended: bool,
     moved: u64,
 }
@@ -43,7 +48,9 @@ impl<S: Stream> Flow<S> {
         Self {
             direction,
             gear: Gear::default(),
+            splices: false,
             held: Held::Nothing,
+            heard: false,
             source_ended: false,
             moved: 0,
         }
@@ -52,6 +59,11 @@ impl<S: Stream> Flow<S> {
     /// Bytes the sink has taken.
     pub(super) fn moved(&self) -> u64 {
         self.moved
+    }
+
+    /// Whether anything was taken from the source, delivered or not.
+    pub(super) fn heard(&self) -> bool {
+        self.heard
     }
 
     /// Whether the source has said its last.
@@ -86,7 +98,7 @@ impl<S: Stream> Flow<S> {
                 break self.close(cx, turn.sink);
             }
             if self.moved - moved >= TURN_BYTES {
-                cx.waker().wake_by_ref();
+                give_way(cx);
                 break Poll::Pending;
             }
             match self.take(cx, turn) {
@@ -143,21 +155,23 @@ impl<S: Stream> Flow<S> {
         }
         let Some(pipe) = turn.scratch.pipe() else {
             self.gear.refused();
+            self.shift(false, turn.counters);
             turn.counters.refused();
             return self.copy(cx, turn);
         };
+        self.shift(true, turn.counters);
         match poll_fill(turn.source, cx, &pipe) {
             Poll::Ready(Ok(bytes)) if bytes > 0 => {
                 self.held = Held::Spliced { pipe, bytes };
-                if let Some(shift) = self.gear.spliced(bytes) {
-                    turn.counters.shifted(shift);
-                }
+                self.heard = true;
+                self.gear.spliced(bytes);
+                self.shift(self.gear.splices(), turn.counters);
                 Poll::Ready(Ok(()))
             }
             nothing => {
                 turn.scratch.keep(pipe);
-                let ended = self.direction.at_source(ready!(nothing))?;
-                self.source_ended = ended == 0;
+                self.direction.at_source(ready!(nothing))?;
+                self.source_ended = true;
                 Poll::Ready(Ok(()))
             }
         }
@@ -170,8 +184,9 @@ impl<S: Stream> Flow<S> {
         let mut rest = buffer.filled();
         if rest.is_empty() {
             self.source_ended = true;
-        } else if let Some(shift) = self.gear.copied(rest.len()) {
-            turn.counters.shifted(shift);
+        } else {
+            self.heard = true;
+            self.gear.copied(rest.len());
         }
         while !rest.is_empty() {
             match turn.sink.poll_write(cx, rest) {
@@ -195,11 +210,15 @@ impl<S: Stream> Flow<S> {
             let silent = Err(io::ErrorKind::UnexpectedEof.into());
             return Poll::Ready(self.direction.at_source(silent));
         }
-        Poll::Ready(match ready!(sink.poll_shutdown(cx)) {
-            // The sink is gone already; its own direction tells how.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            outcome => self.direction.at_sink(outcome),
-        })
+        let closed = ready!(sink.poll_shutdown(cx));
+        Poll::Ready(self.direction.at_sink(closed))
+    }
+
+    fn shift(&mut self, splices: bool, counters: &Counters) {
+        if self.splices != splices {
+            self.splices = splices;
+            counters.shifted(splices);
+        }
     }
 }
 
@@ -213,6 +232,13 @@ impl Direction {
         let side = self.sink();
         outcome.map_err(|error| Fault { side, error })
     }
+}
+
+/// Has the task polled again, but not before its thread has looked at everybody else's sockets:
+/// woken directly, it would be next among those that are known to be ready.
+fn give_way(cx: &mut Context<'_>) {
+    let mut turn = pin!(yield_now());
+    let _ = turn.as_mut().poll(cx);
 }
 
 /// A sink that takes nothing, and does not say why, would be asked for ever.

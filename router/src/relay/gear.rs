@@ -6,17 +6,8 @@ pub(super) const BUSY_BYTES: usize = 16 * 1024;
 pub(super) const BUSY_READS: u8 = 4;
 /// So many splices in a row that move less than [`BUSY_BYTES`], and it copies again.
 pub(super) const COOL_SPLICES: u8 = 16;
-/// So many busy reads in a row before a pipe is asked for again where there was none.
+/// So many busy reads before a pipe is asked for again where there was none to be had.
 pub(super) const REFUSED_READS: u8 = 250;
-
-/// What a change of gear was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shift {
-    /// From copying to splicing.
-    Up,
-    /// From splicing to copying.
-    Down,
-}
 
 /// How one direction moves its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,35 +34,31 @@ impl Gear {
     }
 
     /// Takes note of a read of `bytes`.
-    pub(super) fn copied(&mut self, bytes: usize) -> Option<Shift> {
+    pub(super) fn copied(&mut self, bytes: usize) {
         if bytes < BUSY_BYTES {
-            // A direction that was refused a pipe waits as long again.
+            // Begins anew, but for a direction that was refused a pipe: that one has far to go.
             self.left = self.left.max(BUSY_READS);
-            return None;
+            return;
         }
         self.left = self.left.saturating_sub(1);
-        if self.left > 0 {
-            return None;
+        if self.left == 0 {
+            *self = Self {
+                splices: true,
+                left: COOL_SPLICES,
+            };
         }
-        *self = Self {
-            splices: true,
-            left: COOL_SPLICES,
-        };
-        Some(Shift::Up)
     }
 
     /// Takes note of a splice of `bytes`.
-    pub(super) fn spliced(&mut self, bytes: usize) -> Option<Shift> {
+    pub(super) fn spliced(&mut self, bytes: usize) {
         if bytes >= BUSY_BYTES {
             self.left = COOL_SPLICES;
-            return None;
+            return;
         }
         self.left = self.left.saturating_sub(1);
-        if self.left > 0 {
-            return None;
+        if self.left == 0 {
+            *self = Self::default();
         }
-        *self = Self::default();
-        Some(Shift::Down)
     }
 
     /// Takes note that there is no pipe to be had.

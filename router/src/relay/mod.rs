@@ -76,6 +76,8 @@ pub struct Relayed {
     pub up: u64,
     /// Bytes from backend to client.
     pub down: u64,
+    /// Whether anything was taken from the client, even if the backend did not take it.
+    pub client_heard: bool,
     /// Whether the client may still be there, and is owed an orderly goodbye.
     pub client_open: bool,
     /// How it ended.

@@ -17,11 +17,9 @@ use super::stream::Through;
 /// Smallest pipe worth having. The system hands out one of two pages once its user has too much
 /// memory in pipes (`pipe-user-pages-soft`, pipe(7)), and copying is cheaper than that.
 const PIPE_BYTES_MIN: usize = 64 * 1024;
-/// What a pipe is asked to hold; where the system refuses, it holds what it does.
+/// What a pipe is asked to hold, and most bytes of one splice, since a pipe's slots may hold more
+/// than a page each. Where the system refuses, it holds what it does.
 const PIPE_BYTES: usize = 256 * 1024;
-/// Most bytes of one splice. What a pipe holds is counted in its slots, not in bytes: one slot of
-/// a socket's memory may be 32 KiB.
-const SPLICE_BYTES_MAX: usize = 1024 * 1024;
 
 /// An empty pipe, or the bytes of one direction.
 #[derive(Debug)]
@@ -69,14 +67,7 @@ impl Through<TcpStream> for Pipe {
     fn fill(&self, source: &TcpStream) -> io::Result<usize> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         source.try_io(Interest::READABLE, || {
-            Ok(splice(
-                source,
-                None,
-                &self.write,
-                None,
-                SPLICE_BYTES_MAX,
-                flags,
-            )?)
+            Ok(splice(source, None, &self.write, None, PIPE_BYTES, flags)?)
         })
     }
 

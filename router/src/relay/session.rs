@@ -1,7 +1,7 @@
 //! Both directions of one session, and when and how it is over.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -72,7 +72,7 @@ impl<S: Stream> Session<S> {
                 return Poll::Ready(self.relayed(end));
             }
         }
-        // The first direction may have ended while the other one waited for it to be polled.
+        // After the directions: what they have just moved counts.
         self.paused(cx).map(|end| self.relayed(end))
     }
 
@@ -102,22 +102,18 @@ impl<S: Stream> Session<S> {
     /// Ready when the direction that is left has paused for too long.
     fn paused(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let moved = self.moved();
-        while let Some(mut first) = self.first.take() {
-            if first.pause.as_mut().poll(cx).is_pending() {
-                self.first = Some(first);
-                break;
-            }
-            if first.moved == moved {
-                return Poll::Ready(first.end);
-            }
+        let Some(first) = &mut self.first else {
+            return Poll::Pending;
+        };
+        if first.moved != moved {
             first.moved = moved;
-            first
-                .pause
-                .as_mut()
-                .reset(Instant::now() + HALF_CLOSED_IDLE_MAX);
-            self.first = Some(first);
+            let until = Instant::now() + HALF_CLOSED_IDLE_MAX;
+            first.pause.as_mut().reset(until);
         }
-        Poll::Pending
+        ready!(first.pause.as_mut().poll(cx));
+        self.first
+            .take()
+            .map_or(Poll::Pending, |first| Poll::Ready(first.end))
     }
 
     fn moved(&self) -> u64 {
@@ -128,6 +124,7 @@ impl<S: Stream> Session<S> {
         Relayed {
             up: self.up.moved(),
             down: self.down.moved(),
+            client_heard: self.up.heard(),
             client_open: !self.up.source_ended() && !matches!(end, End::Failed(Side::Client, _)),
             end,
         }

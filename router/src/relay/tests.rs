@@ -1,4 +1,5 @@
 use std::io;
+use std::task::Poll;
 
 use proptest::prelude::*;
 
@@ -20,6 +21,22 @@ fn driven(client: &mut Fake, backend: &mut Fake, pipes: usize, order: &[u8]) -> 
     let _inside = runtime.enter();
     PIPES.set(pipes);
     drive(client, backend, order)
+}
+
+/// The other side.
+fn across(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Backend,
+        Side::Backend => Side::Client,
+    }
+}
+
+/// Two that say this and take everything.
+fn pair(client: &[Say], backend: &[Say]) -> (Fake, Fake) {
+    (
+        Fake::new(Side::Client, client, &[]),
+        Fake::new(Side::Backend, backend, &[]),
+    )
 }
 
 fn bytes_in(says: &[Say]) -> usize {
@@ -69,14 +86,14 @@ proptest! {
         pipes in pipes(),
         order in prop::collection::vec(0..4_u8, 1..40),
     ) {
-        let mut client = Fake::new(&client_says, &client_takes);
-        let mut backend = Fake::new(&backend_says, &backend_takes);
+        let mut client = Fake::new(Side::Client, &client_says, &client_takes);
+        let mut backend = Fake::new(Side::Backend, &backend_says, &backend_takes);
 
         let driven = driven(&mut client, &mut backend, pipes, &order);
 
         let Driven { relayed, totals } = driven.expect("a lost waker");
         let (up, down) = (bytes_in(&client_says), bytes_in(&backend_says));
-        prop_assert!(client.taken() == sequence(down), "down: {} of {down}", client.taken().len());
+        prop_assert!(client.taken() == sequence(Side::Backend, down), "down: {} of {down}", client.taken().len());
         prop_assert_eq!(relayed.down, u64::try_from(down).unwrap());
         prop_assert_eq!(totals.down_bytes, relayed.down);
         prop_assert_eq!(totals.up_bytes, relayed.up);
@@ -86,7 +103,7 @@ proptest! {
             let expected = matches!(relayed.end, End::Failed(Side::Backend, _) | End::Closed(Side::Client));
             prop_assert!(expected && !client.fin_seen(), "{relayed:?}");
         } else {
-            prop_assert!(backend.taken() == sequence(up), "up: {} of {up}", backend.taken().len());
+            prop_assert!(backend.taken() == sequence(Side::Client, up), "up: {} of {up}", backend.taken().len());
             prop_assert_eq!(relayed.up, u64::try_from(up).unwrap());
             prop_assert!(client.fin_seen() && backend.fin_seen());
             prop_assert!(matches!(relayed.end, End::Closed(_)), "{relayed:?}");
@@ -105,8 +122,8 @@ proptest! {
         pipes in pipes(),
         order in prop::collection::vec(0..4_u8, 1..40),
     ) {
-        let mut failing_side = Fake::new(&failing_says, &[]);
-        let mut other = Fake::new(&other_says, &takes);
+        let mut failing_side = Fake::new(failing, &failing_says, &[]);
+        let mut other = Fake::new(across(failing), &other_says, &takes);
         let driven = match failing {
             Side::Client => driven(&mut failing_side, &mut other, pipes, &order),
             Side::Backend => driven(&mut other, &mut failing_side, pipes, &order),
@@ -119,7 +136,7 @@ proptest! {
             "{end:?}"
         );
         let said = bytes_in(&failing_says);
-        prop_assert!(other.taken() == sequence(said), "{} of {said}", other.taken().len());
+        prop_assert!(other.taken() == sequence(failing, said), "{} of {said}", other.taken().len());
     }
 
     /// A side that takes no more may have said something before: a server's last words.
@@ -134,8 +151,8 @@ proptest! {
         broken_takes.push(Take::Broken);
         let all = (0..broken_takes.len()).map(|_| Say::Bytes(70_000));
         let other_says: Vec<_> = all.chain([Say::Bytes(1)]).collect();
-        let mut broken_side = Fake::new(&broken_says, &broken_takes);
-        let mut other = Fake::new(&other_says, &[]);
+        let mut broken_side = Fake::new(broken, &broken_says, &broken_takes);
+        let mut other = Fake::new(across(broken), &other_says, &[]);
         let driven = match broken {
             Side::Client => driven(&mut broken_side, &mut other, pipes, &order),
             Side::Backend => driven(&mut other, &mut broken_side, pipes, &order),
@@ -143,7 +160,7 @@ proptest! {
 
         let end = driven.expect("a lost waker").relayed.end;
         let said = bytes_in(&broken_says);
-        prop_assert!(other.taken() == sequence(said), "{} of {said}", other.taken().len());
+        prop_assert!(other.taken() == sequence(broken, said), "{} of {said}", other.taken().len());
         // Which of the two is seen first, its end or its refusal, is the schedule's.
         let side = match &end { End::Closed(side) | End::Failed(side, _) => *side };
         prop_assert_eq!(side, broken);
@@ -155,14 +172,13 @@ proptest! {
         let (mut busy, mut cool) = (0_u32, 0_u32);
         for bytes in reads {
             let was = gear.splices();
-            let shift = if was { gear.spliced(bytes) } else { gear.copied(bytes) };
+            if was { gear.spliced(bytes) } else { gear.copied(bytes) }
             (busy, cool) = if bytes >= BUSY_BYTES { (busy + 1, 0) } else { (0, cool + 1) };
             if !was {
                 prop_assert_eq!(gear.splices(), busy >= u32::from(BUSY_READS));
             } else {
                 prop_assert_eq!(gear.splices(), cool < u32::from(COOL_SPLICES));
             }
-            prop_assert_eq!(shift.is_some(), was != gear.splices());
             if was && !gear.splices() {
                 busy = 0;
             }
@@ -183,7 +199,7 @@ fn a_busy_direction_goes_up_to_splicing_and_back_when_it_cools() {
         vec![Say::Bytes(100), Say::Fin],
     ]
     .concat();
-    let (mut client, mut backend) = (Fake::new(&[Say::Fin], &[]), Fake::new(&says, &[]));
+    let (mut client, mut backend) = pair(&[Say::Fin], &says);
 
     let Driven { relayed, totals } = driven(&mut client, &mut backend, PLENTY, &[0]).unwrap();
 
@@ -203,19 +219,20 @@ fn without_a_pipe_it_copies_on_and_asks_again_only_much_later() {
         Say::Nothing,
         Say::Fin,
     ];
-    let (mut client, mut backend) = (Fake::new(&[Say::Fin], &[]), Fake::new(&says, &[]));
+    let (mut client, mut backend) = pair(&[Say::Fin], &says);
 
     let Driven { relayed, totals } = driven(&mut client, &mut backend, 0, &[0]).unwrap();
 
     assert_eq!(totals.pipes_refused, 1);
+    assert_eq!((totals.splice_upgrades, totals.splice_downgrades), (0, 0));
     assert_eq!(totals.spliced_bytes, 0);
-    assert!(client.taken() == sequence(usize::try_from(relayed.down).unwrap()));
+    assert!(client.taken() == sequence(Side::Backend, usize::try_from(relayed.down).unwrap()));
 }
 
 #[test]
 fn one_pipe_serves_a_worker_as_long_as_nobody_stalls() {
     let says = [busy(100), Say::Nothing, busy(100), Say::Fin];
-    let (mut client, mut backend) = (Fake::new(&says, &[]), Fake::new(&says, &[]));
+    let (mut client, mut backend) = pair(&says, &says);
 
     let Driven { totals, .. } = driven(&mut client, &mut backend, 1, &[0]).unwrap();
 
@@ -227,6 +244,45 @@ fn one_pipe_serves_a_worker_as_long_as_nobody_stalls() {
 fn silence_on_both_sides_waits() {
     let (mut client, mut backend) = (Fake::default(), Fake::default());
     assert!(driven(&mut client, &mut backend, PLENTY, &[0]).is_none());
+}
+
+/// Relays for as long as somebody has something to say, then lets `pause` pass, and so on. How
+/// often a pause was survived, and the end.
+async fn paused(client: &mut Fake, backend: &mut Fake, pause: Duration) -> (usize, End) {
+    let (counters, mut scratch) = (Counters::default(), Scratch::default());
+    let mut session = Session::default();
+    let mut pauses = 0;
+    loop {
+        let now =
+            poll_fn(|cx| Poll::Ready(session.poll(cx, client, backend, &mut scratch, &counters)));
+        match now.await {
+            Poll::Ready(relayed) => return (pauses, relayed.end),
+            Poll::Pending => {
+                backend.stir(true);
+                tokio::time::advance(pause).await;
+                pauses += 1;
+            }
+        }
+        assert!(pauses < 1000, "no end");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_way_back_may_pause_but_not_for_longer_than_the_bound() {
+    let says = [Say::Bytes(1), Say::Nothing].repeat(10);
+    let (mut client, mut backend) = pair(&[Say::Fin], &says);
+    let short = HALF_CLOSED_IDLE_MAX - Duration::from_secs(1);
+
+    let (pauses, end) = paused(&mut client, &mut backend, short).await;
+
+    // One for each byte, and two for what never comes.
+    assert_eq!(pauses, 11);
+    assert_eq!(end.kind(), "client_closed");
+    assert_eq!(client.taken().len(), 10);
+
+    let (mut client, mut backend) = pair(&[Say::Fin], &[Say::Bytes(1)]);
+    let (pauses, _) = paused(&mut client, &mut backend, HALF_CLOSED_IDLE_MAX).await;
+    assert_eq!(pauses, 1);
 }
 
 #[test]
