@@ -222,13 +222,20 @@ async fn there_are_as_many_workers_as_cores_it_may_use() {
 #[tokio::test]
 async fn too_few_files_are_told_at_start_and_lower_the_cap() {
     let program = binaries::router().await.unwrap();
-    let limited = ["--nofile=64:64", program.to_str().unwrap(), "--port=0"];
+    let backend = Backend::start("lobby").await.unwrap();
+    let mapping = format!("--mapping=a.example={}", backend.addr());
+    let limited = [
+        "--nofile=200:200",
+        program.to_str().unwrap(),
+        "--port=0",
+        &mapping,
+    ];
 
     let router = Process::start("prlimit".as_ref(), limited, []).unwrap();
 
     let parts = [
-        "only 64 files",
-        "enough for 24 players",
+        "only 200 files",
+        "enough for 75 players",
         "max_connections is 10000",
     ];
     router.line_with(&parts, DEADLINE).await.unwrap();
@@ -238,18 +245,13 @@ async fn too_few_files_are_told_at_start_and_lower_the_cap() {
         .unwrap();
     let (_, port) = listening.rsplit_once(':').unwrap();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.trim().parse().unwrap()));
-    let mut held = Vec::new();
-    for _ in 0..24 {
-        held.push(TcpStream::connect(address).await.unwrap());
+    let player = Player::new("a.example");
+    let mut sessions = Vec::new();
+    for _ in 0..75 {
+        sessions.push(player.enter(address).await.unwrap());
     }
-    // One worker may accept the last of them before another has accepted the first.
-    eventually::eventually("a full house", DEADLINE, async || {
-        let text = Player::new("a.example").refusal(address).await?;
-        anyhow::ensure!(text.contains("Too many players"), "{text}");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    let text = player.refusal(address).await.unwrap();
+    assert!(text.contains("Too many players"), "{text}");
 }
 
 #[tokio::test]
