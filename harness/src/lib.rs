@@ -12,6 +12,7 @@ pub mod binaries;
 pub mod chaos;
 pub mod demo;
 pub mod eventually;
+mod fnv;
 pub mod http;
 pub mod load;
 pub mod manager;

@@ -177,9 +177,8 @@ impl Services {
         closing: &mut Closing,
     ) -> Result<Way, ConnectionError> {
         let route = self
-            .find(&handshake.address)
+            .find(&handshake.address, closing)
             .ok_or(ConnectionError::UnknownHost)?;
-        closing.route(&route);
         let mut backend = self.reach(client, &route, raw).await?;
         if let Ok(address) = backend.peer_addr() {
             closing.backend(address);
@@ -256,10 +255,7 @@ impl Services {
         length: usize,
         closing: &mut Closing,
     ) -> Result<Way, ConnectionError> {
-        let route = self.find(&handshake.address);
-        if let Some(route) = &route {
-            closing.route(route);
-        }
+        let route = self.find(&handshake.address, closing);
         let asked = StatusRequest::Status.encode();
         let early = match self.relay_ping(client, route.as_deref(), raw).await {
             Pinged::Relayed(session) => return Ok(Way::Pinged(Some(session))),
@@ -279,14 +275,11 @@ impl Services {
         closing: &mut Closing,
     ) -> Result<Way, ConnectionError> {
         let route = match ping {
-            LegacyPing::V1_6 { address, .. } => self.find(address),
+            LegacyPing::V1_6 { address, .. } => self.find(address, closing),
             LegacyPing::Beta | LegacyPing::V1_4 => {
                 self.registry.table().default_route().map(Arc::clone)
             }
         };
-        if let Some(route) = &route {
-            closing.route(route);
-        }
         let pinged = self.relay_ping(client, route.as_deref(), raw).await;
         if let Pinged::Relayed(session) = pinged {
             return Ok(Way::Pinged(Some(session)));
@@ -326,8 +319,10 @@ impl Services {
         }
     }
 
-    fn find(&self, address: &str) -> Option<Arc<Route>> {
-        self.registry.table().lookup(address).map(Arc::clone)
+    fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {
+        let route = self.registry.table().lookup(address).map(Arc::clone)?;
+        closing.route(&route);
+        Some(route)
     }
 
     fn is_waking(&self, route: &Route) -> bool {

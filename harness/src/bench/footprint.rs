@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::stats::Summary;
 use crate::postgres::Postgres;
 use crate::process::Process;
 use crate::router::{RouterProcess, Settings};
+use crate::usage::held;
 
 /// Starts that are timed.
 const STARTS: usize = 30;
@@ -39,24 +40,10 @@ pub(super) async fn measure(program: &Path) -> Result<Footprint> {
     let router = RouterProcess::start_program(program, settings).await?;
     router.at.ready(DEADLINE).await?;
     let size = std::fs::metadata(program)?.len();
+    let (resident, _) = held(&[router.process.pid()])?;
     Ok(Footprint {
         binary_bytes: f64::from(u32::try_from(size)?),
-        idle_bytes: resident(router.process.pid())?,
+        idle_bytes: f64::from(u32::try_from(resident)?),
         startup: Summary::of(&startups)?,
     })
-}
-
-/// Resident memory of a process, in bytes: `VmRSS` of proc(5), which counts in kB of 1,024 bytes.
-fn resident(pid: u32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    let kilobytes: u32 = line
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .context("VmRSS")?;
-    Ok(f64::from(kilobytes) * 1024.0)
 }

@@ -1,13 +1,10 @@
-//! Bytes that both ends know beforehand, and the hash they compare them by.
+//! Bytes that both ends know beforehand.
 
 /// The step and the factors of SplitMix64.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 const FACTORS: (u64, u64) = (0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb);
 /// Bytes of one of its numbers.
 const WORD_BYTES: u64 = 8;
-/// The basis and the prime of FNV-1a, 64 bits.
-const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const PRIME: u64 = 0x0100_0000_01b3;
 
 /// Numbers by SplitMix64: the `index`th of a seed.
 pub(super) fn number(seed: u64, index: u64) -> u64 {
@@ -50,43 +47,12 @@ impl Sequence {
     }
 }
 
-/// FNV-1a over all bytes so far: their order counts, how they were cut does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hash(u64);
-
-impl Default for Hash {
-    fn default() -> Self {
-        Self(BASIS)
-    }
-}
-
-impl Hash {
-    pub(super) fn update(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(PRIME);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hash(bytes: &[u8]) -> Hash {
-        let mut hash = Hash::default();
-        hash.update(bytes);
-        hash
-    }
-
     #[test]
-    fn the_hash_and_the_numbers_are_the_known_ones() {
-        for (text, expected) in [
-            ("", BASIS),
-            ("a", 0xaf63_dc4c_8601_ec8c),
-            ("foobar", 0x8594_4171_f739_67e8),
-        ] {
-            assert_eq!(hash(text.as_bytes()), Hash(expected));
-        }
+    fn the_numbers_are_the_known_ones() {
         // The first numbers of SplitMix64 for these seeds.
         assert_eq!(number(0, 0), 0xe220_a839_7b1d_cdaf);
         assert_eq!(number(1_234_567, 0), 6_457_827_717_110_365_317);
@@ -112,18 +78,5 @@ mod tests {
         let mut other = vec![0; 1_000];
         Sequence::new(8).take(&mut other);
         assert_ne!(other, whole);
-    }
-
-    #[test]
-    fn another_byte_another_order_and_another_length_have_another_hash() {
-        let bytes = b"every byte, in order";
-        let mut swapped = *bytes;
-        swapped.swap(3, 4);
-        let mut flipped = *bytes;
-        flipped[7] ^= 1;
-        let others: [&[u8]; 3] = [&swapped, &flipped, &bytes[..bytes.len() - 1]];
-        for other in others {
-            assert_ne!(hash(other), hash(bytes), "{other:?}");
-        }
     }
 }

@@ -17,8 +17,9 @@ use super::behaviour::Behaviour;
 use super::door::Door;
 use super::job::{Report, Said};
 use super::parent::{Parent, say};
-use super::sequence::{Hash, Sequence, number};
+use super::sequence::{Sequence, number};
 use super::visit::{Side, Step, Visit};
+use crate::fnv::Hash;
 
 /// Longest wait for the next byte, or for one to be taken.
 const SILENCE_MAX: Duration = Duration::from_secs(30);

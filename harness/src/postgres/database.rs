@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use tracing::warn;
 
 use super::access::{Access, random};
+use crate::fnv::Hash;
 
 /// The table and its triggers, as a user applies them.
 pub const SCHEMA: &str = include_str!("../../../schema.sql");
@@ -154,9 +155,8 @@ async fn run(access: &Access, statement: &str) -> Result<()> {
         .with_context(|| format!("not done within {DATABASE_DEADLINE:?}"))?
 }
 
-/// FNV-1a: the same in every build, unlike the standard library's hashers.
 fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let mut hash = Hash::default();
+    hash.update(text.as_bytes());
+    hash.value()
 }

@@ -43,6 +43,14 @@ pub(super) struct Fault {
     pub(super) error: io::Error,
 }
 
+/// What a flow is polled with.
+pub(super) struct Turn<'a, S: Stream> {
+    pub(super) source: &'a mut S,
+    pub(super) sink: &'a mut S,
+    pub(super) scratch: &'a mut Scratch<S>,
+    pub(super) counters: &'a Counters,
+}
+
 impl<S: Stream> Flow<S> {
     pub(super) fn new(direction: Direction) -> Self {
         Self {
@@ -70,17 +78,7 @@ impl<S: Stream> Flow<S> {
     pub(super) fn source_ended(&self) -> bool {
         self.source_ended
     }
-}
 
-/// What a flow is polled with.
-pub(super) struct Turn<'a, S: Stream> {
-    pub(super) source: &'a mut S,
-    pub(super) sink: &'a mut S,
-    pub(super) scratch: &'a mut Scratch<S>,
-    pub(super) counters: &'a Counters,
-}
-
-impl<S: Stream> Flow<S> {
     /// Moves what can be moved now. Ready when the source has ended, the sink has taken
     /// everything and its sending half is closed; or when one of them failed.
     pub(super) fn poll(

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -123,20 +125,28 @@ fn builder<'a, 'b>(area: &'a Area<'b>, panel: &Panel) -> ChartBuilder<'a, 'b, SV
     builder
 }
 
-fn bars(area: &Area<'_>, panel: &Panel) -> Outcome {
-    let all = panel.rows.iter().flat_map(|row| &row.values);
-    let longest = all.copied().fold(f64::MIN_POSITIVE, f64::max);
-    let mut chart =
-        builder(area, panel).build_cartesian_2d(0.0..longest * 1.02, height(panel)?..0.0)?;
-    let scale = |value: &f64| axis(*value);
+/// The lines and labels of a panel, whatever its scale.
+fn mesh<X>(chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<X, RangedCoordf64>>) -> Outcome
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
     chart
         .configure_mesh()
         .disable_y_mesh()
         .disable_y_axis()
         .light_line_style(WHITE)
         .x_labels(6)
-        .x_label_formatter(&scale)
+        .x_label_formatter(&|value| axis(*value))
         .draw()?;
+    Ok(())
+}
+
+fn bars(area: &Area<'_>, panel: &Panel) -> Outcome {
+    let all = panel.rows.iter().flat_map(|row| &row.values);
+    let longest = all.copied().fold(f64::MIN_POSITIVE, f64::max);
+    let mut chart =
+        builder(area, panel).build_cartesian_2d(0.0..longest * 1.02, height(panel)?..0.0)?;
+    mesh(&mut chart)?;
     for (row, number) in panel.rows.iter().zip(0_u32..) {
         let top = f64::from(number);
         let (light, dark) = colours(row);
@@ -156,15 +166,7 @@ fn marks(area: &Area<'_>, panel: &Panel) -> Outcome {
     let longest = all().fold(f64::MIN_POSITIVE, f64::max) * 1.3;
     let mut chart = builder(area, panel)
         .build_cartesian_2d((shortest..longest).log_scale(), height(panel)?..0.0)?;
-    let scale = |value: &f64| axis(*value);
-    chart
-        .configure_mesh()
-        .disable_y_mesh()
-        .disable_y_axis()
-        .light_line_style(WHITE)
-        .x_labels(6)
-        .x_label_formatter(&scale)
-        .draw()?;
+    mesh(&mut chart)?;
     for (row, number) in panel.rows.iter().zip(0_u32..) {
         let middle = f64::from(number) + 0.5;
         let (light, dark) = colours(row);
