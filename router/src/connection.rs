@@ -339,7 +339,7 @@ impl Services {
         let wakeable = self.waker.is_some() && route.server.is_some();
         if self.is_waking(route) || route.state == StateHint::Starting {
             &self.motd.loading
-        } else if wakeable || route.state == StateHint::Stopped {
+        } else if wakeable || route.state.is_not_running() {
             &self.motd.asleep
         } else {
             UNREACHABLE_TEXT

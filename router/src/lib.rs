@@ -22,6 +22,7 @@ pub mod greet;
 pub mod host;
 pub mod listener;
 pub mod log;
+pub mod ping;
 pub mod postgres;
 pub mod protocol;
 pub mod relay;

@@ -1,6 +1,7 @@
 //! Which backend a host name leads to.
 
 pub mod diff;
+pub mod policy;
 pub mod registry;
 pub mod row;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 
 use crate::addr::BackendAddr;
 use crate::host::{Host, look_up};
+use policy::Policy;
 
 /// What the table says of a server; a hint, since only a dial knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -17,8 +19,12 @@ pub enum StateHint {
     Running,
     /// Said to be on its way up.
     Starting,
+    /// Said to be on its way down.
+    Stopping,
     /// Said not to run.
     Stopped,
+    /// Said to have ended by itself.
+    Failed,
     /// Nothing said, or nothing known.
     #[default]
     Unknown,
@@ -31,8 +37,9 @@ impl StateHint {
         match text.trim().to_ascii_lowercase().as_str() {
             "running" | "online" | "up" => Self::Running,
             "starting" | "booting" | "loading" => Self::Starting,
-            "stopped" | "stopping" | "asleep" | "sleeping" | "offline" | "down" | "exited"
-            | "crashed" | "failed" => Self::Stopped,
+            "stopping" => Self::Stopping,
+            "stopped" | "asleep" | "sleeping" | "offline" | "down" | "exited" => Self::Stopped,
+            "crashed" | "failed" | "error" => Self::Failed,
             _ => Self::Unknown,
         }
     }
@@ -40,7 +47,7 @@ impl StateHint {
     /// Whether a dial is not worth waiting for.
     #[must_use]
     pub fn is_not_running(self) -> bool {
-        matches!(self, Self::Starting | Self::Stopped)
+        !matches!(self, Self::Running | Self::Unknown)
     }
 }
 
@@ -55,6 +62,8 @@ pub struct Route {
     pub server: Option<Arc<str>>,
     /// What the table says of it.
     pub state: StateHint,
+    /// What becomes of players while it is not ready.
+    pub policy: Arc<Policy>,
 }
 
 /// An immutable set of routes, as one connection sees it.

@@ -160,6 +160,7 @@ fn fixed(host: Option<Host>, backend: BackendAddr) -> Arc<Route> {
         backend,
         server: None,
         state: StateHint::Unknown,
+        policy: Arc::default(),
     })
 }
 
@@ -181,6 +182,7 @@ mod tests {
             backend: addr(backend),
             server: Some("server".into()),
             state: StateHint::Running,
+            policy: Arc::default(),
         };
         (host(text), Arc::new(route))
     }

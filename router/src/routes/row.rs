@@ -109,6 +109,7 @@ fn route(row: Row) -> Result<(Host, Route), String> {
             .as_deref()
             .map(StateHint::parse)
             .unwrap_or_default(),
+        policy: Arc::default(),
     };
     Ok((host, route))
 }

@@ -1,0 +1,167 @@
+//! The router's own status ping: asks a backend what its server list shows.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::addr::BackendAddr;
+use crate::dial::dial;
+use crate::protocol::handshake::{Handshake, Intent};
+use crate::protocol::status::StatusRequest;
+use crate::protocol::{DecodeError, Reader, decode_frame};
+
+/// Longest status frame that is read; modded servers say more than a client would take.
+pub const STATUS_FRAME_BYTES_MAX: usize = 256 * 1024;
+/// A status without an icon fits.
+const FIRST_READ_BYTES: usize = 1024;
+
+/// Why a backend did not answer a ping.
+#[derive(Debug, thiserror::Error)]
+pub enum PingError {
+    /// Its port is not open, or it is not there at all.
+    #[error("it cannot be reached: {0}")]
+    Dial(#[source] io::Error),
+    /// It took the connection and ended it, or did not answer in time.
+    #[error("it does not answer: {0}")]
+    Silent(#[source] io::Error),
+    /// It answered something else than a status.
+    #[error("its answer is no status: {0}")]
+    Decode(#[from] DecodeError),
+}
+
+/// What to ask, of whom.
+#[derive(Debug, Clone)]
+pub struct Ping {
+    /// The backend.
+    pub backend: BackendAddr,
+    /// The host name the handshake names.
+    pub host: Arc<str>,
+    /// The protocol number the handshake names; servers that speak several answer in kind.
+    pub protocol: i32,
+}
+
+impl Ping {
+    /// One attempt: the status as the backend wrote it, JSON in all likelihood.
+    ///
+    /// # Errors
+    /// See [`PingError`]; `dial_limit` for the connection, `limit` for everything together.
+    pub async fn send(&self, dial_limit: Duration, limit: Duration) -> Result<String, PingError> {
+        let deadline = Instant::now() + limit;
+        let mut stream = dial(&self.backend, dial_limit.min(limit))
+            .await
+            .map_err(PingError::Dial)?;
+        let port = self.backend.as_str().rsplit_once(':');
+        let port = port.and_then(|(_, port)| port.parse().ok());
+        let handshake = Handshake {
+            protocol: self.protocol,
+            address: self.host.as_ref().to_owned(),
+            port: port.unwrap_or_default(),
+            intent: Intent::Status,
+        };
+        let asked = [handshake.encode(), StatusRequest::Status.encode()].concat();
+        let exchange = async {
+            stream.write_all(&asked).await.map_err(PingError::Silent)?;
+            let mut answer = Vec::with_capacity(FIRST_READ_BYTES);
+            loop {
+                if let Some((body, _)) = decode_frame(&answer, STATUS_FRAME_BYTES_MAX)? {
+                    let mut reader = Reader::new(body);
+                    reader.expect_id(0)?;
+                    let text = reader.string(STATUS_FRAME_BYTES_MAX, "the status")?;
+                    return Ok(text.to_owned());
+                }
+                let read = stream.read_buf(&mut answer).await;
+                if read.map_err(PingError::Silent)? == 0 {
+                    let closed = io::ErrorKind::UnexpectedEof.into();
+                    return Err(PingError::Silent(closed));
+                }
+            }
+        };
+        timeout_at(deadline, exchange)
+            .await
+            .unwrap_or_else(|_| Err(PingError::Silent(io::ErrorKind::TimedOut.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::greet::greet;
+    use crate::protocol::greeting::Greeting;
+    use crate::protocol::status;
+    use tokio::net::TcpListener;
+
+    async fn listen() -> (TcpListener, Ping) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let backend = BackendAddr::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let (host, protocol) = ("a.example".into(), 769);
+        let ping = Ping {
+            backend,
+            host,
+            protocol,
+        };
+        (listener, ping)
+    }
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_server_that_answers_is_told_who_is_asked_for() {
+        let (listener, ping) = listen().await;
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (greeting, _) = greet(&mut stream).await.unwrap();
+            let answer = status::response(769, "up");
+            // Byte by byte, as a slow network may.
+            for byte in answer {
+                stream.write_all(&[byte]).await.unwrap();
+            }
+            greeting
+        });
+
+        let text = ping.send(LIMIT, LIMIT).await.unwrap();
+
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["description"]["text"], "up");
+        let Greeting::Status { handshake, .. } = asked.await.unwrap() else {
+            panic!("no status handshake")
+        };
+        assert_eq!(
+            (handshake.protocol, &*handshake.address),
+            (769, "a.example")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_told_from_a_port_that_is_silent() {
+        let (listener, ping) = listen().await;
+        drop(listener);
+        let outcome = ping.send(LIMIT, LIMIT).await;
+        assert!(matches!(outcome, Err(PingError::Dial(_))), "{outcome:?}");
+
+        let (listener, ping) = listen().await;
+        let accepted = tokio::spawn(async move { drop(listener.accept().await) });
+        let outcome = ping.send(LIMIT, LIMIT).await;
+        assert!(matches!(outcome, Err(PingError::Silent(_))), "{outcome:?}");
+        accepted.await.unwrap();
+
+        let (_listener, ping) = listen().await;
+        let outcome = ping.send(LIMIT, Duration::from_millis(20)).await;
+        assert!(matches!(outcome, Err(PingError::Silent(_))), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_no_status_is_told_as_such() {
+        let (listener, ping) = listen().await;
+        let answering = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(&[0xFF; 6]).await.unwrap();
+            stream
+        });
+        let outcome = ping.send(LIMIT, LIMIT).await;
+        assert!(matches!(outcome, Err(PingError::Decode(_))), "{outcome:?}");
+        drop(answering.await.unwrap());
+    }
+}

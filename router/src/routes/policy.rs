@@ -1,0 +1,54 @@
+//! What a route does with players while its server is not ready.
+//!
+//! Every route has one: from its row where the columns exist, else the configuration's defaults.
+
+use std::time::Duration;
+
+use crate::addr::BackendAddr;
+
+/// How long a player is held unless the route says otherwise: what a server may take to start.
+pub const HOLD_MAX: Duration = Duration::from_secs(90);
+
+/// One way to treat a player whose server is not ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Join {
+    /// Keep the connection alive in the login phase until the server is ready.
+    Hold,
+    /// Show progress in the configuration phase, then send the client here once more (1.20.5).
+    Transfer,
+    /// Relay to another server, such as a lobby.
+    Forward,
+    /// Tell the player when to come back.
+    Kick,
+}
+
+/// What a route does with players while its server is not ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// What is tried, in order; a kick comes after the last in any case.
+    pub join: Vec<Join>,
+    /// Longest hold.
+    pub hold_max: Duration,
+    /// Pause between a server's first sign of readiness and the first player.
+    pub settle: Duration,
+    /// Where [`Join::Forward`] leads.
+    pub forward_to: Option<BackendAddr>,
+    /// Hold 1.8 to 1.12.2 with `Set Compression(-1)` instead of in silence.
+    pub compression_hold: bool,
+    /// Leave the intent of a player who comes back from a transfer as it is, for backends that
+    /// accept transfers and want to know.
+    pub keep_transfer_intent: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            join: vec![Join::Hold, Join::Kick],
+            hold_max: HOLD_MAX,
+            settle: Duration::ZERO,
+            forward_to: None,
+            compression_hold: false,
+            keep_transfer_intent: false,
+        }
+    }
+}
