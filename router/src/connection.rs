@@ -158,7 +158,9 @@ impl Services {
             Greeting::Status { handshake, length } => {
                 self.status(client, &handshake, &raw, length, closing).await
             }
-            Greeting::Login { handshake, player } => {
+            Greeting::Login {
+                handshake, player, ..
+            } => {
                 closing.player(&player);
                 let outcome = self.login(client, &handshake, &mut raw, closing).await;
                 if let Err(error) = &outcome {

@@ -39,8 +39,13 @@ pub fn encode_frame(id: i32, body: &[u8]) -> Vec<u8> {
 
 /// Appends a string field: its length in bytes, then its bytes.
 pub fn put_string(text: &str, out: &mut Vec<u8>) {
-    varint::encode(i32::try_from(text.len()).unwrap_or(i32::MAX), out);
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(text.as_bytes(), out);
+}
+
+/// Appends bytes with their length before them.
+pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    varint::encode(i32::try_from(bytes.len()).unwrap_or(i32::MAX), out);
+    out.extend_from_slice(bytes);
 }
 
 /// Reads the fields of one packet in order.
@@ -97,10 +102,63 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// The packet ends before.
     pub fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
-        match self.take(2, field)? {
-            &[high, low] => Ok(u16::from_be_bytes([high, low])),
-            _ => Err(DecodeError::Truncated { field }),
+        Ok(u16::from_be_bytes(self.array(field)?))
+    }
+
+    /// Reads a big-endian `i32`.
+    ///
+    /// # Errors
+    /// The packet ends before.
+    pub fn i32(&mut self, field: &'static str) -> Result<i32, DecodeError> {
+        Ok(i32::from_be_bytes(self.array(field)?))
+    }
+
+    /// Reads a big-endian `i64`.
+    ///
+    /// # Errors
+    /// The packet ends before.
+    pub fn i64(&mut self, field: &'static str) -> Result<i64, DecodeError> {
+        Ok(i64::from_be_bytes(self.array(field)?))
+    }
+
+    /// Reads a UUID.
+    ///
+    /// # Errors
+    /// The packet ends before.
+    pub fn uuid(&mut self, field: &'static str) -> Result<u128, DecodeError> {
+        Ok(u128::from_be_bytes(self.array(field)?))
+    }
+
+    /// Reads a truth value: a byte that is zero or is not.
+    ///
+    /// # Errors
+    /// The packet ends before.
+    pub fn bool(&mut self, field: &'static str) -> Result<bool, DecodeError> {
+        Ok(self.array(field)? != [0])
+    }
+
+    /// Everything that is left.
+    #[must_use]
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
+    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+        self.take(N, field)?
+            .try_into()
+            .map_err(|_| DecodeError::Truncated { field })
+    }
+
+    /// Reads bytes with their length before them, `max` at most.
+    ///
+    /// # Errors
+    /// There are more, or the packet ends before they do.
+    pub fn bytes(&mut self, max: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        let length = usize::try_from(self.varint(field)?).unwrap_or(usize::MAX);
+        if length > max {
+            return Err(DecodeError::TooLong { field, length, max });
         }
+        self.take(length, field)
     }
 
     /// Reads a string of at most `max` bytes.
@@ -108,11 +166,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// It is longer, not UTF-8, or the packet ends before it does.
     pub fn string(&mut self, max: usize, field: &'static str) -> Result<&'a str, DecodeError> {
-        let length = usize::try_from(self.varint(field)?).unwrap_or(usize::MAX);
-        if length > max {
-            return Err(DecodeError::StringTooLong { field, length, max });
-        }
-        std::str::from_utf8(self.take(length, field)?).map_err(|_| DecodeError::NotUtf8 { field })
+        std::str::from_utf8(self.bytes(max, field)?).map_err(|_| DecodeError::NotUtf8 { field })
     }
 }
 
@@ -165,6 +219,12 @@ mod tests {
                 let _ = reader.expect_id(0);
                 let _ = reader.string(100, "a string");
                 let _ = reader.u16("a port");
+                let _ = reader.bytes(100, "bytes");
+                let _ = reader.bool("a flag");
+                let _ = reader.i32("a number");
+                let _ = reader.i64("a number");
+                let _ = reader.uuid("a UUID");
+                let _ = reader.rest();
             }
         }
     }

@@ -2,9 +2,8 @@
 
 use super::handshake::{Handshake, Intent};
 use super::legacy::{LegacyPing, Opening, opening};
-use super::{
-    DecodeError, HANDSHAKE_FRAME_BYTES_MAX, LOGIN_START_FRAME_BYTES_MAX, decode_frame, login,
-};
+use super::login::LoginStart;
+use super::{DecodeError, HANDSHAKE_FRAME_BYTES_MAX, LOGIN_START_FRAME_BYTES_MAX, decode_frame};
 
 /// Most bytes a greeting takes before it is complete or refused.
 pub const GREETING_BYTES_MAX: usize =
@@ -28,6 +27,8 @@ pub enum Greeting {
         handshake: Handshake,
         /// The name the client claims.
         player: String,
+        /// The UUID the client claims, if it does.
+        uuid: Option<u128>,
     },
 }
 
@@ -66,8 +67,13 @@ pub fn parse(bytes: &[u8]) -> Result<Progress, DecodeError> {
     let Some((body, _)) = decode_frame(rest, LOGIN_START_FRAME_BYTES_MAX)? else {
         return Ok(Progress::More);
     };
-    let player = login::decode_start(body)?.to_owned();
-    Ok(Progress::Complete(Greeting::Login { handshake, player }))
+    let LoginStart { name, uuid } = LoginStart::decode(handshake.protocol, body)?;
+    let player = name.to_owned();
+    Ok(Progress::Complete(Greeting::Login {
+        handshake,
+        player,
+        uuid,
+    }))
 }
 
 #[cfg(test)]
@@ -100,11 +106,12 @@ mod tests {
             for cut in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..cut]), Ok(Progress::More), "{cut} bytes");
             }
-            let player = "Steve".to_owned();
-            assert_eq!(
-                parse(&bytes),
-                Ok(Progress::Complete(Greeting::Login { handshake, player }))
-            );
+            let login = Greeting::Login {
+                handshake,
+                player: "Steve".to_owned(),
+                uuid: Some(0x0707_0707_0707_0707_0707_0707_0707_0707),
+            };
+            assert_eq!(parse(&bytes), Ok(Progress::Complete(login)));
         }
     }
 

@@ -3,15 +3,19 @@
 //! Pure: no sockets and no clock. "More bytes, please" is `Ok(None)`, never an error.
 //! Layouts and ids follow <https://minecraft.wiki/w/Java_Edition_protocol/Packets>.
 
+pub mod configuration;
+pub mod dialog;
 mod frame;
 pub mod greeting;
 pub mod handshake;
 pub mod legacy;
 pub mod login;
+pub mod nbt;
 pub mod status;
 pub mod varint;
+pub mod version;
 
-pub use frame::{Reader, decode_frame, encode_frame, put_string};
+pub use frame::{Reader, decode_frame, encode_frame, put_bytes, put_string};
 
 /// Longest server address in a handshake, in bytes.
 ///
@@ -26,6 +30,10 @@ pub const LOGIN_START_FRAME_BYTES_MAX: usize = 8 * 1024;
 pub const PLAYER_NAME_BYTES_MAX: usize = 16 * 4;
 /// Longest status request or ping frame.
 pub const STATUS_FRAME_BYTES_MAX: usize = 64;
+/// Longest namespaced identifier that is read, in bytes: far beyond any that is in use.
+pub const IDENTIFIER_BYTES_MAX: usize = 512;
+/// Longest cookie a client keeps, in bytes.
+pub const COOKIE_BYTES_MAX: usize = 5 * 1024;
 /// Longest text a client accepts in a status answer or a login disconnect, in characters.
 pub const TEXT_CHARS_MAX: usize = 32_767;
 
@@ -52,9 +60,9 @@ pub enum DecodeError {
         /// Which field.
         field: &'static str,
     },
-    /// A string longer than its field allows.
+    /// A string or bytes longer than the field allows.
     #[error("{field} of {length} bytes where {max} is the limit")]
-    StringTooLong {
+    TooLong {
         /// Which field.
         field: &'static str,
         /// The length the peer announced, in bytes.
