@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::addr::BackendAddr;
+use crate::hold::schedule::TICK;
 
 /// How long a player is held unless the route says otherwise: what a server may take to start.
 pub const HOLD_MAX: Duration = Duration::from_secs(90);
@@ -29,6 +30,8 @@ pub struct Policy {
     pub join: Vec<Join>,
     /// Longest hold.
     pub hold_max: Duration,
+    /// From one sign of life to a held client to the next.
+    pub tick: Duration,
     /// Pause between a server's first sign of readiness and the first player.
     pub settle: Duration,
     /// Where [`Join::Forward`] leads.
@@ -45,6 +48,7 @@ impl Default for Policy {
         Self {
             join: vec![Join::Hold, Join::Kick],
             hold_max: HOLD_MAX,
+            tick: TICK,
             settle: Duration::ZERO,
             forward_to: None,
             compression_hold: false,

@@ -3,6 +3,10 @@
 //! All of it is before encryption. Sources: <https://minecraft.wiki/w/Java_Edition_protocol/Packets>
 //! and, for the layouts by version, minecraft-data (`data/pc/<version>/proto.yml`, `login`).
 
+mod starting;
+
+pub use starting::still_starting;
+
 use serde_json::{Value, json};
 
 use super::version::{V1_19, V1_19_1, V1_19_3, V1_20_2, V1_21_2, V26_2};

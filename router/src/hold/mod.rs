@@ -1,0 +1,154 @@
+//! Keeps a player who waits for a server: the client hears a harmless packet now and then, and
+//! what it answers never reaches the backend.
+
+pub mod inbox;
+pub mod schedule;
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use crate::protocol::login::{self, LoginReply};
+use inbox::Inbox;
+use schedule::{Schedule, Step, Way};
+
+/// The channel of the router's requests: nobody else's, so that every client says "unknown".
+pub const CHANNEL: &str = "automc:hold";
+/// Longest wait for the last answer once the server is ready.
+pub const LAST_ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// The client has gone, or does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left;
+
+/// A held client. While nothing here is awaited it is not kept.
+#[derive(Debug)]
+pub struct Hold<'c> {
+    client: &'c TcpStream,
+    inbox: Inbox,
+    schedule: Schedule,
+}
+
+impl<'c> Hold<'c> {
+    /// Holds `client`, who has sent `greeting`, from now on.
+    #[must_use]
+    pub fn new(client: &'c TcpStream, greeting: Vec<u8>, way: Way, tick: Duration) -> Self {
+        Self {
+            client,
+            inbox: Inbox::new(greeting),
+            schedule: Schedule::new(way, tick, Instant::now().into_std()),
+        }
+    }
+
+    /// What the client sent and the backend is to have.
+    #[must_use]
+    pub fn for_backend(&self) -> &[u8] {
+        self.inbox.for_backend()
+    }
+
+    /// Whether the client has heard from the router, and so the player has been held.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.schedule.has_begun()
+    }
+
+    /// Keeps the client while `wait` goes on.
+    ///
+    /// # Errors
+    /// [`Left`], before `wait` is done.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn until<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Left> {
+        let mut wait = pin!(wait);
+        loop {
+            let due = match self.schedule.next(Instant::now().into_std()) {
+                Step::WaitUntil(at) => Some(at.into()),
+                Step::Wait => None,
+                Step::GiveUp => return Err(Left),
+                word @ (Step::Request(_) | Step::Compression) => {
+                    self.send(word)?;
+                    continue;
+                }
+            };
+            tokio::select! {
+                biased;
+                done = &mut wait => return Ok(done),
+                read = read(self.client, &mut self.inbox) => read?,
+                () = at(due) => {}
+            }
+            self.take_answer();
+        }
+    }
+
+    /// Waits for the answer that is still out, so that the backend's conversation begins with
+    /// nothing pending, and has the client hear from the router if it has not for a while.
+    ///
+    /// # Errors
+    /// [`Left`]; also when there is no answer within [`LAST_ANSWER_MAX`].
+    pub async fn settle(&mut self) -> Result<(), Left> {
+        let deadline = Instant::now() + LAST_ANSWER_MAX;
+        loop {
+            let word = self.schedule.refresh(Instant::now().into_std());
+            self.send(word)?;
+            if !self.schedule.is_outstanding() {
+                return Ok(());
+            }
+            tokio::select! {
+                read = read(self.client, &mut self.inbox) => read?,
+                () = sleep_until(deadline) => return Err(Left),
+            }
+            self.take_answer();
+        }
+    }
+
+    /// A few bytes every ten seconds always fit; a client whose window is full has long stopped
+    /// reading.
+    fn send(&self, word: Step) -> Result<(), Left> {
+        let bytes = match word {
+            Step::Request(id) => login::plugin_request(id, CHANNEL, &[]),
+            Step::Compression => login::set_compression_off(),
+            Step::WaitUntil(_) | Step::Wait | Step::GiveUp => return Ok(()),
+        };
+        match self.client.try_write(&bytes) {
+            Ok(written) if written == bytes.len() => Ok(()),
+            _ => Err(Left),
+        }
+    }
+
+    fn take_answer(&mut self) {
+        let schedule = &mut self.schedule;
+        if !schedule.has_begun() {
+            return;
+        }
+        let answered = |reply: LoginReply<'_>| match reply {
+            LoginReply::PluginResponse { id, .. } => schedule.answered(id).then_some(()),
+            _ => None,
+        };
+        self.inbox.take(answered);
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads what there is. A client that has sent too much is not read, nor watched, any more.
+async fn read(client: &TcpStream, inbox: &mut Inbox) -> Result<(), Left> {
+    if inbox.is_full() {
+        std::future::pending::<()>().await;
+    }
+    client.readable().await.map_err(|_| Left)?;
+    match client.try_read_buf(inbox.room()) {
+        Ok(0) => Err(Left),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(_) => Err(Left),
+    }
+}

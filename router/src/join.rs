@@ -1,0 +1,197 @@
+//! How a player is treated whose server is not ready: the route's chain, less what cannot work.
+//!
+//! Pure.
+
+use std::time::Duration;
+
+use crate::addr::BackendAddr;
+use crate::hold::schedule::Way;
+use crate::protocol::version;
+use crate::routes::policy::{Join, Policy};
+
+/// What is known of the one who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// The protocol number.
+    pub protocol: i32,
+    /// How long the server will probably take from now on, if that is known.
+    pub eta: Option<Duration>,
+    /// Whether the player has been sent here by this router's own transfer.
+    pub returned: bool,
+}
+
+/// One thing to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt<'p> {
+    /// Hold in the login phase, this long at most.
+    Hold(Way, Duration),
+    /// Hold in the configuration phase, this long at most, and transfer.
+    Transfer(Duration),
+    /// Relay to this address.
+    Forward(&'p BackendAddr),
+}
+
+/// What is tried, in order; after the last the player is told to come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain<'p> {
+    /// What can work.
+    pub attempts: Vec<Attempt<'p>>,
+    /// Whether waiting was left out because the server takes longer than any wait may.
+    pub too_long: bool,
+}
+
+/// What `policy` means for one player.
+///
+/// A wait is left out when the server will take longer than it may last: the player is told at
+/// once and not after the wait. Who came back from a transfer is not transferred again.
+#[must_use]
+pub fn chain(policy: &Policy, waiting: Waiting) -> Chain<'_> {
+    let mut chain = Chain {
+        attempts: Vec::new(),
+        too_long: false,
+    };
+    for method in &policy.join {
+        match method {
+            Join::Hold => {
+                let way = Way::of(waiting.protocol, policy.compression_hold);
+                let borne = way.limit(waiting.protocol, policy.tick);
+                let limit = borne.map_or(policy.hold_max, |borne| borne.min(policy.hold_max));
+                chain.wait(Attempt::Hold(way, limit), limit, waiting.eta);
+            }
+            Join::Transfer if version::can_transfer(waiting.protocol) && !waiting.returned => {
+                let limit = policy.hold_max;
+                chain.wait(Attempt::Transfer(limit), limit, waiting.eta);
+            }
+            Join::Forward => {
+                chain
+                    .attempts
+                    .extend(policy.forward_to.as_ref().map(Attempt::Forward));
+            }
+            Join::Transfer => {}
+            Join::Kick => break,
+        }
+    }
+    chain
+}
+
+impl<'p> Chain<'p> {
+    fn wait(&mut self, attempt: Attempt<'p>, limit: Duration, eta: Option<Duration>) {
+        if eta.is_some_and(|eta| eta > limit) {
+            self.too_long = true;
+        } else {
+            self.attempts.push(attempt);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hold::schedule::TICK;
+    use proptest::prelude::*;
+
+    const LIMIT: Duration = Duration::from_secs(90);
+
+    fn policy(join: &[Join]) -> Policy {
+        Policy {
+            join: join.to_vec(),
+            hold_max: LIMIT,
+            forward_to: BackendAddr::parse("lobby:25565").ok(),
+            ..Policy::default()
+        }
+    }
+
+    fn waiting(protocol: i32) -> Waiting {
+        Waiting {
+            protocol,
+            eta: None,
+            returned: false,
+        }
+    }
+
+    #[test]
+    fn each_version_is_held_in_its_way_and_only_new_ones_are_transferred() {
+        let policy = policy(&[Join::Transfer, Join::Hold]);
+        let lobby_less = |protocol| chain(&policy, waiting(protocol)).attempts;
+        assert_eq!(
+            lobby_less(769),
+            [
+                Attempt::Transfer(LIMIT),
+                Attempt::Hold(Way::Requests, LIMIT)
+            ]
+        );
+        assert_eq!(lobby_less(765), [Attempt::Hold(Way::Requests, LIMIT)]);
+        assert_eq!(lobby_less(340), [Attempt::Hold(Way::Silence, TICK * 5 / 2)]);
+        assert_eq!(lobby_less(5), [Attempt::Hold(Way::Silence, TICK * 3 / 2)]);
+    }
+
+    #[test]
+    fn nothing_is_tried_after_a_kick_and_nothing_without_an_address() {
+        let kick_first = policy(&[Join::Kick, Join::Hold]);
+        assert_eq!(chain(&kick_first, waiting(769)).attempts, []);
+        let nowhere = Policy {
+            forward_to: None,
+            ..policy(&[Join::Forward])
+        };
+        assert_eq!(chain(&nowhere, waiting(769)).attempts, []);
+    }
+
+    #[test]
+    fn who_came_back_from_a_transfer_is_not_sent_away_again() {
+        let policy = policy(&[Join::Transfer, Join::Hold]);
+        let back = Waiting {
+            returned: true,
+            ..waiting(769)
+        };
+        assert_eq!(
+            chain(&policy, back).attempts,
+            [Attempt::Hold(Way::Requests, LIMIT)]
+        );
+    }
+
+    #[test]
+    fn a_start_longer_than_the_hold_is_not_waited_for() {
+        let policy = policy(&[Join::Hold, Join::Forward]);
+        let long = |seconds| Waiting {
+            eta: Some(Duration::from_secs(seconds)),
+            ..waiting(769)
+        };
+        let lobby = policy.forward_to.as_ref().map(Attempt::Forward).unwrap();
+        let told = chain(&policy, long(91));
+        assert!(told.too_long);
+        assert_eq!(told.attempts, [lobby]);
+        assert!(!chain(&policy, long(90)).too_long);
+    }
+
+    fn join() -> impl Strategy<Value = Join> {
+        prop_oneof![
+            Just(Join::Hold),
+            Just(Join::Transfer),
+            Just(Join::Forward),
+            Just(Join::Kick)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_wait_outlasts_the_routes_limit_or_what_the_client_bears(
+            methods in proptest::collection::vec(join(), 0..6), protocol: i32, eta in 0_u64..200,
+        ) {
+            let policy = policy(&methods);
+            let eta = Some(Duration::from_secs(eta));
+            let chain = chain(&policy, Waiting { protocol, eta, returned: false });
+            for attempt in chain.attempts {
+                match attempt {
+                    Attempt::Hold(way, limit) => {
+                        prop_assert!(limit <= LIMIT && eta.unwrap() <= limit);
+                        prop_assert!(way.limit(protocol, TICK).is_none_or(|borne| limit <= borne));
+                    }
+                    Attempt::Transfer(limit) => {
+                        prop_assert!(limit <= LIMIT && version::can_transfer(protocol));
+                    }
+                    Attempt::Forward(_) => prop_assert!(methods.contains(&Join::Forward)),
+                }
+            }
+        }
+    }
+}
