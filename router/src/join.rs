@@ -178,12 +178,12 @@ mod tests {
             methods in proptest::collection::vec(join(), 0..6), protocol: i32, eta in 0_u64..200,
         ) {
             let policy = policy(&methods);
-            let eta = Some(Duration::from_secs(eta));
-            let chain = chain(&policy, Waiting { protocol, eta, returned: false });
+            let eta = Duration::from_secs(eta);
+            let chain = chain(&policy, Waiting { protocol, eta: Some(eta), returned: false });
             for attempt in chain.attempts {
                 match attempt {
                     Attempt::Hold(way, limit) => {
-                        prop_assert!(limit <= LIMIT && eta.unwrap() <= limit);
+                        prop_assert!(limit <= LIMIT && eta <= limit);
                         prop_assert!(way.limit(protocol, TICK).is_none_or(|borne| limit <= borne));
                     }
                     Attempt::Transfer(limit) => {

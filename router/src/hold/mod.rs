@@ -1,6 +1,8 @@
 //! Keeps a player who waits for a server: the client hears a harmless packet now and then, and
 //! what it answers never reaches the backend.
 
+pub mod configuration;
+pub mod cookie;
 pub mod inbox;
 pub mod schedule;
 
@@ -9,8 +11,9 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::protocol::handshake;
 use crate::protocol::login::{self, LoginReply};
 use inbox::Inbox;
 use schedule::{Schedule, Step, Way};
@@ -41,6 +44,12 @@ impl<'c> Hold<'c> {
             inbox: Inbox::new(greeting),
             schedule: Schedule::new(way, tick, Instant::now().into_std()),
         }
+    }
+
+    /// The client itself.
+    #[must_use]
+    pub fn client(&self) -> &'c TcpStream {
+        self.client
     }
 
     /// What the client sent and the backend is to have.
@@ -84,6 +93,35 @@ impl<'c> Hold<'c> {
         }
     }
 
+    /// Asks the client for the cookie under [`cookie::KEY`], if it has one; only of clients that can
+    /// [be transferred](crate::protocol::version::can_transfer).
+    ///
+    /// # Errors
+    /// [`Left`]; also when there is no answer within [`LAST_ANSWER_MAX`].
+    pub async fn cookie(&mut self) -> Result<Option<Vec<u8>>, Left> {
+        send(self.client, &login::cookie_request(cookie::KEY))?;
+        let answer = async {
+            loop {
+                let told = self.inbox.take(|reply| match reply {
+                    LoginReply::CookieResponse { key, payload } if key == cookie::KEY => {
+                        Some(payload.map(<[u8]>::to_vec))
+                    }
+                    _ => None,
+                });
+                if let Some(told) = told {
+                    return Ok(told);
+                }
+                read(self.client, &mut self.inbox).await?;
+            }
+        };
+        timeout(LAST_ANSWER_MAX, answer).await.unwrap_or(Err(Left))
+    }
+
+    /// Has the backend see a login where the client announced a transfer; `false` if it did not.
+    pub fn make_login(&mut self) -> bool {
+        handshake::make_login(self.inbox.room())
+    }
+
     /// Waits for the answer that is still out, so that the backend's conversation begins with
     /// nothing pending, and has the client hear from the router if it has not for a while.
     ///
@@ -105,18 +143,13 @@ impl<'c> Hold<'c> {
         }
     }
 
-    /// A few bytes every ten seconds always fit; a client whose window is full has long stopped
-    /// reading.
     fn send(&self, word: Step) -> Result<(), Left> {
         let bytes = match word {
             Step::Request(id) => login::plugin_request(id, CHANNEL, &[]),
             Step::Compression => login::set_compression_off(),
             Step::WaitUntil(_) | Step::Wait | Step::GiveUp => return Ok(()),
         };
-        match self.client.try_write(&bytes) {
-            Ok(written) if written == bytes.len() => Ok(()),
-            _ => Err(Left),
-        }
+        send(self.client, &bytes)
     }
 
     fn take_answer(&mut self) {
@@ -129,6 +162,15 @@ impl<'c> Hold<'c> {
             _ => None,
         };
         self.inbox.take(answered);
+    }
+}
+
+/// The little that is said to a held client always fits; one whose window is full has long stopped
+/// reading.
+fn send(client: &TcpStream, bytes: &[u8]) -> Result<(), Left> {
+    match client.try_write(bytes) {
+        Ok(written) if written == bytes.len() => Ok(()),
+        _ => Err(Left),
     }
 }
 

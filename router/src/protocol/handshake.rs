@@ -1,6 +1,9 @@
 //! The first packet of every connection since 1.7: who is asked for, and what is wanted.
 
-use super::{DecodeError, HOST_BYTES_MAX, Reader, encode_frame, put_string, varint};
+use super::{
+    DecodeError, HANDSHAKE_FRAME_BYTES_MAX, HOST_BYTES_MAX, Reader, decode_frame, encode_frame,
+    put_string, varint,
+};
 
 /// What the client wants next ("next state", "intent").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,10 +73,31 @@ impl Handshake {
     }
 }
 
+/// Turns the transfer that `bytes` begin with into a login, in place; `false` if they begin with
+/// anything else.
+///
+/// Servers refuse transfers unless told otherwise (`accepts-transfers` in `server.properties`).
+pub fn make_login(bytes: &mut [u8]) -> bool {
+    let transfers = |body: &[u8]| {
+        Handshake::decode(body).is_ok_and(|handshake| handshake.intent == Intent::Transfer)
+    };
+    let end = match decode_frame(bytes, HANDSHAKE_FRAME_BYTES_MAX) {
+        Ok(Some((body, end))) if transfers(body) => end,
+        _ => return false,
+    };
+    // The last field of every handshake that clients write, one byte long.
+    match bytes.get_mut(..end).and_then(<[u8]>::last_mut) {
+        Some(intent) if *intent == 3 => {
+            *intent = 2;
+            true
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{HANDSHAKE_FRAME_BYTES_MAX, decode_frame};
     use proptest::prelude::*;
 
     #[test]
@@ -109,6 +133,33 @@ mod tests {
                 Err(DecodeError::UnknownIntent(i32::from(state)))
             );
         }
+    }
+
+    #[test]
+    fn a_transfer_becomes_a_login_and_nothing_else_changes() {
+        for (intent, changes) in [
+            (Intent::Transfer, true),
+            (Intent::Login, false),
+            (Intent::Status, false),
+        ] {
+            let handshake = |intent| Handshake {
+                protocol: 769,
+                address: "a.example".to_owned(),
+                port: 25565,
+                intent,
+            };
+            let rest = [3; 3];
+            let mut bytes = [handshake(intent).encode(), rest.to_vec()].concat();
+            let before = bytes.clone();
+            assert_eq!(make_login(&mut bytes), changes);
+            let after = if changes {
+                [handshake(Intent::Login).encode(), rest.to_vec()].concat()
+            } else {
+                before
+            };
+            assert_eq!(bytes, after);
+        }
+        assert!(!make_login(&mut [3]));
     }
 
     proptest! {
