@@ -30,6 +30,7 @@ pub mod routes;
 pub mod run;
 pub mod socket;
 pub mod stop;
+pub mod texts;
 mod tls;
 pub mod wake;
 pub mod workers;
