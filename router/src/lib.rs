@@ -28,6 +28,7 @@ pub mod protocol;
 pub mod relay;
 pub mod routes;
 pub mod run;
+pub mod servers;
 pub mod socket;
 pub mod stop;
 pub mod texts;

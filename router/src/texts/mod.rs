@@ -239,7 +239,7 @@ impl Texts {
         let default = self.layers().find_map(|layer| layer.language);
         let default = default.unwrap_or_default();
         let language = locale.and_then(Language::of_locale).unwrap_or(default);
-        let locale = locale.unwrap_or(default.code());
+        let locale = locale.unwrap_or_else(|| default.code());
         let own = self.layers().filter_map(|layer| layer.own.get(&text));
         let own = own.flat_map(|texts| by_locale(texts, locale));
         let built_in = [language.template(text), Language::En.template(text)];
