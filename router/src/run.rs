@@ -21,6 +21,7 @@ use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
 use crate::routes::registry::{Full, Registry};
+use crate::servers::Servers;
 use crate::socket;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
@@ -136,6 +137,7 @@ impl Router {
                 registry,
                 sync,
                 counters,
+                servers: Servers::new(),
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));

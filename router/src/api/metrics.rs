@@ -1,15 +1,18 @@
-//! `GET /metrics`: what the relay moves, live, in Prometheus' text format.
+//! `GET /metrics`: what the relay moves, what became of wakes and of who waited for them, and what
+//! sleeping saves, live, in Prometheus' text format.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::response::IntoResponse;
+use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TEXT_FORMAT, TextEncoder};
 
 use super::{Api, Refusal};
 use crate::relay::counters::Totals;
+use crate::servers::counters;
 
 pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Refusal> {
-    let text = encode(&api.counters.totals()).map_err(|error| {
+    let text = encode(&api.counters.totals(), &api.servers.totals()).map_err(|error| {
         Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("metrics: {error}"),
@@ -18,9 +21,17 @@ pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Re
     Ok(([(CONTENT_TYPE, TEXT_FORMAT)], text))
 }
 
-/// Workers count for themselves, so the sums are made when they are asked for.
-fn encode(totals: &Totals) -> prometheus::Result<String> {
+fn encode(relayed: &Totals, servers: &counters::Totals) -> prometheus::Result<String> {
     let registry = Registry::new();
+    relay(&registry, relayed)?;
+    waiting(&registry, servers)?;
+    let mut families = registry.gather();
+    families.push(wake_seconds(servers));
+    TextEncoder::new().encode_to_string(&families)
+}
+
+/// Workers count for themselves, so the sums are made when they are asked for.
+fn relay(registry: &Registry, totals: &Totals) -> prometheus::Result<()> {
     let bytes = IntCounterVec::new(
         Opts::new(
             "automc_relay_bytes_total",
@@ -31,7 +42,7 @@ fn encode(totals: &Totals) -> prometheus::Result<String> {
     bytes.with_label_values(&["up"]).inc_by(totals.up_bytes);
     bytes.with_label_values(&["down"]).inc_by(totals.down_bytes);
     registry.register(Box::new(bytes))?;
-    for (name, help, value) in [
+    let counters = [
         (
             "automc_relay_spliced_bytes_total",
             "Those of the relayed bytes that were spliced, not copied",
@@ -57,16 +68,167 @@ fn encode(totals: &Totals) -> prometheus::Result<String> {
             "Sessions begun, relayed pings included",
             totals.sessions,
         ),
-    ] {
-        let counter = IntCounter::new(name, help)?;
-        counter.inc_by(value);
-        registry.register(Box::new(counter))?;
+    ];
+    for (name, help, value) in counters {
+        counter(registry, name, help, value)?;
     }
-    let open = IntGauge::new(
+    gauge(
+        registry,
         "automc_sessions_open",
         "Sessions going on, relayed pings included",
+        totals.sessions_open,
+    )
+}
+
+fn waiting(registry: &Registry, totals: &counters::Totals) -> prometheus::Result<()> {
+    by_label(
+        registry,
+        "automc_wakes_total",
+        "Wakes that ended, by how",
+        "outcome",
+        totals.wakes.iter().map(|(end, count)| (end.name(), *count)),
     )?;
-    open.set(i64::try_from(totals.sessions_open).unwrap_or(i64::MAX));
-    registry.register(Box::new(open))?;
-    TextEncoder::new().encode_to_string(&registry.gather())
+    gauge(
+        registry,
+        "automc_held_players",
+        "Players who wait for a server",
+        totals.held_now,
+    )?;
+    by_label(
+        registry,
+        "automc_held_players_total",
+        "Players who waited for a server, by how it ended",
+        "outcome",
+        totals.held.iter().map(|(end, count)| (end.name(), *count)),
+    )?;
+    by_label(
+        registry,
+        "automc_wake_refusals_total",
+        "Logins that were not allowed to wake their server, by reason",
+        "reason",
+        totals
+            .refusals
+            .iter()
+            .map(|(reason, count)| (reason.name(), *count)),
+    )?;
+    counter(
+        registry,
+        "automc_asleep_seconds_total",
+        "Seconds that servers were asleep, all together",
+        totals.spent.asleep.as_secs(),
+    )?;
+    by_label(
+        registry,
+        "automc_server_asleep_seconds_total",
+        "Seconds that a server was asleep; of the first 1000 by name",
+        "server",
+        totals
+            .asleep
+            .iter()
+            .map(|(server, asleep)| (&**server, asleep.as_secs())),
+    )
+}
+
+fn counter(registry: &Registry, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+    let counter = IntCounter::new(name, help)?;
+    counter.inc_by(value);
+    registry.register(Box::new(counter))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+    let gauge = IntGauge::new(name, help)?;
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register(Box::new(gauge))
+}
+
+fn by_label<'a>(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: impl Iterator<Item = (&'a str, u64)>,
+) -> prometheus::Result<()> {
+    let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+    for (case, value) in values {
+        counters.with_label_values(&[case]).inc_by(value);
+    }
+    registry.register(Box::new(counters))
+}
+
+/// A histogram that was counted elsewhere, which the library's own cannot take over.
+fn wake_seconds(totals: &counters::Totals) -> MetricFamily {
+    let buckets = totals.wake_buckets.iter().map(|(bound, count)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(f64::from(*bound));
+        bucket.set_cumulative_count(*count);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(totals.wake_count);
+    histogram.set_sample_sum(totals.wake_time.as_secs_f64());
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    let mut family = MetricFamily::default();
+    family.set_name("automc_wake_seconds".to_owned());
+    family.set_help("Seconds from the begin of a wake until players got in".to_owned());
+    family.set_field_type(MetricType::HISTOGRAM);
+    family.set_metric(vec![metric]);
+    family
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::counters::HeldEnd;
+    use crate::servers::state::WakeEnd;
+    use crate::servers::{Servers, Target};
+    use std::time::Duration;
+
+    #[test]
+    fn before_anything_happened_there_are_figures_too() {
+        let text = encode(&Totals::default(), &Servers::new().totals()).unwrap();
+        for line in ["automc_held_players 0", "automc_wake_seconds_count 0"] {
+            assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wakes_waits_and_what_sleeping_saves_are_told() {
+        let servers = Servers::new();
+        let target = Target {
+            server: "a \"quoted\" one",
+            hint: crate::routes::StateHint::Stopped,
+            wakeable: true,
+        };
+        servers.table(&target);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let (waiter, _still) = (servers.wait(&target), servers.wait(&target));
+        let wake = servers.wake(&target);
+        tokio::time::advance(Duration::from_millis(12_500)).await;
+        wake.end(WakeEnd::Ready);
+        waiter.end(HeldEnd::LetIn);
+        servers.refused(counters::Refusal::TooOften);
+
+        let text = encode(&Totals::default(), &servers.totals()).unwrap();
+        for line in [
+            "automc_wakes_total{outcome=\"ready\"} 1",
+            "automc_wakes_total{outcome=\"timed_out\"} 0",
+            "# TYPE automc_wake_seconds histogram",
+            "automc_wake_seconds_bucket{le=\"10\"} 0",
+            "automc_wake_seconds_bucket{le=\"15\"} 1",
+            "automc_wake_seconds_bucket{le=\"300\"} 1",
+            "automc_wake_seconds_bucket{le=\"+Inf\"} 1",
+            "automc_wake_seconds_sum 12.5",
+            "automc_wake_seconds_count 1",
+            "automc_held_players 1",
+            "automc_held_players_total{outcome=\"let_in\"} 1",
+            "automc_wake_refusals_total{reason=\"too_often\"} 1",
+            "automc_asleep_seconds_total 60",
+            "automc_server_asleep_seconds_total{server=\"a \\\"quoted\\\" one\"} 60",
+            "automc_sessions_open 0",
+        ] {
+            assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
+        }
+    }
 }

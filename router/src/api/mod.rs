@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
 use crate::routes::registry::Registry;
+use crate::servers::Servers;
 
 /// Largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -35,6 +36,8 @@ pub struct Api {
     pub sync: Option<Arc<SyncStatus>>,
     /// What sessions move.
     pub counters: Arc<Counters>,
+    /// What is known of servers.
+    pub servers: Arc<Servers>,
     /// Cancelled when the router begins to stop.
     pub stop: CancellationToken,
 }

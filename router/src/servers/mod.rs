@@ -1,0 +1,416 @@
+//! What is known of every server: its state, who waits for it, how long its starts take.
+//!
+//! Nothing here waits: a method is a short look into a table under a lock. What is decided lives in
+//! [`state`], [`history`], [`retry`], [`lease`] and [`entry`]; this keeps one [`entry::Entry`] for
+//! each server and hands out guards for those who use one.
+
+pub mod counters;
+pub mod entry;
+pub mod events;
+pub mod history;
+pub mod lease;
+pub mod retry;
+pub mod state;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast;
+
+use crate::routes::StateHint;
+use counters::{Counters, HeldEnd, Refusal, SERVERS_TOLD_MAX, Totals};
+use entry::{Change, Entry};
+use events::{Event, EventKind, Events};
+use state::{Signal, Spent, WakeEnd};
+
+pub use entry::Snapshot;
+pub use state::State;
+
+/// Most servers something is known of. Over it, those of which nothing is to be remembered make
+/// room, and if there are none, only servers that are waited for, played on or woken are added.
+pub const SERVERS_MAX: usize = 128 * 1024;
+/// Parts of the table with a lock each.
+const SHARDS: usize = 16;
+/// How long a part of the table that found no room does not look for it again.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(10);
+
+/// A server as its route tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Its name, else its host.
+    pub server: &'a str,
+    /// The table's word of it; heard by [`Servers::table`], and by others only if nothing
+    /// is known of the server yet.
+    pub hint: StateHint,
+    /// Whether there is a server-manager that knows it by name.
+    pub wakeable: bool,
+}
+
+/// What is known of all servers.
+#[derive(Debug, Default)]
+pub struct Servers {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+    counters: Counters,
+    events: Events,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    entries: HashMap<Arc<str>, Entry>,
+    /// Time spent by servers that were forgotten.
+    gone: Spent,
+    /// Room is not looked for before.
+    full_until: Option<Instant>,
+}
+
+impl Shard {
+    fn forget(&mut self, now: Instant, keep: impl Fn(&str, &Entry) -> bool) {
+        let gone = &mut self.gone;
+        self.entries.retain(|server, entry| {
+            let keep = keep(server, entry);
+            if !keep {
+                *gone = gone.plus(entry.spent(now));
+            }
+            keep
+        });
+    }
+
+    fn has_room(&mut self, now: Instant) -> bool {
+        let max = SERVERS_MAX / SHARDS;
+        if self.entries.len() < max {
+            return true;
+        }
+        if self.full_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.forget(now, |_, entry| !entry.is_at_rest());
+        let room = self.entries.len() < max;
+        self.full_until = (!room).then(|| now + NO_ROOM_PAUSE);
+        room
+    }
+}
+
+/// Tokio's clock, so that tests can move it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Servers {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Hears what the table says of a server; to be called for every server of a table that is
+    /// published, or for those that changed. Reading the same word again is no news.
+    pub fn table(&self, target: &Target<'_>) {
+        self.signal(target, Signal::Table(target.hint));
+    }
+
+    /// Hears of a dial or a probe.
+    ///
+    /// Wakes and sessions have guards: [`Servers::wake`] and [`Servers::session`].
+    pub fn signal(&self, target: &Target<'_>, signal: Signal) {
+        self.within(target, false, |_, entry, now| ((), entry.hear(signal, now)));
+    }
+
+    /// What there is to say of a server now.
+    #[must_use]
+    pub fn snapshot(&self, target: &Target<'_>) -> Snapshot {
+        let now = now();
+        match self.shard(target.server).entries.get(target.server) {
+            Some(entry) => entry.snapshot(now),
+            None => Entry::new(target.hint, target.wakeable, now).snapshot(now),
+        }
+    }
+
+    /// A player begins to wait; the place is given up by [`Waiter::end`], or when it is dropped.
+    #[must_use]
+    pub fn wait(self: &Arc<Self>, target: &Target<'_>) -> Waiter {
+        let server = self.hold(target, |server, entry, _| {
+            entry.wait();
+            self.counters.held();
+            self.events.send(server, EventKind::Held);
+            None
+        });
+        Waiter {
+            servers: Some(Arc::clone(self)),
+            server,
+        }
+    }
+
+    /// A player's session began, and the server has sent a byte; it lasts until the guard is
+    /// dropped.
+    #[must_use]
+    pub fn session(self: &Arc<Self>, target: &Target<'_>) -> Session {
+        let server = self.hold(target, |_, entry, now| {
+            entry.hear(Signal::SessionOpened, now)
+        });
+        Session {
+            servers: Arc::clone(self),
+            server,
+        }
+    }
+
+    /// A wake begins; it is over when the guard is: called off, unless [`Waking::end`] says
+    /// otherwise. There is one wake of a server at a time: of an older one nothing more is heard.
+    #[must_use]
+    pub fn wake(self: &Arc<Self>, target: &Target<'_>) -> Waking {
+        let mut number = 0;
+        let server = self.hold(target, |server, entry, now| {
+            let (begun, change) = entry.begin_wake(now);
+            number = begun;
+            self.events.send(server, EventKind::WakeBegun);
+            change
+        });
+        Waking {
+            servers: Arc::clone(self),
+            server,
+            number,
+        }
+    }
+
+    /// Counts a login that was not allowed to wake its server.
+    pub fn refused(&self, reason: Refusal) {
+        self.counters.refused(reason);
+    }
+
+    /// Forgets servers that are no longer `routed`, except those somebody waits for, plays on or
+    /// wakes.
+    pub fn retain(&self, routed: impl Fn(&str) -> bool) {
+        let now = now();
+        for shard in &self.shards {
+            lock(shard).forget(now, |server, entry| routed(server) || entry.is_held());
+        }
+    }
+
+    /// How long starts took, for every server that was started; the oldest first.
+    #[must_use]
+    pub fn starts(&self) -> Vec<(Arc<str>, Vec<Duration>)> {
+        let mut starts = Vec::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let known = shard.entries.iter();
+            let known = known.filter(|(_, entry)| !entry.history().is_empty());
+            starts.extend(known.map(|(server, entry)| {
+                let durations = entry.history().starts().collect();
+                (Arc::clone(server), durations)
+            }));
+        }
+        starts
+    }
+
+    /// Takes over how long starts took, as [`Servers::starts`] gave it to an earlier run.
+    pub fn restore(&self, target: &Target<'_>, starts: &[Duration]) {
+        self.within(target, false, |_, entry, _| (entry.restore(starts), None));
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// The sums until now. Not one instant's: counting goes on meanwhile.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let now = now();
+        let mut totals = self.counters.totals();
+        let mut asleep = BTreeMap::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            totals.spent = totals.spent.plus(shard.gone);
+            for (server, entry) in &shard.entries {
+                let spent = entry.spent(now);
+                totals.spent = totals.spent.plus(spent);
+                asleep.insert(Arc::clone(server), spent.asleep);
+                if asleep.len() > SERVERS_TOLD_MAX {
+                    asleep.pop_last();
+                }
+            }
+        }
+        totals.asleep = asleep.into_iter().collect();
+        totals
+    }
+
+    fn shard(&self, server: &str) -> MutexGuard<'_, Shard> {
+        let shards = u64::try_from(SHARDS).unwrap_or(1);
+        let place = usize::try_from(self.hasher.hash_one(server) % shards).unwrap_or_default();
+        let [first, ..] = &self.shards;
+        lock(self.shards.get(place).unwrap_or(first))
+    }
+
+    /// Acts on a server's entry, which there is from then on: there is always room for somebody
+    /// who is `held`.
+    fn within<R>(
+        &self,
+        target: &Target<'_>,
+        held: bool,
+        act: impl FnOnce(&Arc<str>, &mut Entry, Instant) -> (R, Option<Change>),
+    ) -> Option<R> {
+        let now = now();
+        let mut shard = self.shard(target.server);
+        if !shard.entries.contains_key(target.server) {
+            if !shard.has_room(now) && !held {
+                return None;
+            }
+            let entry = Entry::new(target.hint, target.wakeable, now);
+            shard.entries.insert(target.server.into(), entry);
+        }
+        let server = Arc::clone(shard.entries.get_key_value(target.server)?.0);
+        let entry = shard.entries.get_mut(target.server)?;
+        let changed = entry.set_wakeable(target.wakeable, now);
+        self.tell(&server, changed);
+        let (result, changed) = act(&server, entry, now);
+        self.tell(&server, changed);
+        Some(result)
+    }
+
+    /// Begins to hold a server's entry; comes with the name under which it is kept.
+    fn hold(
+        &self,
+        target: &Target<'_>,
+        act: impl FnOnce(&Arc<str>, &mut Entry, Instant) -> Option<Change>,
+    ) -> Arc<str> {
+        let name = self.within(target, true, |server, entry, now| {
+            let change = act(server, entry, now);
+            (Arc::clone(server), change)
+        });
+        name.unwrap_or_else(|| target.server.into())
+    }
+
+    /// Acts on the entry of a server somebody holds.
+    fn held(&self, server: &str, act: impl FnOnce(&mut Entry, Instant) -> Option<Change>) {
+        let now = now();
+        let mut shard = self.shard(server);
+        if let Some((name, _)) = shard.entries.get_key_value(server) {
+            let name = Arc::clone(name);
+            if let Some(entry) = shard.entries.get_mut(server) {
+                let change = act(entry, now);
+                self.tell(&name, change);
+            }
+        }
+    }
+
+    /// Under the lock, so that the changes of one server are told in order.
+    fn tell(&self, server: &Arc<str>, change: Option<Change>) {
+        if let Some(Change { from, to }) = change {
+            self.events.send(server, EventKind::State { from, to });
+        }
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A waiting player's place.
+#[derive(Debug)]
+pub struct Waiter {
+    /// `None` once the wait is over.
+    servers: Option<Arc<Servers>>,
+    server: Arc<str>,
+}
+
+impl Waiter {
+    /// Ends the wait; without it, the player has left.
+    pub fn end(mut self, end: HeldEnd) {
+        self.over(end);
+    }
+
+    fn over(&mut self, end: HeldEnd) {
+        let Some(servers) = self.servers.take() else {
+            return;
+        };
+        servers.counters.held_ended(end);
+        servers.held(&self.server, |entry, now| {
+            entry.wait_over(now);
+            servers.events.send(&self.server, EventKind::HeldEnded(end));
+            None
+        });
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.over(HeldEnd::Abandoned);
+    }
+}
+
+/// A player's session; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Session {
+    servers: Arc<Servers>,
+    server: Arc<str>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.servers.held(&self.server, |entry, now| {
+            entry.hear(Signal::SessionClosed, now)
+        });
+    }
+}
+
+/// A wake that is under way; dropped without [`Waking::end`], it was called off.
+#[derive(Debug)]
+pub struct Waking {
+    servers: Arc<Servers>,
+    server: Arc<str>,
+    number: u32,
+}
+
+impl Waking {
+    /// The server-manager accepted the start.
+    pub fn accepted(&self) {
+        self.go_on(Signal::WakeAccepted);
+    }
+
+    /// The server answers, and its settle delay runs.
+    pub fn settling(&self) {
+        self.go_on(Signal::WakeSettling);
+    }
+
+    /// The start is so far, 0 to 1.
+    pub fn progress(&self, progress: f64) {
+        self.servers.held(&self.server, |entry, _| {
+            entry.set_progress(self.number, progress);
+            None
+        });
+    }
+
+    /// The wake ends: let everybody in, or tell them why not.
+    pub fn end(self, end: WakeEnd) {
+        self.over(end);
+    }
+
+    fn go_on(&self, signal: Signal) {
+        self.servers.held(&self.server, |entry, now| {
+            entry.go_on(self.number, signal, now)
+        });
+    }
+
+    /// Does nothing when it is over already.
+    fn over(&self, end: WakeEnd) {
+        let servers = &self.servers;
+        servers.held(&self.server, |entry, now| {
+            let (took, change) = entry.end_wake(self.number, end, now)?;
+            servers.counters.wake_ended(end, took);
+            servers.events.send(&self.server, EventKind::WakeEnded(end));
+            change
+        });
+    }
+}
+
+impl Drop for Waking {
+    fn drop(&mut self) {
+        self.over(WakeEnd::CalledOff);
+    }
+}
+
+#[cfg(test)]
+mod tests;

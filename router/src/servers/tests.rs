@@ -1,0 +1,208 @@
+use super::*;
+use std::time::Duration;
+
+fn target(server: &str) -> Target<'_> {
+    Target {
+        server,
+        hint: StateHint::Stopped,
+        wakeable: true,
+    }
+}
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn kinds(listener: &mut broadcast::Receiver<Event>) -> Vec<EventKind> {
+    let events = std::iter::from_fn(|| listener.try_recv().ok());
+    events.map(|event| event.kind).collect()
+}
+
+#[test]
+fn a_guard_of_a_held_player_is_small() {
+    for size in [
+        size_of::<Waiter>(),
+        size_of::<Session>(),
+        size_of::<Waking>(),
+    ] {
+        assert!(size <= 32, "{size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_night_of_one_server_is_told_from_first_to_last() {
+    let servers = Servers::new();
+    let mut listener = servers.subscribe();
+    let server = target("test1");
+    servers.table(&server);
+    tokio::time::advance(secs(100)).await;
+
+    let waiters = [servers.wait(&server), servers.wait(&server)];
+    let wake = servers.wake(&server);
+    wake.accepted();
+    tokio::time::advance(secs(20)).await;
+    wake.progress(0.5);
+    let starting = servers.snapshot(&server);
+    assert_eq!((starting.state, starting.waiting), (State::Starting, 2));
+    assert_eq!(
+        (starting.elapsed, starting.eta),
+        (Some(secs(20)), Some(secs(20)))
+    );
+    wake.settling();
+    assert_eq!(servers.snapshot(&server).state, State::Settling);
+    tokio::time::advance(secs(10)).await;
+    wake.end(WakeEnd::Ready);
+    let [first, second] = waiters;
+    let session = servers.session(&server);
+    first.end(HeldEnd::LetIn);
+    drop(second);
+
+    let up = servers.snapshot(&server);
+    assert_eq!((up.state, up.waiting, up.sessions), (State::Running, 0, 1));
+    drop(session);
+    tokio::time::advance(secs(60)).await;
+    let empty = servers.snapshot(&server);
+    assert_eq!(
+        empty.keep_until(secs(30)),
+        empty.ready_at.map(|at| at + secs(30))
+    );
+
+    let totals = servers.totals();
+    assert_eq!(
+        (totals.wake_count, totals.wake_time, totals.held_now),
+        (1, secs(30), 0)
+    );
+    assert!(totals.held.contains(&(HeldEnd::LetIn, 1)));
+    assert!(totals.held.contains(&(HeldEnd::Abandoned, 1)));
+    assert_eq!(totals.spent.asleep, secs(100));
+    assert_eq!(totals.asleep, [(Arc::from("test1"), secs(100))]);
+    assert_eq!(servers.starts(), [(Arc::from("test1"), vec![secs(30)])]);
+    let state = |from, to| EventKind::State { from, to };
+    assert_eq!(
+        kinds(&mut listener),
+        [
+            EventKind::Held,
+            EventKind::Held,
+            EventKind::WakeBegun,
+            state(State::Asleep, State::Starting),
+            state(State::Starting, State::Settling),
+            EventKind::WakeEnded(WakeEnd::Ready),
+            state(State::Settling, State::Running),
+            EventKind::HeldEnded(HeldEnd::LetIn),
+            EventKind::HeldEnded(HeldEnd::Abandoned),
+        ]
+    );
+}
+
+#[test]
+fn a_wake_that_is_dropped_was_called_off_and_one_that_was_replaced_is_not_heard() {
+    let servers = Servers::new();
+    let server = target("test1");
+    drop(servers.wake(&server));
+    assert_eq!(servers.snapshot(&server).state, State::Asleep);
+
+    let (old, new) = (servers.wake(&server), servers.wake(&server));
+    old.end(WakeEnd::Failed);
+    assert_eq!(servers.snapshot(&server).state, State::Starting);
+    new.end(WakeEnd::TimedOut);
+    let failed = servers.snapshot(&server);
+    assert_eq!((failed.state, failed.attempts), (State::Failed, 1));
+    assert!(failed.retry_in.is_some());
+    let wakes = servers.totals().wakes;
+    assert!(wakes.contains(&(WakeEnd::CalledOff, 1)) && wakes.contains(&(WakeEnd::TimedOut, 1)));
+    assert!(wakes.contains(&(WakeEnd::Failed, 0)));
+}
+
+#[test]
+fn asking_of_a_server_remembers_nothing_of_it() {
+    let servers = Servers::new();
+    assert_eq!(servers.snapshot(&target("a")).state, State::Asleep);
+    assert!(servers.totals().asleep.is_empty());
+}
+
+#[test]
+fn what_was_learnt_from_a_dial_stands_whatever_an_old_route_says() {
+    let servers = Servers::new();
+    let running = Target {
+        hint: StateHint::Running,
+        wakeable: false,
+        ..target("a")
+    };
+    let begun = now();
+    servers.signal(&running, Signal::DialFailed { begun });
+    assert_eq!(servers.snapshot(&running).state, State::Unreachable);
+    servers.table(&running);
+    assert_eq!(servers.snapshot(&target("a")).state, State::Unreachable);
+    servers.table(&target("a"));
+    assert_eq!(servers.snapshot(&running).state, State::Asleep);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
+    let servers = Servers::new();
+    for name in ["routed", "held", "gone"] {
+        servers.table(&target(name));
+    }
+    let waiter = servers.wait(&target("held"));
+    tokio::time::advance(secs(10)).await;
+    servers.retain(|server| server == "routed");
+    let names = |servers: &Servers| -> Vec<_> {
+        let asleep = servers.totals().asleep.into_iter();
+        asleep.map(|(server, _)| server.to_string()).collect()
+    };
+    assert_eq!(names(&servers), ["held", "routed"]);
+    assert_eq!(servers.totals().spent.asleep, secs(30), "sums never shrink");
+    drop(waiter);
+    servers.retain(|server| server == "routed");
+    assert_eq!(names(&servers), ["routed"]);
+}
+
+#[test]
+fn over_the_bound_only_those_with_nothing_to_remember_make_room() {
+    let servers = Servers::new();
+    let shard = |servers: &Servers| {
+        let shards = servers.shards.iter();
+        shards.map(|shard| lock(shard).entries.len()).sum::<usize>()
+    };
+    let started = [secs(9)];
+    servers.restore(&target("started"), &started);
+    let waiter = servers.wait(&target("waited for"));
+    for number in 0..SERVERS_MAX * 2 {
+        servers.table(&target(&number.to_string()));
+        assert!(number % 4096 != 0 || shard(&servers) <= SERVERS_MAX);
+    }
+    assert!(shard(&servers) <= SERVERS_MAX);
+    let last = (SERVERS_MAX * 2 - 1).to_string();
+    assert!(servers.shard(&last).entries.contains_key(last.as_str()));
+    assert_eq!(servers.starts(), [(Arc::from("started"), started.to_vec())]);
+    assert_eq!(servers.snapshot(&target("waited for")).waiting, 1);
+    drop(waiter);
+}
+
+#[test]
+fn when_nothing_makes_room_only_who_holds_a_server_is_added() {
+    let servers = Servers::new();
+    for number in 0..SERVERS_MAX * 2 {
+        servers.restore(&target(&number.to_string()), &[secs(9)]);
+    }
+    let count = servers.starts().len();
+    assert!(count <= SERVERS_MAX && count > SERVERS_MAX / 2, "{count}");
+    servers.restore(&target("new"), &[secs(9)]);
+    assert_eq!(servers.starts().len(), count);
+    assert_eq!(servers.snapshot(&target("new")).state, State::Asleep);
+    let waiter = servers.wait(&target("new"));
+    assert_eq!(servers.snapshot(&target("new")).waiting, 1);
+    drop(waiter);
+    assert_eq!(servers.snapshot(&target("new")).waiting, 0);
+}
+
+#[test]
+fn only_so_many_servers_are_told_by_name() {
+    let servers = Servers::new();
+    for number in 0..SERVERS_TOLD_MAX + 10 {
+        servers.table(&target(&format!("{number:05}")));
+    }
+    let told = servers.totals().asleep;
+    assert_eq!(told.len(), SERVERS_TOLD_MAX);
+    assert_eq!(told.last().map(|(server, _)| &**server), Some("00999"));
+}
