@@ -1,5 +1,6 @@
 //! `check-db`: whether routes can come from this database, and if not, what to do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use crate::postgres::connect::{Link, connect};
 use crate::postgres::dsn::Dsn;
 use crate::postgres::schema::{self, Finding, Severity};
 use crate::postgres::{CHANNEL, explain};
+use crate::routes::policy::Policy;
 use crate::routes::row;
 
 /// How long a notification may take to come back.
@@ -18,12 +20,12 @@ const ECHO_TIMEOUT: Duration = Duration::from_secs(3);
 const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// The channel of the echo: the real one would make every router read its table again.
 const ECHO_CHANNEL: &str = "automc_check";
-/// Most set-aside rows that are listed.
+/// Most set-aside rows that are listed, and as many ignored settings.
 const SET_ASIDE_SHOWN_MAX: usize = 20;
 
 /// Looks at everything between the DSN and the routes. Stops at the first thing that makes the
-/// rest pointless.
-pub async fn check(dsn: Option<&Dsn>) -> Vec<Finding> {
+/// rest pointless. Settings of rows are judged as they would be over `defaults`.
+pub async fn check(dsn: Option<&Dsn>, defaults: &Arc<Policy>) -> Vec<Finding> {
     let Some(dsn) = dsn else {
         return vec![bad(
             "AUTOMC_DSN is empty or unset, so no routes come from Postgres and no \"automc: pg route \
@@ -43,7 +45,7 @@ pub async fn check(dsn: Option<&Dsn>) -> Vec<Finding> {
     let (echo, mut echoes) = mpsc::channel(1);
     let driver = tokio::spawn(drive(link, echo));
     let rest = async {
-        findings.extend(table(&client).await);
+        findings.extend(table(&client, defaults).await);
         findings.push(channel(&client, &mut echoes).await);
     };
     if timeout(QUERY_TIMEOUT, rest).await.is_err() {
@@ -80,7 +82,7 @@ async fn drive(mut link: Link, echo: mpsc::Sender<()>) {
     }
 }
 
-async fn table(client: &Client) -> Vec<Finding> {
+async fn table(client: &Client, defaults: &Arc<Policy>) -> Vec<Finding> {
     let facts = match schema::inspect(client).await {
         Ok(facts) => facts,
         Err(error) => {
@@ -104,7 +106,7 @@ async fn table(client: &Client) -> Vec<Finding> {
             explain(&error)
         ))),
         Ok(rows) => {
-            let selection = row::select(rows);
+            let selection = row::select(rows, defaults);
             let (routes, others) = (selection.routes.len(), selection.set_aside.len());
             findings.push(good(format!("{routes} routes; {others} rows set aside")));
             for row in selection.set_aside.iter().take(SET_ASIDE_SHOWN_MAX) {
@@ -115,6 +117,12 @@ async fn table(client: &Client) -> Vec<Finding> {
                 };
                 let text = format!("row {:?} is not routed: {}", row.name, row.reason);
                 findings.push(Finding { severity, text });
+            }
+            for ignored in selection.ignored.iter().take(SET_ASIDE_SHOWN_MAX) {
+                findings.push(Finding {
+                    severity: Severity::Warning,
+                    text: ignored.to_string(),
+                });
             }
         }
     }

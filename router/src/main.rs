@@ -57,7 +57,8 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
 }
 
 async fn checked(config: &Config) -> anyhow::Result<ExitCode> {
-    let findings = check_db::check(config.postgres.as_ref().map(|postgres| &postgres.dsn)).await;
+    let dsn = config.postgres.as_ref().map(|postgres| &postgres.dsn);
+    let findings = check_db::check(dsn, &config.defaults).await;
     let mut out = std::io::stdout().lock();
     for finding in &findings {
         let mark = match finding.severity {

@@ -101,7 +101,8 @@ impl Router {
             })
         });
         let api = api.transpose()?;
-        let registry = Arc::new(Registry::new(config.mapping, config.default)?);
+        let registry = Registry::new(config.mapping, config.default, config.defaults)?;
+        let registry = Arc::new(registry);
         let waker = config
             .waker
             .as_ref()

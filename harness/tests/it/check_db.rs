@@ -206,3 +206,13 @@ async fn rows_set_aside_are_listed_with_the_reason() {
         "{good}"
     );
 }
+
+#[tokio::test]
+async fn settings_that_cannot_be_honoured_are_listed_with_the_reason() {
+    let insert = "INSERT INTO servers (name, domain, address, wake_hours) VALUES
+        ('a', 'a.example', '127.0.0.1:1', '08:00-22:00 Mars/Olympus')";
+    let outcome = check_after(&format!("{SCHEMA} {insert}")).await;
+    let words =
+        "row \"a\": wake_hours is left at its default: there is no time zone \"Mars/Olympus\"";
+    warns_with(&outcome, &[words]);
+}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use automc_router::routes::overrides::Setting;
 use harness::eventually::eventually;
 use harness::postgres::{Database, Postgres, SCHEMA};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -207,12 +208,27 @@ async fn two_sessions_may_apply_the_schema_at_once() {
     tokio::try_join!(first.batch_execute(SCHEMA), second.batch_execute(SCHEMA)).unwrap();
 }
 
+/// As a router whose role may write it does.
+const REMEMBER: &str = "INSERT INTO automc_memory (server, memory) VALUES ('d', '{}')
+    ON CONFLICT (server) DO UPDATE SET memory = excluded.memory, updated = now()";
+
 /// Every statement that changes a route sends one notification.
 async fn tells_every_change(database: &Database, setting: &str) {
     let client = database.client().await.unwrap();
     let mut heard = listen(database).await;
     client.batch_execute(setting).await.unwrap();
-    for statement in [
+    let own = |sql: &str| sql.to_owned();
+    let settings = Setting::ALL.map(|setting| {
+        let value = match setting {
+            Setting::CompressionHold | Setting::KeepTransferIntent => "TRUE",
+            _ => "'{}'",
+        };
+        format!(
+            "UPDATE servers SET {} = {value} WHERE name = 'd'",
+            setting.column()
+        )
+    });
+    let routes = [
         "INSERT INTO servers (name, domain, address) VALUES ('a', 'a.test', 'h:1')",
         "INSERT INTO servers (name, domain, address) VALUES ('b', 'b.test', 'h:1'), ('c', '', '')",
         "UPDATE servers SET name = 'd' WHERE name = 'a'",
@@ -220,10 +236,17 @@ async fn tells_every_change(database: &Database, setting: &str) {
         "UPDATE servers SET address = 'h:2' WHERE name = 'd'",
         "UPDATE servers SET state = 'running' WHERE name = 'd'",
         "UPDATE servers SET enabled = FALSE",
-        "DELETE FROM servers WHERE name = 'd'",
-        "TRUNCATE servers",
-    ] {
+    ];
+    let ends = ["DELETE FROM servers WHERE name = 'd'", "TRUNCATE servers"];
+    for statement in routes
+        .map(own)
+        .iter()
+        .chain(&settings)
+        .chain(&ends.map(own))
+    {
         client.batch_execute(statement).await.expect(statement);
+        // What the router remembers is no change of a route.
+        client.batch_execute(REMEMBER).await.unwrap();
         let mark = "SELECT pg_notify('automc_routes_changed', 'mark')";
         client.batch_execute(mark).await.unwrap();
         assert_eq!(next(&mut heard).await, "", "{statement}");

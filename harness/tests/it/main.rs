@@ -22,6 +22,8 @@ mod model;
 #[cfg(test)]
 mod outage;
 #[cfg(test)]
+mod overrides;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod relay;

@@ -98,7 +98,7 @@ async fn a_table_without_a_trigger_is_said_to_be_so_and_read_on_every_connect() 
     followed.routed("a.example", B).await;
 }
 
-async fn database_with_role(role: &str) -> (Database, Settings) {
+pub(crate) async fn database_with_role(role: &str) -> (Database, Settings) {
     let database = own_server().await.database().await.unwrap();
     let sql = database.client().await.unwrap();
     let make = format!("CREATE ROLE {role} LOGIN PASSWORD '{role}'");

@@ -10,18 +10,17 @@ use automc_router::postgres::CHANNEL;
 const LINES_MAX: usize = 500;
 /// Files of the router that decide and never act.
 const PURE: &[&str] = &[
-    "routes/policy.rs",
-    "protocol/login/starting.rs",
-    "join.rs",
-    "hold/schedule.rs",
-    "hold/inbox.rs",
-    "hold/cookie.rs",
     "addr.rs",
     "backoff.rs",
+    "config/defaults.rs",
     "config/secret.rs",
     "config/values.rs",
     "error.rs",
+    "hold/cookie.rs",
+    "hold/inbox.rs",
+    "hold/schedule.rs",
     "host.rs",
+    "join.rs",
     "postgres/pace.rs",
     "postgres/parameters.rs",
     "protocol/configuration.rs",
@@ -32,11 +31,14 @@ const PURE: &[&str] = &[
     "protocol/legacy.rs",
     "protocol/login.rs",
     "protocol/login/mod.rs",
+    "protocol/login/starting.rs",
     "protocol/nbt.rs",
     "protocol/status.rs",
     "protocol/varint.rs",
     "protocol/version.rs",
     "routes/diff.rs",
+    "routes/overrides.rs",
+    "routes/policy.rs",
     "servers/entry.rs",
     "servers/history.rs",
     "servers/lease.rs",
@@ -47,7 +49,9 @@ const PURE: &[&str] = &[
     "texts/message.rs",
     "texts/mod.rs",
     "texts/template.rs",
+    "wake/hours.rs",
     "wake/machine.rs",
+    "wake/permit.rs",
 ];
 
 fn workspace() -> PathBuf {

@@ -15,6 +15,14 @@ struct SetAside {
     reason: String,
 }
 
+/// A setting of a route that is left at its default, and why.
+#[derive(serde::Serialize)]
+struct IgnoredSetting {
+    name: String,
+    column: &'static str,
+    reason: String,
+}
+
 /// What `GET /sync` answers.
 #[derive(serde::Serialize, Default)]
 #[serde(rename_all = "camelCase")]
@@ -30,6 +38,8 @@ pub(super) struct Sync {
     routes: usize,
     set_aside_count: usize,
     set_aside: Vec<SetAside>,
+    ignored_settings_count: usize,
+    ignored_settings: Vec<IgnoredSetting>,
     /// What is wrong with the table's triggers.
     warnings: Vec<String>,
     reconnects: u64,
@@ -52,6 +62,11 @@ pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
         name: route.server.as_deref().unwrap_or_default().to_owned(),
         reason: "its domain is routed by configuration or API, which come first".to_owned(),
     });
+    let ignored = now.ignored.into_iter().map(|setting| IgnoredSetting {
+        name: setting.name,
+        column: setting.column,
+        reason: setting.reason,
+    });
     Json(Sync {
         enabled: true,
         connected: now.connected,
@@ -64,6 +79,8 @@ pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
         routes: now.routes,
         set_aside_count: now.set_aside_count + shadowed_count,
         set_aside: rows.chain(shadowed).take(SET_ASIDE_SHOWN_MAX).collect(),
+        ignored_settings_count: now.ignored_count,
+        ignored_settings: ignored.collect(),
         warnings: now.warnings,
         reconnects: now.reconnects,
         last_error: now.last_error,

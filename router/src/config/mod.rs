@@ -1,18 +1,23 @@
 //! What the router is told: every setting with its default, checked once at start.
 
 pub mod cli;
+mod defaults;
 pub mod secret;
 pub mod settings;
 pub mod values;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addr::BackendAddr;
 use crate::host::Host;
 use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
+use crate::routes::policy::Policy;
 use crate::wake::client::BaseUrl;
+use crate::wake::permit::Rate;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
@@ -24,6 +29,8 @@ pub const LOADING_TEXT: &str = "§eThis server is starting.\n§7It will be ready
 
 /// Longest status text; what a client shows is two lines.
 const MOTD_CHARS_MAX: usize = 1_000;
+/// Shortest secret that signs cookies, in bytes: a client that has one can try as many as it likes.
+const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
@@ -101,6 +108,43 @@ const KEYS: &[Key] = &[
         "1m30s",
         "How long a server may take to start",
     ),
+    defaults::JOIN,
+    defaults::HOLD_MAX,
+    defaults::SETTLE,
+    defaults::FORWARD_TO,
+    defaults::COMPRESSION_HOLD,
+    defaults::KEEP_TRANSFER_INTENT,
+    defaults::WAKE_ALLOW,
+    defaults::WAKE_DENY,
+    defaults::WAKE_HOURS,
+    defaults::MIN_ONLINE,
+    defaults::TEXTS,
+    text(
+        "automc_wake_per_address",
+        "30/10m",
+        "How many wakes one client address (of IPv6, one /64) may cause in what time; or off",
+    ),
+    text(
+        "automc_wake_per_name",
+        "10/10m",
+        "How many wakes one player name may cause in what time; or off",
+    ),
+    Key {
+        name: "automc_cookie_secret",
+        kind: Kind::Secret,
+        default: None,
+        help: "Signs the cookies of transfers; unset: random at each start",
+    },
+    text(
+        "automc_state_file",
+        "",
+        "File that remembers servers' last statuses and how long they took to start",
+    ),
+    text(
+        "automc_status_ttl",
+        "5s",
+        "How long a backend's answer to a status ping is used again",
+    ),
     text(
         "auto_scale_asleep_motd",
         "",
@@ -173,6 +217,18 @@ pub struct Config {
     pub postgres: Option<PostgresConfig>,
     /// The server-manager, if there is one.
     pub waker: Option<WakerConfig>,
+    /// What becomes of players on routes that do not say otherwise.
+    pub defaults: Arc<Policy>,
+    /// How many wakes one client address may cause; `None` is no limit.
+    pub wake_per_address: Option<Rate>,
+    /// How many wakes one player name may cause; `None` is no limit.
+    pub wake_per_name: Option<Rate>,
+    /// Signs the cookies of transfers; `None` is one made up at each start.
+    pub cookie_secret: Option<Secret>,
+    /// What is remembered of servers over a restart, if anything.
+    pub state_file: Option<PathBuf>,
+    /// How long a backend's status answer is used again.
+    pub status_ttl: Duration,
     /// Status texts.
     pub motd: Motd,
     /// What is logged and how.
@@ -237,6 +293,14 @@ impl Config {
                 .unwrap_or_default(),
             postgres: postgres(&mut settings),
             waker: waker(&mut settings, within(milli, hour), within(milli, day)),
+            defaults: Arc::new(defaults::policy(&mut settings)),
+            wake_per_address: settings.parse("automc_wake_per_address", rate).flatten(),
+            wake_per_name: settings.parse("automc_wake_per_name", rate).flatten(),
+            cookie_secret: settings.parse("automc_cookie_secret", cookie_secret),
+            state_file: settings.parse("automc_state_file", str::parse),
+            status_ttl: settings
+                .parse("automc_status_ttl", within(Duration::ZERO, hour))
+                .unwrap_or_default(),
             motd: Motd {
                 asleep: motd_text(&mut settings, "asleep", ASLEEP_TEXT),
                 loading: motd_text(&mut settings, "loading", LOADING_TEXT),
@@ -254,6 +318,21 @@ fn mapping(text: &str) -> Result<(Host, BackendAddr), String> {
     let host = Host::parse(host).map_err(|error| error.to_string())?;
     let backend = BackendAddr::parse(backend).map_err(|error| error.to_string())?;
     Ok((host, backend))
+}
+
+fn rate(text: &str) -> Result<Option<Rate>, String> {
+    match text.trim() {
+        "off" => Ok(None),
+        text => Rate::parse(text).map(Some),
+    }
+}
+
+/// Never quoted: the value is a secret.
+fn cookie_secret(text: &str) -> Result<Secret, String> {
+    match text.len() {
+        COOKIE_SECRET_BYTES_MIN.. => Ok(Secret::new(text)),
+        _ => Err(format!("shorter than {COOKIE_SECRET_BYTES_MIN} bytes")),
+    }
 }
 
 fn postgres(settings: &mut Settings) -> Option<PostgresConfig> {

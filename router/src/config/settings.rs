@@ -14,6 +14,10 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 /// Largest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// What the names of [`Kind::Default`] begin with, but for the file's table of them.
+const DEFAULTS_PREFIX: &str = "automc_";
+/// The file's table of [`Kind::Default`].
+const DEFAULTS_TABLE: &str = "defaults";
 
 /// What a key holds and how it is given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,10 @@ pub enum Kind {
     /// Several values: a repeated flag, and texts split at commas and line ends. The command
     /// line adds to the environment, and that to the file, as in mc-router.
     List,
+    /// One value that stands for every route that has none of its own: in the file also in the
+    /// table `[defaults]`, without [`DEFAULTS_PREFIX`]. There, a list is its items with commas
+    /// between, and a table is JSON.
+    Default,
 }
 
 /// One setting.
@@ -100,7 +108,7 @@ impl Spec {
                     .default_missing_value("true"),
                 Kind::SwitchOrText => arg.num_args(0..=1).default_missing_value("true"),
                 Kind::List => arg.action(clap::ArgAction::Append),
-                Kind::Text | Kind::Secret => arg,
+                Kind::Text | Kind::Default | Kind::Secret => arg,
             });
         }
         command
@@ -142,7 +150,9 @@ impl Spec {
     ) -> Result<Settings, ConfigError> {
         let mut figment = Figment::from(self.default_layer());
         if let Some(path) = flags.get_one::<PathBuf>("config") {
-            figment = figment.admerge(self.file_layer(path)?);
+            for layer in self.file_layers(path)? {
+                figment = figment.admerge(layer);
+            }
         }
         for layer in self.environment_layers(environment) {
             figment = figment.admerge(layer);
@@ -210,7 +220,8 @@ impl Spec {
         self.keys.iter().filter_map(layer).collect()
     }
 
-    fn file_layer(&self, path: &Path) -> Result<Layer, ConfigError> {
+    /// The file, and its table of defaults.
+    fn file_layers(&self, path: &Path) -> Result<[Layer; 2], ConfigError> {
         let origin = path.display().to_string();
         let fail = |reason: String| ConfigError(vec![format!("--config: {origin}: {reason}")]);
         let size = std::fs::metadata(path)
@@ -222,9 +233,15 @@ impl Spec {
             )));
         }
         let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-        let mut dict: Dict = Figment::from(Toml::string(&text))
-            .extract()
-            .map_err(|error| fail(without_quoted_lines(&error.to_string())))?;
+        // Straight from the parser: extracted values would say that they are from nowhere.
+        let mut dict = Toml::string(&text)
+            .data()
+            .map_err(|error| fail(without_quoted_lines(&error.to_string())))?
+            .remove(&Profile::Default)
+            .unwrap_or_default();
+        let defaults = self
+            .defaults_layer(&mut dict, &origin)
+            .map_err(ConfigError)?;
         let unknown: Vec<String> = dict
             .keys()
             .filter(|name| !self.keys.iter().any(|key| key.name == name.as_str()))
@@ -238,7 +255,39 @@ impl Spec {
                 *value = Value::from(listed(value, key).map_err(fail)?);
             }
         }
-        Ok(Layer { origin, dict })
+        Ok([Layer { origin, dict }, defaults])
+    }
+
+    /// Takes the table of defaults out of the file's dictionary, if this program has any.
+    fn defaults_layer(&self, file: &mut Dict, path: &str) -> Result<Layer, Vec<String>> {
+        let origin = format!("{path}, table [{DEFAULTS_TABLE}]");
+        let mut dict = Dict::new();
+        let mut keys = self.keys.iter().filter(|key| key.kind == Kind::Default);
+        let is_table =
+            keys.next().is_some() && matches!(file.get(DEFAULTS_TABLE), Some(Value::Dict(..)));
+        let table = is_table.then(|| file.remove(DEFAULTS_TABLE)).flatten();
+        let mut problems = Vec::new();
+        for (name, value) in table
+            .as_ref()
+            .and_then(Value::as_dict)
+            .into_iter()
+            .flatten()
+        {
+            let full = format!("{DEFAULTS_PREFIX}{name}");
+            let is_one = |key: &&Key| key.kind == Kind::Default && key.name == full;
+            if !self.keys.iter().any(|key| is_one(&key)) {
+                problems.push(format!("{origin}: unknown key {name:?}"));
+            } else if file.contains_key(&full) {
+                problems.push(format!("{origin}: {name} is also there as {full}"));
+            } else {
+                dict.insert(full, one_text(value));
+            }
+        }
+        if problems.is_empty() {
+            Ok(Layer { origin, dict })
+        } else {
+            Err(problems)
+        }
     }
 
     /// ` (did you mean "x"?)` for a key that differs in a character or two, or in its dashes.
@@ -303,6 +352,9 @@ fn origin(figment: &Figment, value: &Value, key: &Key) -> String {
     let name = metadata.map_or_else(String::new, |data| data.name.to_string());
     if name.starts_with("--") || name.starts_with("environment") {
         name
+    } else if name.ends_with(']') {
+        let key = key.name.trim_start_matches(DEFAULTS_PREFIX);
+        format!("{name}, key {key}")
     } else {
         format!("{name}, key {}", key.name)
     }
@@ -313,7 +365,7 @@ impl Settings {
     pub fn parse<T, E: ToString>(
         &mut self,
         key: &str,
-        parse: impl Fn(&str) -> Result<T, E>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let Setting { text, origin } = self.values.get(key)?.last()?;
         match parse(text) {
@@ -408,6 +460,19 @@ fn listed(value: &Value, key: &Key) -> Result<Vec<Value>, String> {
             .collect(),
         other => Ok(vec![other.clone()]),
     }
+}
+
+/// A list of texts as one with commas between, a table as JSON; all else as it is.
+fn one_text(value: &Value) -> Value {
+    let joined = match value {
+        Value::Array(_, items) => {
+            let texts: Option<Vec<_>> = items.iter().map(Value::as_str).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        Value::Dict(_, table) => serde_json::to_string(table).ok(),
+        _ => None,
+    };
+    joined.map_or_else(|| value.clone(), Value::from)
 }
 
 /// A TOML error quotes the line it is about, which may hold a secret: keeps place and reason.

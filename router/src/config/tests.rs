@@ -1,6 +1,7 @@
 //! Layers, errors and secrets of the settings.
 
 use super::*;
+use crate::routes::policy::Join;
 
 fn read(file: Option<&str>, env: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigError> {
     let mut args: Vec<String> = vec!["automc-router".to_owned()];
@@ -93,6 +94,7 @@ fn a_wrong_item_of_a_list_names_the_layer_it_came_from() {
         "{from_variable}"
     );
     let from_file = refusal(Some(&file(bad)), &[("MAPPING", good)], &["--mapping", good]);
+    assert!(from_file.starts_with('/'), "the file's path: {from_file}");
     assert!(from_file.contains(", key mapping: "), "{from_file}");
 }
 
@@ -170,6 +172,11 @@ fn a_wrong_value_names_the_variable_flag_or_key_it_came_from() {
         assert!(error.contains(named), "{named} in {error}");
     }
     assert_eq!(error.lines().count(), 6, "every problem at once: {error}");
+    let from_file = error.lines().find(|line| line.contains("key max"));
+    assert!(
+        from_file.unwrap().starts_with('/'),
+        "the file's path: {error}"
+    );
 }
 
 #[test]
@@ -270,4 +277,136 @@ fn every_key_has_a_variable_and_no_two_share_one() {
     variables.sort();
     variables.dedup();
     assert_eq!(variables.len(), count);
+}
+
+#[test]
+fn without_defaults_of_routes_the_policy_is_the_built_in_one() {
+    let config = read(None, &[], &[]).unwrap();
+    assert_eq!(*config.defaults, Policy::default());
+    assert_eq!(config.wake_per_address, Rate::parse("30/10m").ok());
+    assert_eq!(config.wake_per_name, Rate::parse("10/10m").ok());
+    assert_eq!(config.status_ttl, Duration::from_secs(5));
+    assert!(config.cookie_secret.is_none() && config.state_file.is_none());
+}
+
+#[test]
+fn defaults_of_routes_come_from_a_table_in_the_file() {
+    let file = r#"
+        automc_settle = "3s"
+        automc_state_file = "/var/lib/automc/state.json"
+        [defaults]
+        join = ["forward", "kick"]
+        hold_max = "2m"
+        forward_to = "lobby:25565"
+        compression_hold = true
+        keep_transfer_intent = true
+        wake_allow = ["Notch", "069a79f4-44e9-4726-a5be-fca90e38aaf5"]
+        wake_deny = "jeb_"
+        wake_hours = ["mon-fri 08:00-22:00", "sat-sun 10:00-02:00 Europe/Berlin"]
+        min_online = "5m"
+        [defaults.texts]
+        asleep = "Zzz"
+        starting = { text = "Soon", bold = true }
+    "#;
+    let config = read(Some(file), &[], &[]).unwrap();
+
+    let policy = &config.defaults;
+    assert_eq!(policy.join, [Join::Forward, Join::Kick]);
+    assert_eq!(policy.hold_max, Duration::from_secs(120));
+    assert_eq!(
+        policy.settle,
+        Duration::from_secs(3),
+        "the long name does, too"
+    );
+    assert_eq!(policy.forward_to.as_ref().unwrap().as_str(), "lobby:25565");
+    assert!(policy.compression_hold && policy.keep_transfer_intent);
+    assert_eq!((policy.wake.allow.len(), policy.wake.deny.len()), (2, 1));
+    assert!(policy.wake.hours.is_some());
+    assert_eq!(policy.min_online, Duration::from_secs(300));
+    let texts = policy.texts.as_ref().unwrap();
+    assert_eq!(texts["asleep"], "Zzz");
+    assert_eq!(texts["starting"]["bold"], true);
+    assert_eq!(
+        config.state_file.unwrap().to_str(),
+        Some("/var/lib/automc/state.json")
+    );
+}
+
+#[test]
+fn the_environment_and_flags_replace_the_tables_defaults() {
+    let file = Some("[defaults]\njoin = ['hold', 'kick']\nhold_max = '1s'\nsettle = '1s'");
+    let env = [
+        ("AUTOMC_JOIN", "transfer,hold"),
+        ("AUTOMC_HOLD_MAX", "2s"),
+        ("AUTOMC_TEXTS", r#"{"asleep":"Zzz"}"#),
+        ("AUTOMC_STATUS_TTL", "0s"),
+        ("AUTOMC_WAKE_PER_ADDRESS", "off"),
+    ];
+    let flags = ["--automc-hold-max=3s", "--automc-compression-hold=true"];
+    let config = read(file, &env, &flags).unwrap();
+
+    let policy = &config.defaults;
+    assert_eq!(policy.join, [Join::Transfer, Join::Hold]);
+    assert_eq!(policy.hold_max, Duration::from_secs(3));
+    assert_eq!(policy.settle, Duration::from_secs(1));
+    assert!(policy.compression_hold);
+    assert_eq!(policy.texts.as_ref().unwrap()["asleep"], "Zzz");
+    assert!(config.status_ttl.is_zero() && config.wake_per_address.is_none());
+}
+
+#[test]
+fn a_wrong_default_of_routes_names_where_it_stands() {
+    let file = "[defaults]\nhold_max = '90'\nwake_hours = 'mon 08:00-22:00 Mars/Olympus'";
+    let error = refusal(
+        Some(file),
+        &[("AUTOMC_JOIN", "wait"), ("AUTOMC_WAKE_PER_NAME", "10")],
+        &["--automc-texts=[]"],
+    );
+    for named in [
+        "[defaults], key hold_max: \"90\"",
+        "[defaults], key wake_hours: there is no time zone \"Mars/Olympus\"",
+        "environment variable AUTOMC_JOIN: \"wait\"",
+        "environment variable AUTOMC_WAKE_PER_NAME: \"10\"",
+        "--automc-texts: it is not a JSON object",
+    ] {
+        assert!(error.contains(named), "{named} in {error}");
+    }
+    assert_eq!(error.lines().count(), 5, "{error}");
+
+    let unknown = refusal(Some("[defaults]\nhold = '90s'\ndsn = 'x'"), &[], &[]);
+    assert!(
+        unknown.contains("[defaults]: unknown key \"hold\""),
+        "{unknown}"
+    );
+    assert!(
+        unknown.contains("[defaults]: unknown key \"dsn\""),
+        "{unknown}"
+    );
+    let twice = refusal(
+        Some("automc_settle = '1s'\n[defaults]\nsettle = '2s'"),
+        &[],
+        &[],
+    );
+    assert!(
+        twice.contains("settle is also there as automc_settle"),
+        "{twice}"
+    );
+    let no_table = refusal(Some("defaults = 'hold'"), &[], &[]);
+    assert!(no_table.contains("unknown key \"defaults\""), "{no_table}");
+    let nested = refusal(Some("[defaults]\njoin = [['hold']]"), &[], &[]);
+    assert!(nested.contains("[defaults], key join"), "{nested}");
+}
+
+#[test]
+fn a_short_secret_of_cookies_is_refused_unprinted() {
+    let error = refusal(None, &[("AUTOMC_COOKIE_SECRET", "hunter2")], &[]);
+    assert!(
+        error.contains("AUTOMC_COOKIE_SECRET: shorter than 16 bytes"),
+        "{error}"
+    );
+    assert!(!error.contains("hunter2"));
+    let long = "hunter2hunter2hunter2";
+    let config = read(None, &[("AUTOMC_COOKIE_SECRET", long)], &[]).unwrap();
+    assert_eq!(config.cookie_secret.as_ref().unwrap().expose(), long);
+    assert!(!format!("{config:?}").contains("hunter2"));
 }

@@ -6,6 +6,7 @@
 use tokio_postgres::Client;
 
 use super::CHANNEL;
+use crate::routes::overrides::Setting;
 use crate::routes::row::Row;
 
 /// Most rows that are read.
@@ -15,6 +16,9 @@ pub const ROWS_MAX: usize = 1_000_000;
 const NEEDED: [&str; 3] = ["name", "domain", "address"];
 /// Columns a change of which should be announced, if they exist.
 const ANNOUNCED: [&str; 5] = ["name", "domain", "address", "state", "enabled"];
+
+/// The columns every query begins with; settings follow.
+const FIXED_COLUMNS: usize = 5;
 
 // Bits of pg_trigger.tgtype, from src/include/catalog/pg_trigger.h.
 const ON_INSERT: i16 = 1 << 2;
@@ -159,9 +163,15 @@ impl Facts {
             Some(_) => "enabled",
             None => "NULL::boolean",
         };
+        let settings = Setting::ALL.into_iter().map(Setting::column);
+        let settings: String = settings
+            .filter(|name| self.column(name).is_some_and(|column| column.readable))
+            .map(|name| format!(", {name}::text AS {name}"))
+            .collect();
         let limit = ROWS_MAX + 1;
         format!(
-            "SELECT name::text, domain::text, address::text, {state}, {enabled} FROM servers LIMIT {limit}"
+            "SELECT name::text, domain::text, address::text, {state}, {enabled}{settings} \
+             FROM servers LIMIT {limit}"
         )
     }
 
@@ -174,6 +184,7 @@ impl Facts {
                 severity: Severity::Good,
                 text: format!("table servers can be read by role {}", self.role),
             });
+            findings.extend(self.hidden_settings());
             findings.extend(self.announcements());
         }
         findings
@@ -234,6 +245,25 @@ impl Facts {
             .collect()
     }
 
+    /// Settings that are there and without effect.
+    fn hidden_settings(&self) -> Option<Finding> {
+        let columns = Setting::ALL
+            .into_iter()
+            .filter_map(|setting| self.column(setting.column()));
+        let hidden: Vec<_> = columns
+            .filter(|column| !column.readable)
+            .map(|column| column.name.as_str())
+            .collect();
+        let (role, names) = (&self.role, hidden.join(", "));
+        (!hidden.is_empty()).then(|| Finding {
+            severity: Severity::Warning,
+            text: format!(
+                "role {role} may not read {names} of table servers, so the defaults count; \
+                 as its owner: GRANT SELECT ON servers TO {role};"
+            ),
+        })
+    }
+
     /// Whether changes are announced; if not, they are only seen by the next full read.
     fn announcements(&self) -> Vec<Finding> {
         let live: Vec<_> = self
@@ -283,12 +313,17 @@ impl Facts {
                 trigger.columns.is_empty() || trigger.columns.iter().any(|name| name == column)
             })
         };
-        for column in ANNOUNCED {
-            if !updates.is_empty() && self.column(column).is_some() && !seen(column) {
-                findings.push(warning(format!(
-                    "no trigger announces a change of {column}, so it takes up to a minute; apply schema.sql"
-                )));
-            }
+        let settings = Setting::ALL.map(Setting::column);
+        let unseen: Vec<_> = ANNOUNCED
+            .into_iter()
+            .chain(settings)
+            .filter(|column| self.column(column).is_some() && !seen(column))
+            .collect();
+        if !updates.is_empty() && !unseen.is_empty() {
+            let columns = unseen.join(", ");
+            findings.push(warning(format!(
+                "no trigger announces a change of {columns}, so it takes up to a minute; apply schema.sql"
+            )));
         }
         if findings.is_empty() {
             let text = format!("trigger {} announces every change", names(&live));
@@ -314,149 +349,24 @@ fn names(triggers: &[&Trigger]) -> String {
 /// # Errors
 /// A column of a type that cannot be read.
 pub fn row(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
+    let mut overrides = Vec::new();
+    for (index, column) in row.columns().iter().enumerate().skip(FIXED_COLUMNS) {
+        if let (Some(setting), Some(text)) =
+            (Setting::of_column(column.name()), row.try_get(index)?)
+        {
+            overrides.push((setting, text));
+        }
+    }
     Ok(Row {
         name: row.try_get(0)?,
         domain: row.try_get(1)?,
         address: row.try_get(2)?,
         state: row.try_get(3)?,
         enabled: row.try_get(4)?,
+        overrides,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn column(name: &str) -> Column {
-        let kind = if name == "enabled" { "boolean" } else { "text" };
-        Column {
-            name: name.to_owned(),
-            kind: kind.to_owned(),
-            readable: true,
-        }
-    }
-
-    fn trigger(events: i16, columns: &[&str]) -> Trigger {
-        Trigger {
-            name: "automc_servers_route_notify".to_owned(),
-            events,
-            columns: columns.iter().map(|&name| name.to_owned()).collect(),
-            enabled: true,
-        }
-    }
-
-    fn good() -> Facts {
-        Facts {
-            role: "router".to_owned(),
-            table: true,
-            columns: ANNOUNCED.map(column).to_vec(),
-            triggers: vec![trigger(
-                ON_INSERT | ON_UPDATE | ON_DELETE | ON_TRUNCATE,
-                &[],
-            )],
-            standby: false,
-        }
-    }
-
-    fn worst(facts: &Facts) -> (Severity, String) {
-        let texts = |severity| {
-            let findings = facts.findings();
-            let of = findings
-                .iter()
-                .filter(move |finding| finding.severity == severity);
-            of.map(|finding| finding.text.clone())
-                .collect::<Vec<_>>()
-                .join("\n")
-        };
-        let order = [Severity::Error, Severity::Warning, Severity::Good];
-        order
-            .map(|severity| (severity, texts(severity)))
-            .into_iter()
-            .find(|(_, text)| !text.is_empty())
-            .unwrap()
-    }
-
-    #[test]
-    fn a_complete_table_has_nothing_wrong_with_it() {
-        assert_eq!(worst(&good()).0, Severity::Good);
-    }
-
-    #[test]
-    fn what_keeps_routes_away_is_told_with_what_to_do() {
-        let table = Facts {
-            table: false,
-            columns: vec![],
-            ..good()
-        };
-        let standby = Facts {
-            standby: true,
-            ..good()
-        };
-        let mut lacking = good();
-        lacking.columns.retain(|column| column.name != "domain");
-        let mut forbidden = good();
-        forbidden.columns[2].readable = false;
-        let mut mistyped = good();
-        mistyped.columns[4].kind = "integer".to_owned();
-        for (facts, words) in [
-            (table, "schema.sql"),
-            (standby, "primary"),
-            (lacking, "no column domain"),
-            (forbidden, "GRANT SELECT ON servers TO router"),
-            (mistyped, "boolean"),
-        ] {
-            let (severity, text) = worst(&facts);
-            assert_eq!(severity, Severity::Error);
-            assert!(text.contains(words), "{text}");
-        }
-    }
-
-    #[test]
-    fn gaps_in_the_announcements_are_warnings() {
-        let none = Facts {
-            triggers: vec![],
-            ..good()
-        };
-        let mut disabled = good();
-        disabled.triggers[0].enabled = false;
-        let mut one_disabled = disabled.clone();
-        one_disabled.triggers.push(trigger(ON_TRUNCATE, &[]));
-        let no_truncate = Facts {
-            triggers: vec![trigger(ON_INSERT | ON_UPDATE | ON_DELETE, &[])],
-            ..good()
-        };
-        let seed = trigger(
-            ON_INSERT | ON_UPDATE | ON_DELETE | ON_TRUNCATE,
-            &["domain", "address", "state", "enabled"],
-        );
-        let no_name = Facts {
-            triggers: vec![seed],
-            ..good()
-        };
-        for (facts, words) in [
-            (none, "no trigger on servers"),
-            (disabled, "ENABLE TRIGGER"),
-            (one_disabled, "ENABLE TRIGGER"),
-            (no_truncate, "TRUNCATE"),
-            (no_name, "a change of name"),
-        ] {
-            let (severity, text) = worst(&facts);
-            assert_eq!(severity, Severity::Warning);
-            assert!(text.contains(words), "{text}");
-        }
-    }
-
-    #[test]
-    fn missing_optional_columns_read_as_null() {
-        let mut facts = good();
-        facts
-            .columns
-            .retain(|column| !["state", "enabled"].contains(&column.name.as_str()));
-        assert!(
-            facts
-                .query()
-                .contains("NULL::text, NULL::boolean FROM servers")
-        );
-        assert_ne!(worst(&facts).0, Severity::Error);
-    }
-}
+#[path = "schema_tests.rs"]
+mod tests;

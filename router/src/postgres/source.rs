@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::connect::{ConnectError, Link, connect};
 use super::pace::Pace;
 use super::schema::{self, Facts, ROWS_MAX, Severity};
-use super::status::{SET_ASIDE_SHOWN_MAX, SyncStatus};
+use super::status::{IGNORED_SHOWN_MAX, SET_ASIDE_SHOWN_MAX, SyncStatus};
 use super::{CHANNEL, explain};
 use crate::backoff::Backoff;
 use crate::config::PostgresConfig;
@@ -26,7 +26,7 @@ use crate::config::values::short;
 use crate::host::Host;
 use crate::routes::diff::Change;
 use crate::routes::registry::Registry;
-use crate::routes::{Route, row};
+use crate::routes::{Route, overrides, row};
 
 /// How often the whole table is read without being asked to: triggers can be missing, disabled,
 /// or silent about a change.
@@ -236,21 +236,27 @@ impl Source {
         let row::Selection {
             routes,
             mut set_aside,
-        } = row::select(rows);
+            mut ignored,
+        } = row::select(rows, self.registry.defaults());
         let route_count = routes.len();
         log_changes(&self.registry.replace_postgres(routes));
         let end = Instant::now();
         pace.read(end, end - begin);
         debug!(rows = count, routes = route_count, took = ?(end - begin), "automc: table read");
+        let (set_aside_count, ignored_count) = (set_aside.len(), ignored.len());
+        set_aside.truncate(SET_ASIDE_SHOWN_MAX);
+        ignored.truncate(IGNORED_SHOWN_MAX);
         self.status.update(|status| {
             log_set_aside(&status.set_aside, &set_aside);
+            log_ignored(&status.ignored, &ignored);
             status.last_sync = Some(SystemTime::now());
             status.syncs += 1;
             status.rows = count;
             status.routes = route_count;
-            status.set_aside_count = set_aside.len();
-            set_aside.truncate(SET_ASIDE_SHOWN_MAX);
+            status.set_aside_count = set_aside_count;
             status.set_aside = set_aside;
+            status.ignored_count = ignored_count;
+            status.ignored = ignored;
         });
         Ok(())
     }
@@ -301,23 +307,44 @@ fn ended_by(ended: Result<Result<(), tokio_postgres::Error>, tokio::task::JoinEr
 
 fn log_changes(changes: &[Change<Host, Arc<Route>>]) {
     for change in changes.iter().take(CHANGE_LINES_MAX) {
-        let arrow = |route: &Route| {
-            let server = route.server.as_deref().unwrap_or_default();
-            format!("{} ({server})", route.backend)
-        };
         match change {
             Change::Add(host, route) => info!("automc route +: {host} → {}", arrow(route)),
             Change::Remove(host, route) => info!("automc route -: {host} → {}", arrow(route)),
-            Change::Change(host, old, new)
-                if old.backend == new.backend && old.server == new.server =>
-            {
-                info!("automc route ~: {host} is {:?}", new.state);
+            Change::Change(host, old, new) => {
+                info!("automc route ~: {host} {}", what_changed(old, new));
             }
-            Change::Change(host, _, route) => info!("automc route ~: {host} → {}", arrow(route)),
         }
     }
     if let Some(more @ 1..) = changes.len().checked_sub(CHANGE_LINES_MAX) {
         info!("automc: and {more} more route changes");
+    }
+}
+
+fn arrow(route: &Route) -> String {
+    let server = route.server.as_deref().unwrap_or_default();
+    format!("{} ({server})", route.backend)
+}
+
+/// `→ 127.0.0.1:1 (a), has other settings: hold_max`: where it leads or else its state, and settings.
+fn what_changed(old: &Route, new: &Route) -> String {
+    let mut parts = Vec::new();
+    if old.backend != new.backend || old.server != new.server {
+        parts.push(format!("→ {}", arrow(new)));
+    } else if old.state != new.state {
+        parts.push(format!("is {:?}", new.state));
+    }
+    let settings = overrides::differences(&old.policy, &new.policy);
+    if !settings.is_empty() {
+        parts.push(format!("has other settings: {}", settings.join(", ")));
+    }
+    parts.join(", ")
+}
+
+/// Settings that were honoured before, or not there.
+fn log_ignored(before: &[row::IgnoredSetting], now: &[row::IgnoredSetting]) {
+    let new = now.iter().filter(|setting| !before.contains(setting));
+    for setting in new.take(CHANGE_LINES_MAX) {
+        warn!("automc: {setting}");
     }
 }
 

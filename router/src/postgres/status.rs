@@ -3,10 +3,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::routes::row::SetAside;
+use crate::routes::row::{IgnoredSetting, SetAside};
 
 /// Most set-aside rows that are kept to be shown; the count is exact all the same.
 pub const SET_ASIDE_SHOWN_MAX: usize = 1_000;
+/// Most ignored settings that are kept to be shown; the count is exact all the same.
+pub const IGNORED_SHOWN_MAX: usize = 1_000;
 
 /// What is known at one moment.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,10 @@ pub struct Snapshot {
     pub set_aside_count: usize,
     /// The first [`SET_ASIDE_SHOWN_MAX`] of those.
     pub set_aside: Vec<SetAside>,
+    /// How many settings of routes are not honoured.
+    pub ignored_count: usize,
+    /// The first [`IGNORED_SHOWN_MAX`] of those.
+    pub ignored: Vec<IgnoredSetting>,
     /// What is wrong with the table's triggers: changes come late, but they come.
     pub warnings: Vec<String>,
     /// Connections lost or failed since the start.

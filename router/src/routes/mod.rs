@@ -1,6 +1,7 @@
 //! Which backend a host name leads to.
 
 pub mod diff;
+pub mod overrides;
 pub mod policy;
 pub mod registry;
 pub mod row;

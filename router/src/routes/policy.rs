@@ -2,10 +2,14 @@
 //!
 //! Every route has one: from its row where the columns exist, else the configuration's defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::{Map, Value};
 
 use crate::addr::BackendAddr;
 use crate::hold::schedule::TICK;
+use crate::wake::permit::WakeRules;
 
 /// How long a player is held unless the route says otherwise: what a server may take to start.
 pub const HOLD_MAX: Duration = Duration::from_secs(90);
@@ -41,6 +45,12 @@ pub struct Policy {
     /// Leave the intent of a player who comes back from a transfer as it is, for backends that
     /// accept transfers and want to know.
     pub keep_transfer_intent: bool,
+    /// Who may start the server, and when.
+    pub wake: WakeRules,
+    /// How long the server should stay up from the moment it is ready.
+    pub min_online: Duration,
+    /// Texts of its own, by what they are for; a row's entries lie over those of the defaults.
+    pub texts: Option<Arc<Map<String, Value>>>,
 }
 
 impl Default for Policy {
@@ -53,6 +63,9 @@ impl Default for Policy {
             forward_to: None,
             compression_hold: false,
             keep_transfer_intent: false,
+            wake: WakeRules::default(),
+            min_online: Duration::ZERO,
+            texts: None,
         }
     }
 }

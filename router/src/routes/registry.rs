@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 
 use super::diff::{Change, diff};
+use super::policy::Policy;
 use super::{Route, StateHint, Table};
 use crate::addr::BackendAddr;
 use crate::host::Host;
@@ -22,6 +23,8 @@ pub type Routes = BTreeMap<Host, Arc<Route>>;
 /// The routes of every source.
 #[derive(Debug, Default)]
 pub struct Registry {
+    /// What becomes of players on routes that do not say otherwise.
+    defaults: Arc<Policy>,
     owned: Mutex<Owned>,
     table: ArcSwap<Table>,
 }
@@ -57,21 +60,31 @@ impl Registry {
     pub fn new(
         mapping: impl IntoIterator<Item = (Host, BackendAddr)>,
         default: Option<BackendAddr>,
+        defaults: Arc<Policy>,
     ) -> Result<Self, Full> {
-        let registry = Self::default();
+        let registry = Self {
+            defaults,
+            ..Self::default()
+        };
         {
             let mut owned = registry.owned();
             let routes = mapping.into_iter();
             owned.fixed = routes
-                .map(|(host, backend)| (host.clone(), fixed(Some(host), backend)))
+                .map(|(host, backend)| (host.clone(), registry.fixed(Some(host), backend)))
                 .collect();
             if owned.fixed.len() > STATIC_ROUTES_MAX {
                 return Err(Full);
             }
-            owned.default = default.map(|backend| fixed(None, backend));
+            owned.default = default.map(|backend| registry.fixed(None, backend));
             registry.publish(&owned);
         }
         Ok(registry)
+    }
+
+    /// The policy of fixed routes, and of rows without settings of their own.
+    #[must_use]
+    pub fn defaults(&self) -> &Arc<Policy> {
+        &self.defaults
     }
 
     /// The routes of this moment.
@@ -111,7 +124,7 @@ impl Registry {
         if owned.fixed.len() >= STATIC_ROUTES_MAX && !owned.fixed.contains_key(&host) {
             return Err(Full);
         }
-        let route = fixed(Some(host.clone()), backend);
+        let route = self.fixed(Some(host.clone()), backend);
         owned.fixed.insert(host, route);
         self.publish(&owned);
         Ok(())
@@ -133,7 +146,7 @@ impl Registry {
     /// Sets the backend of host names without a route.
     pub fn set_default(&self, backend: BackendAddr) {
         let mut owned = self.owned();
-        owned.default = Some(fixed(None, backend));
+        owned.default = Some(self.fixed(None, backend));
         self.publish(&owned);
     }
 
@@ -152,16 +165,16 @@ impl Registry {
             default: owned.default.clone(),
         }));
     }
-}
 
-fn fixed(host: Option<Host>, backend: BackendAddr) -> Arc<Route> {
-    Arc::new(Route {
-        host,
-        backend,
-        server: None,
-        state: StateHint::Unknown,
-        policy: Arc::default(),
-    })
+    fn fixed(&self, host: Option<Host>, backend: BackendAddr) -> Arc<Route> {
+        Arc::new(Route {
+            host,
+            backend,
+            server: None,
+            state: StateHint::Unknown,
+            policy: Arc::clone(&self.defaults),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -245,6 +258,48 @@ mod tests {
             backend_of(&registry, "x.example").as_deref(),
             Some("lobby:1")
         );
+    }
+
+    #[test]
+    fn fixed_routes_have_the_configured_policy_whenever_they_came() {
+        let policy = Arc::new(Policy {
+            compression_hold: true,
+            ..Policy::default()
+        });
+        let mapping = [(host("a.example"), addr("a:1"))];
+        let registry = Registry::new(mapping, Some(addr("lobby:1")), Arc::clone(&policy)).unwrap();
+        registry.set(host("b.example"), addr("b:1")).unwrap();
+        let check = |address: &str| {
+            let table = registry.table();
+            assert!(Arc::ptr_eq(&table.lookup(address).unwrap().policy, &policy));
+        };
+
+        check("a.example");
+        check("b.example");
+        check("x.example");
+        registry.set_default(addr("other:1"));
+        check("x.example");
+    }
+
+    #[test]
+    fn a_change_of_the_policy_alone_goes_live() {
+        let registry = Registry::default();
+        let (key, route) = from_postgres("a.example", "pg:1");
+        registry.replace_postgres(Routes::from([(key.clone(), Arc::clone(&route))]));
+        let policy = Policy {
+            compression_hold: true,
+            ..Policy::default()
+        };
+        let changed = Route {
+            policy: Arc::new(policy),
+            ..(*route).clone()
+        };
+
+        let changes = registry.replace_postgres(Routes::from([(key, Arc::new(changed))]));
+
+        assert_eq!(changes.len(), 1);
+        let table = registry.table();
+        assert!(table.lookup("a.example").unwrap().policy.compression_hold);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Rows of the `servers` table to routes; what cannot be one is set aside with the reason.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
+use super::overrides::{Overrides, Policies};
+use super::policy::Policy;
 use super::{Route, StateHint};
 use crate::addr::BackendAddr;
 use crate::host::Host;
@@ -26,6 +29,8 @@ pub struct Row {
     pub state: Option<String>,
     /// `enabled`; `None` where the column is missing, which counts as true.
     pub enabled: Option<bool>,
+    /// The columns of settings that are there and not NULL.
+    pub overrides: Overrides,
 }
 
 /// A row that is no route, and why.
@@ -37,6 +42,31 @@ pub struct SetAside {
     pub reason: String,
 }
 
+/// A setting of a routed row that is left at its default, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IgnoredSetting {
+    /// The row's name.
+    pub name: String,
+    /// The column.
+    pub column: &'static str,
+    /// Why it is not honoured, for whoever wrote the row.
+    pub reason: String,
+}
+
+impl fmt::Display for IgnoredSetting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            column,
+            reason,
+        } = self;
+        write!(
+            formatter,
+            "row {name:?}: {column} is left at its default: {reason}"
+        )
+    }
+}
+
 /// What a full read of the table adds up to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
@@ -44,19 +74,31 @@ pub struct Selection {
     pub routes: BTreeMap<Host, Arc<Route>>,
     /// The rows that are none.
     pub set_aside: Vec<SetAside>,
+    /// Settings of the routes that are not honoured.
+    pub ignored: Vec<IgnoredSetting>,
 }
 
 /// Turns rows into routes. Of rows that clean up to one host, the first by name (by bytes)
-/// wins, whatever order they come in.
+/// wins, whatever order they come in. What a row does not set is as in `defaults`.
 #[must_use]
-pub fn select(mut rows: Vec<Row>) -> Selection {
+pub fn select(mut rows: Vec<Row>, defaults: &Arc<Policy>) -> Selection {
     rows.sort_by(|a, b| a.name.cmp(&b.name));
     let mut selection = Selection::default();
-    for row in rows {
+    let mut policies = Policies::over(defaults);
+    for mut row in rows {
         let name = row.name.clone().unwrap_or_default();
-        match route(row) {
+        let (policy, ignored) = policies.of(std::mem::take(&mut row.overrides));
+        match route(row, policy) {
             Ok((host, route)) => match selection.routes.get(&host) {
-                None => drop(selection.routes.insert(host, Arc::new(route))),
+                None => {
+                    selection.routes.insert(host, Arc::new(route));
+                    let ignored = ignored.into_iter().map(|(setting, reason)| IgnoredSetting {
+                        name: name.clone(),
+                        column: setting.column(),
+                        reason,
+                    });
+                    selection.ignored.extend(ignored);
+                }
                 Some(winner) => {
                     let winner = winner.server.as_deref().unwrap_or_default();
                     let reason = format!("its domain {host} is taken by {winner:?}, first by name");
@@ -73,7 +115,7 @@ pub fn select(mut rows: Vec<Row>) -> Selection {
     selection
 }
 
-fn route(row: Row) -> Result<(Host, Route), String> {
+fn route(row: Row, policy: Arc<Policy>) -> Result<(Host, Route), String> {
     if row.enabled == Some(false) {
         return Err(DISABLED.to_owned());
     }
@@ -109,7 +151,7 @@ fn route(row: Row) -> Result<(Host, Route), String> {
             .as_deref()
             .map(StateHint::parse)
             .unwrap_or_default(),
-        policy: Arc::default(),
+        policy,
     };
     Ok((host, route))
 }
@@ -117,7 +159,12 @@ fn route(row: Row) -> Result<(Host, Route), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::overrides::Setting;
     use proptest::prelude::*;
+
+    fn select(rows: Vec<Row>) -> Selection {
+        super::select(rows, &Arc::default())
+    }
 
     fn row(name: &str, domain: &str, address: &str) -> Row {
         let text = |text: &str| Some(text.to_owned());
@@ -180,6 +227,50 @@ mod tests {
             }]);
             assert_eq!(selection.routes.len(), 1);
         }
+    }
+
+    #[test]
+    fn rows_share_the_defaults_and_equal_settings_among_them() {
+        let defaults = Arc::<Policy>::default();
+        let with = |name: &str, hold_max: &str| Row {
+            overrides: vec![(Setting::HoldMax, hold_max.to_owned())],
+            ..row(name, &format!("{name}.example"), "h:1")
+        };
+        let selection = super::select(
+            vec![
+                row("a", "a.example", "h:1"),
+                with("b", "10s"),
+                with("c", "10s"),
+                with("d", "nonsense"),
+                with("e", "90s"),
+            ],
+            &defaults,
+        );
+
+        let policies: Vec<_> = selection
+            .routes
+            .values()
+            .map(|route| &route.policy)
+            .collect();
+        assert_eq!(policies[1].hold_max.as_secs(), 10);
+        assert!(Arc::ptr_eq(policies[1], policies[2]));
+        for same in [0, 3, 4] {
+            assert!(Arc::ptr_eq(policies[same], &defaults), "{same}");
+        }
+        let [ignored] = &selection.ignored[..] else {
+            panic!("{:?}", selection.ignored)
+        };
+        assert_eq!((&*ignored.name, ignored.column), ("d", "hold_max"));
+        assert!(ignored.reason.contains("nonsense"), "{}", ignored.reason);
+    }
+
+    #[test]
+    fn settings_of_rows_that_are_set_aside_are_nobodys_concern() {
+        let selection = select(vec![Row {
+            overrides: vec![(Setting::HoldMax, "nonsense".to_owned())],
+            ..row("a", "", "h:1")
+        }]);
+        assert_eq!((selection.set_aside.len(), selection.ignored.len()), (1, 0));
     }
 
     proptest! {

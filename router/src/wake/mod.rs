@@ -2,7 +2,9 @@
 
 pub mod client;
 pub mod flight;
+pub mod hours;
 pub mod machine;
+pub mod permit;
 
 pub use flight::{Ticket, Waker};
 pub use machine::WakeError;
