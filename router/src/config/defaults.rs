@@ -1,6 +1,10 @@
 //! The settings of routes that say nothing themselves: `[defaults]` in the file, `AUTOMC_…` elsewhere.
 
+use std::time::Duration;
+
 use super::settings::{Key, Kind, Settings};
+use super::values::duration;
+use crate::hold::schedule::TICK;
 use crate::routes::overrides::Setting;
 use crate::routes::policy::Policy;
 
@@ -10,6 +14,11 @@ pub(super) const JOIN: Key = key(
     "What is done with a player whose server is not ready, in order: hold, transfer, forward, kick",
 );
 pub(super) const HOLD_MAX: Key = key("automc_hold_max", "1m30s", "Longest time a player is held");
+pub(super) const HOLD_TICK: Key = key(
+    "automc_hold_tick",
+    "10s",
+    "From one sign of life to a held player to the next",
+);
 pub(super) const SETTLE: Key = key(
     "automc_settle",
     "0s",
@@ -52,6 +61,9 @@ pub(super) const MIN_ONLINE: Key = key(
 );
 pub(super) const TEXTS: Key = key("automc_texts", "", "What players read, as a JSON object");
 
+/// Clients and server-managers are not to be flooded.
+const TICK_MIN: Duration = Duration::from_millis(50);
+
 const fn key(name: &'static str, default: &'static str, help: &'static str) -> Key {
     Key {
         kind: Kind::Default,
@@ -78,5 +90,7 @@ pub(super) fn policy(settings: &mut Settings) -> Policy {
     for (key, setting) in keys {
         settings.parse(key.name, |text| setting.apply(&mut policy, text));
     }
+    let tick = |text: &str| duration(text, TICK_MIN, TICK);
+    policy.tick = settings.parse(HOLD_TICK.name, tick).unwrap_or(TICK);
     policy
 }

@@ -110,6 +110,7 @@ const KEYS: &[Key] = &[
     ),
     defaults::JOIN,
     defaults::HOLD_MAX,
+    defaults::HOLD_TICK,
     defaults::SETTLE,
     defaults::FORWARD_TO,
     defaults::COMPRESSION_HOLD,

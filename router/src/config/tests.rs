@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::routes::policy::Join;
+use crate::texts::Text;
+use crate::texts::template::Fields;
 
 fn read(file: Option<&str>, env: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigError> {
     let mut args: Vec<String> = vec!["automc-router".to_owned()];
@@ -323,9 +325,14 @@ fn defaults_of_routes_come_from_a_table_in_the_file() {
     assert_eq!((policy.wake.allow.len(), policy.wake.deny.len()), (2, 1));
     assert!(policy.wake.hours.is_some());
     assert_eq!(policy.min_online, Duration::from_secs(300));
-    let texts = policy.texts.as_ref().unwrap();
-    assert_eq!(texts["asleep"], "Zzz");
-    assert_eq!(texts["starting"]["bold"], true);
+    let component = |text| {
+        policy
+            .texts
+            .render(text, None, &Fields::default())
+            .to_component()
+    };
+    assert_eq!(component(Text::Asleep)["text"], "Zzz");
+    assert_eq!(component(Text::Starting)["bold"], true);
     assert_eq!(
         config.state_file.unwrap().to_str(),
         Some("/var/lib/automc/state.json")
@@ -334,7 +341,9 @@ fn defaults_of_routes_come_from_a_table_in_the_file() {
 
 #[test]
 fn the_environment_and_flags_replace_the_tables_defaults() {
-    let file = Some("[defaults]\njoin = ['hold', 'kick']\nhold_max = '1s'\nsettle = '1s'");
+    let file = Some(
+        "[defaults]\njoin = ['hold', 'kick']\nhold_tick = '5s'\nhold_max = '1s'\nsettle = '1s'",
+    );
     let env = [
         ("AUTOMC_JOIN", "transfer,hold"),
         ("AUTOMC_HOLD_MAX", "2s"),
@@ -349,8 +358,10 @@ fn the_environment_and_flags_replace_the_tables_defaults() {
     assert_eq!(policy.join, [Join::Transfer, Join::Hold]);
     assert_eq!(policy.hold_max, Duration::from_secs(3));
     assert_eq!(policy.settle, Duration::from_secs(1));
+    assert_eq!(policy.tick, Duration::from_secs(5));
     assert!(policy.compression_hold);
-    assert_eq!(policy.texts.as_ref().unwrap()["asleep"], "Zzz");
+    let asleep = policy.texts.render(Text::Asleep, None, &Fields::default());
+    assert_eq!(asleep.to_plain(), "Zzz");
     assert!(config.status_ttl.is_zero() && config.wake_per_address.is_none());
 }
 

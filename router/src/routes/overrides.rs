@@ -9,11 +9,12 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::policy::{Join, Policy};
 use crate::addr::BackendAddr;
 use crate::config::values::{duration, switch};
+use crate::texts::Texts;
 use crate::wake::hours::Hours;
 use crate::wake::permit;
 
@@ -141,10 +142,7 @@ impl Setting {
             Self::WakeHours => policy.wake.hours = Some(Hours::parse(&items(text)?)?),
             Self::MinOnline => policy.min_online = up_to(ONLINE_LIMIT)?,
             Self::Texts => {
-                let own = texts(text)?;
-                let mut all = policy.texts.as_deref().cloned().unwrap_or_default();
-                all.extend(own);
-                policy.texts = Some(Arc::new(all));
+                policy.texts = Arc::new(texts(text)?.over(Arc::clone(&policy.texts)));
             }
         }
         Ok(())
@@ -255,12 +253,16 @@ fn join(items: &[String]) -> Result<Vec<Join>, String> {
     Ok(chain)
 }
 
-fn texts(text: &str) -> Result<Map<String, Value>, String> {
-    match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(_) => Err("it is not a JSON object".to_owned()),
-        Err(error) => Err(format!("it is not JSON: {error}")),
-    }
+fn texts(text: &str) -> Result<Texts, String> {
+    let map = match serde_json::from_str(text) {
+        Ok(Value::Object(map)) => map,
+        Ok(_) => return Err("it is not a JSON object".to_owned()),
+        Err(error) => return Err(format!("it is not JSON: {error}")),
+    };
+    Texts::parse(&map).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        problems.join("; ")
+    })
 }
 
 /// The items of a list with commas or line ends between them, or of an array as Postgres writes

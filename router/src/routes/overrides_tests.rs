@@ -1,6 +1,8 @@
 //! Settings as columns and configuration write them, and what becomes of those that are wrong.
 
 use super::*;
+use crate::texts::Text;
+use crate::texts::template::Fields;
 use proptest::prelude::*;
 
 fn applied(setting: Setting, text: &str) -> Result<Policy, String> {
@@ -59,7 +61,11 @@ fn every_setting_is_read_as_text_or_as_an_array() {
     let texts = applied(Setting::Texts, r#"{"asleep": "Zzz"}"#)
         .unwrap()
         .texts;
-    assert_eq!(texts.unwrap()["asleep"], "Zzz");
+    assert_eq!(plain(&texts, Text::Asleep), "Zzz");
+}
+
+fn plain(texts: &Texts, text: Text) -> String {
+    texts.render(text, None, &Fields::default()).to_plain()
 }
 
 #[test]
@@ -134,11 +140,8 @@ fn a_row_can_lift_the_limits_of_the_defaults_and_add_texts() {
 
     assert_eq!(ignored, []);
     assert!(policy.wake.allow.is_empty() && policy.wake.hours.is_none());
-    let texts = policy.texts.as_ref().unwrap();
-    assert_eq!(
-        (&texts["asleep"], &texts["starting"]),
-        (&"Gone to bed".into(), &"Soon".into())
-    );
+    assert_eq!(plain(&policy.texts, Text::Asleep), "Gone to bed");
+    assert_eq!(plain(&policy.texts, Text::Starting), "Soon");
     assert_eq!(
         differences(&defaults, &policy),
         ["wake_allow", "wake_hours", "texts"]

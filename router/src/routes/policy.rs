@@ -5,10 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use crate::addr::BackendAddr;
 use crate::hold::schedule::TICK;
+use crate::texts::Texts;
 use crate::wake::permit::WakeRules;
 
 /// How long a player is held unless the route says otherwise: what a server may take to start.
@@ -49,8 +48,8 @@ pub struct Policy {
     pub wake: WakeRules,
     /// How long the server should stay up from the moment it is ready.
     pub min_online: Duration,
-    /// Texts of its own, by what they are for; a row's entries lie over those of the defaults.
-    pub texts: Option<Arc<Map<String, Value>>>,
+    /// What players read; a row's own texts lie over those of the defaults.
+    pub texts: Arc<Texts>,
 }
 
 impl Default for Policy {
@@ -65,7 +64,7 @@ impl Default for Policy {
             keep_transfer_intent: false,
             wake: WakeRules::default(),
             min_online: Duration::ZERO,
-            texts: None,
+            texts: Arc::default(),
         }
     }
 }
