@@ -1,5 +1,5 @@
 //! A Minecraft server as far as a router can tell: it records what it is sent, lets players in,
-//! and echoes.
+//! and echoes. On demand it behaves more like a real one: see [`Conduct`].
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,9 @@ use automc_router::answer;
 use automc_router::greet::greet;
 use automc_router::protocol::greeting::Greeting;
 use automc_router::protocol::handshake::Handshake;
-use automc_router::protocol::{encode_frame, put_string};
+use automc_router::protocol::login::{LoginReply, plugin_request};
+use automc_router::protocol::version::{V1_8, V1_20_5};
+use automc_router::protocol::{decode_frame, encode_frame, put_bytes, put_string};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,6 +22,36 @@ const RECORDS_MAX: usize = 10_000;
 const BACKLOG: u32 = 1024;
 /// Buffer of one echo.
 const ECHO_BYTES: usize = 16 * 1024;
+/// Longest answer to what it asks during login.
+const REPLY_BYTES_MAX: usize = 8 * 1024;
+/// What a server says that listens before it is ready.
+pub const STILL_STARTING: &str = "Server is still starting! Please wait before reconnecting.";
+/// What a server says to an answer that it has not asked for.
+const UNEXPECTED: &str = "Unexpected custom data from client";
+
+/// How a server treats those who come.
+#[derive(Debug, Clone)]
+pub struct Conduct {
+    /// How many Login Plugin Requests it sends right after login start, with ids from 0.
+    pub plugin_requests: i32,
+    /// Whether it sends an Encryption Request after those. Nothing is encrypted in the end.
+    pub encryption: bool,
+    /// How many more logins it kicks with [`STILL_STARTING`]; [`usize::MAX`] for all.
+    pub kicks: usize,
+    /// Whether it answers status requests and pings, or closes the connection.
+    pub status: bool,
+}
+
+impl Default for Conduct {
+    fn default() -> Self {
+        Self {
+            plugin_requests: 0,
+            encryption: false,
+            kicks: 0,
+            status: true,
+        }
+    }
+}
 
 /// What one connection began with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +62,8 @@ pub struct Record {
     pub handshake: Option<Handshake>,
     /// Whether it is a login.
     pub login: bool,
+    /// What the client answered during login, byte by byte.
+    pub replies: Vec<u8>,
 }
 
 /// A server's port while the server sleeps: it refuses connections, and is nobody else's.
@@ -62,7 +96,15 @@ impl Asleep {
     /// # Errors
     /// The system does not let it.
     pub fn wake(self, name: &str) -> Result<Backend> {
-        Backend::on(name, self.socket.listen(BACKLOG)?)
+        self.wake_as(name, Conduct::default())
+    }
+
+    /// The same with a conduct of its own.
+    ///
+    /// # Errors
+    /// As for [`Self::wake`].
+    pub fn wake_as(self, name: &str, conduct: Conduct) -> Result<Backend> {
+        Backend::on(name, conduct, self.socket.listen(BACKLOG)?)
     }
 }
 
@@ -70,10 +112,17 @@ impl Asleep {
 #[derive(Debug)]
 pub struct Backend {
     addr: SocketAddr,
-    name: Arc<str>,
-    records: Arc<Mutex<Vec<Record>>>,
+    shared: Arc<Shared>,
     end: CancellationToken,
     _guard: DropGuard,
+}
+
+/// What every connection of a server has in common.
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    conduct: Mutex<Conduct>,
+    records: Mutex<Vec<Record>>,
 }
 
 impl Backend {
@@ -82,7 +131,15 @@ impl Backend {
     /// # Errors
     /// No port is to be had.
     pub async fn start(name: &str) -> Result<Self> {
-        Self::start_at(name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+        Self::start_as(name, Conduct::default()).await
+    }
+
+    /// The same with a conduct of its own.
+    ///
+    /// # Errors
+    /// No port is to be had.
+    pub async fn start_as(name: &str, conduct: Conduct) -> Result<Self> {
+        Self::bind(name, conduct, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
 
     /// A server called `name` on `addr`.
@@ -90,28 +147,29 @@ impl Backend {
     /// # Errors
     /// The port is taken.
     pub async fn start_at(name: &str, addr: SocketAddr) -> Result<Self> {
+        Self::bind(name, Conduct::default(), addr).await
+    }
+
+    async fn bind(name: &str, conduct: Conduct, addr: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(addr)
             .await
             .with_context(|| format!("backend on {addr}"))?;
-        Self::on(name, listener)
+        Self::on(name, conduct, listener)
     }
 
-    fn on(name: &str, listener: TcpListener) -> Result<Self> {
+    fn on(name: &str, conduct: Conduct, listener: TcpListener) -> Result<Self> {
         let addr = listener.local_addr()?;
         let end = CancellationToken::new();
-        let name: Arc<str> = name.into();
-        let records = Arc::default();
-        let serving = serve(
-            listener,
-            Arc::clone(&name),
-            Arc::clone(&records),
-            end.clone(),
-        );
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            conduct: Mutex::new(conduct),
+            records: Mutex::default(),
+        });
+        let serving = serve(listener, Arc::clone(&shared), end.clone());
         tokio::spawn(end.clone().run_until_cancelled_owned(serving));
         Ok(Self {
             addr,
-            name,
-            records,
+            shared,
             end: end.clone(),
             _guard: end.drop_guard(),
         })
@@ -126,13 +184,18 @@ impl Backend {
     /// Its name, which its status shows.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.shared.name
     }
 
     /// The greetings so far, in the order they were complete.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        lock(&self.records).clone()
+        lock(&self.shared.records).clone()
+    }
+
+    /// Changes how it treats those who come from now on.
+    pub fn conduct(&self, conduct: Conduct) {
+        *lock(&self.shared.conduct) = conduct;
     }
 
     /// Closes the port and every connection.
@@ -141,58 +204,172 @@ impl Backend {
     }
 }
 
-fn lock(records: &Mutex<Vec<Record>>) -> MutexGuard<'_, Vec<Record>> {
-    records.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(
-    listener: TcpListener,
-    name: Arc<str>,
-    records: Arc<Mutex<Vec<Record>>>,
-    end: CancellationToken,
-) {
+async fn serve(listener: TcpListener, shared: Arc<Shared>, end: CancellationToken) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        let (name, records) = (Arc::clone(&name), Arc::clone(&records));
-        let connection = async move { drop(converse(stream, &name, &records).await) };
+        let shared = Arc::clone(&shared);
+        let connection = async move { drop(shared.converse(stream).await) };
         tokio::spawn(end.clone().run_until_cancelled_owned(connection));
     }
 }
 
-async fn converse(mut stream: TcpStream, name: &str, records: &Mutex<Vec<Record>>) -> Result<()> {
-    stream.set_nodelay(true)?;
-    let (greeting, bytes) = greet(&mut stream).await?;
-    let (handshake, login) = match &greeting {
-        Greeting::Legacy(_) => (None, false),
-        Greeting::Status { handshake, .. } => (Some(handshake.clone()), false),
-        Greeting::Login { handshake, .. } => (Some(handshake.clone()), true),
-    };
-    {
-        let mut records = lock(records);
-        if records.len() < RECORDS_MAX {
+impl Shared {
+    async fn converse(&self, mut stream: TcpStream) -> Result<()> {
+        stream.set_nodelay(true)?;
+        let (greeting, bytes) = greet(&mut stream).await?;
+        let (handshake, login) = match &greeting {
+            Greeting::Legacy(_) => (None, false),
+            Greeting::Status { handshake, .. } => (Some(handshake.clone()), false),
+            Greeting::Login { handshake, .. } => (Some(handshake.clone()), true),
+        };
+        let number = self.record(&bytes, handshake, login);
+        let conduct = self.conduct_towards(login);
+        match greeting {
+            _ if !login && !conduct.status => Ok(()),
+            Greeting::Legacy(ping) => {
+                Ok(answer::legacy_ping(&mut stream, &ping, &self.name).await?)
+            }
+            Greeting::Status { handshake, length } => {
+                let early = bytes.get(length..).unwrap_or_default();
+                let protocol = handshake.protocol;
+                let name = self.name.as_str();
+                Ok(answer::status(&mut stream, early, protocol, name).await?)
+            }
+            Greeting::Login { .. } if conduct.kicks > 0 => {
+                Ok(answer::disconnect(&mut stream, STILL_STARTING).await?)
+            }
+            Greeting::Login {
+                handshake, player, ..
+            } => {
+                let protocol = handshake.protocol;
+                let mut client = Client {
+                    stream: &mut stream,
+                    unread: after_login_start(&bytes)?.to_vec(),
+                    replies: Vec::new(),
+                };
+                let agreed = client.negotiate(protocol, &conduct).await;
+                self.answered(number, client.replies);
+                if !agreed? {
+                    return Ok(answer::disconnect(&mut stream, UNEXPECTED).await?);
+                }
+                let mut success = vec![0x22; 16];
+                put_string(&player, &mut success);
+                success.push(0);
+                stream.write_all(&encode_frame(2, &success)).await?;
+                echo(stream).await
+            }
+        }
+    }
+
+    /// Keeps what a connection began with; its number, if there is room for it.
+    fn record(&self, bytes: &[u8], handshake: Option<Handshake>, login: bool) -> Option<usize> {
+        let mut records = lock(&self.records);
+        let number = records.len();
+        (number < RECORDS_MAX).then(|| {
             records.push(Record {
-                bytes: bytes.clone(),
+                bytes: bytes.to_vec(),
                 handshake,
                 login,
+                replies: Vec::new(),
             });
+            number
+        })
+    }
+
+    fn answered(&self, number: Option<usize>, replies: Vec<u8>) {
+        let mut records = lock(&self.records);
+        if let Some(record) = number.and_then(|number| records.get_mut(number)) {
+            record.replies = replies;
         }
     }
-    match greeting {
-        Greeting::Legacy(ping) => Ok(answer::legacy_ping(&mut stream, &ping, name).await?),
-        Greeting::Status { handshake, length } => {
-            let early = bytes.get(length..).unwrap_or_default();
-            Ok(answer::status(&mut stream, early, handshake.protocol, name).await?)
+
+    /// How to treat one who has come now, which uses up a kick if it is a login.
+    fn conduct_towards(&self, login: bool) -> Conduct {
+        let mut conduct = lock(&self.conduct);
+        let now = conduct.clone();
+        if login && now.kicks < usize::MAX {
+            conduct.kicks = now.kicks.saturating_sub(1);
         }
-        Greeting::Login { player, .. } => {
-            let mut success = vec![0x22; 16];
-            put_string(&player, &mut success);
-            success.push(0);
-            stream.write_all(&encode_frame(2, &success)).await?;
-            echo(stream).await
+        now
+    }
+}
+
+/// What came with handshake and login start, and after them.
+fn after_login_start(bytes: &[u8]) -> Result<&[u8]> {
+    let mut rest = bytes;
+    for _ in 0..2 {
+        let (_, length) = decode_frame(rest, bytes.len())?.context("half a login start")?;
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    Ok(rest)
+}
+
+/// A client that is asked something before it is let in.
+struct Client<'a> {
+    stream: &'a mut TcpStream,
+    unread: Vec<u8>,
+    /// Its answers, byte by byte.
+    replies: Vec<u8>,
+}
+
+impl Client<'_> {
+    /// Asks what there is to ask; whether each question got its answer, in order.
+    async fn negotiate(&mut self, protocol: i32, conduct: &Conduct) -> Result<bool> {
+        for id in 0..conduct.plugin_requests {
+            let request = plugin_request(id, "harness:hello", b"?");
+            self.stream.write_all(&request).await?;
+        }
+        if conduct.encryption {
+            self.stream.write_all(&encryption_request(protocol)).await?;
+        }
+        for id in 0..conduct.plugin_requests {
+            let expected = LoginReply::PluginResponse { id, data: None };
+            if LoginReply::decode(&self.reply().await?)? != expected {
+                return Ok(false);
+            }
+        }
+        Ok(
+            !conduct.encryption
+                || LoginReply::decode(&self.reply().await?)? == LoginReply::Other(1),
+        )
+    }
+
+    /// Reads the body of one frame.
+    async fn reply(&mut self) -> Result<Vec<u8>> {
+        loop {
+            if let Some((body, length)) = decode_frame(&self.unread, REPLY_BYTES_MAX)? {
+                let body = body.to_vec();
+                self.replies.extend(self.unread.drain(..length));
+                return Ok(body);
+            }
+            self.unread.push(self.stream.read_u8().await?);
         }
     }
+}
+
+/// An Encryption Request with a key and a token of nothing.
+fn encryption_request(protocol: i32) -> Vec<u8> {
+    let mut body = Vec::new();
+    put_string("", &mut body);
+    for bytes in [&[0x30; 162][..], &[0x31; 4]] {
+        if protocol < V1_8 {
+            let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+            body.extend(length.to_be_bytes());
+            body.extend(bytes);
+        } else {
+            put_bytes(bytes, &mut body);
+        }
+    }
+    if protocol >= V1_20_5 {
+        body.push(1);
+    }
+    encode_frame(1, &body)
 }
 
 async fn echo(mut stream: TcpStream) -> Result<()> {
@@ -205,5 +382,91 @@ async fn echo(mut stream: TcpStream) -> Result<()> {
         stream
             .write_all(buffer.get(..length).unwrap_or_default())
             .await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::player::{Packet, Player};
+
+    fn player(protocol: i32) -> Player {
+        Player {
+            protocol,
+            ..Player::new("a.example")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_asks_has_the_answers_byte_by_byte_and_then_echoes() {
+        for (protocol, requests) in [(5, 0), (340, 0), (393, 2), (760, 2), (776, 3)] {
+            let conduct = Conduct {
+                plugin_requests: requests,
+                encryption: true,
+                ..Conduct::default()
+            };
+            let backend = Backend::start_as("asks", conduct).await.unwrap();
+
+            let mut session = player(protocol).enter(backend.addr()).await.unwrap();
+
+            assert_eq!(session.echo(b"hello").await.unwrap(), b"hello");
+            let replies = backend.records()[0].replies.clone();
+            let first: Vec<u8> = (0..3).flat_map(|id| [3, 2, id, 0]).collect();
+            let asked = 4 * usize::try_from(requests).unwrap();
+            assert_eq!(replies[..asked], first[..asked], "{protocol}");
+            // The length of an Encryption Response takes two bytes.
+            let length = if protocol == 760 { 264 } else { 263 };
+            assert_eq!(replies.len() - asked, length, "{protocol}");
+            assert_eq!(session.seen.last().unwrap().packet, Packet::Success);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_not_asked_for_is_a_kick() {
+        let conduct = Conduct {
+            plugin_requests: 1,
+            ..Conduct::default()
+        };
+        let backend = Backend::start_as("asks", conduct).await.unwrap();
+        let mut session = player(769).knock(backend.addr()).await.unwrap();
+        // An answer to somebody else's request comes first.
+        session.stream.write_all(&[3, 2, 7, 0]).await.unwrap();
+        assert_eq!(session.refusal().await.unwrap(), UNEXPECTED);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_still_starting_kicks_as_often_as_it_is_told() {
+        let still_starting = |kicks| Conduct {
+            kicks,
+            ..Conduct::default()
+        };
+        let backend = Backend::start_as("slow", still_starting(2)).await.unwrap();
+        let player = player(769);
+        for _ in 0..2 {
+            player.status(backend.addr()).await.unwrap();
+            let text = player.refusal(backend.addr()).await.unwrap();
+            assert_eq!(text, STILL_STARTING);
+        }
+        player.enter(backend.addr()).await.unwrap();
+
+        backend.conduct(still_starting(usize::MAX));
+        for _ in 0..3 {
+            player.refusal(backend.addr()).await.unwrap();
+        }
+        backend.conduct(Conduct::default());
+        player.enter(backend.addr()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_without_a_status_still_lets_players_in() {
+        let conduct = Conduct {
+            status: false,
+            ..Conduct::default()
+        };
+        let backend = Asleep::new().unwrap().wake_as("mute", conduct).unwrap();
+        assert!(player(769).status(backend.addr()).await.is_err());
+        player(769).enter(backend.addr()).await.unwrap();
+        let logins: Vec<_> = backend.records().iter().map(|one| one.login).collect();
+        assert_eq!(logins, [false, true]);
     }
 }

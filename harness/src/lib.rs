@@ -18,6 +18,7 @@ pub mod load;
 pub mod manager;
 pub mod metrics;
 pub mod model;
+mod nbt;
 pub mod player;
 pub mod postgres;
 pub mod process;

@@ -89,7 +89,7 @@ async fn a_login_that_comes_byte_by_byte_arrives_whole() {
         stream.write_all(&[byte]).await.unwrap();
         tokio::task::yield_now().await;
     }
-    let session = harness::player::Session { stream };
+    let session = player.on(stream);
 
     session.enter().await.unwrap();
     assert_eq!(backend.records()[0].bytes, player.login_bytes());
