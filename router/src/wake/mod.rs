@@ -1,8 +1,18 @@
 //! Starting sleeping servers through the server-manager.
 
 pub mod client;
+pub mod error;
 pub mod flight;
 pub mod machine;
+pub mod polling;
+pub mod prober;
+pub mod probing;
+pub mod retry;
+#[cfg(test)]
+mod simulated;
+pub mod wanted;
 
+pub use error::WakeError;
 pub use flight::{Ticket, Waker};
-pub use machine::WakeError;
+pub use machine::{Outcome, Phase, Ready, Sign};
+pub use wanted::Wanted;
