@@ -198,6 +198,14 @@ impl Backend {
         *lock(&self.shared.conduct) = conduct;
     }
 
+    /// The greetings of players so far: what a router asks while it wakes a server is left out.
+    #[must_use]
+    pub fn logins(&self) -> Vec<Record> {
+        let mut logins = self.records();
+        logins.retain(|record| record.login);
+        logins
+    }
+
     /// Closes the port and every connection.
     pub fn stop(&self) {
         self.end.cancel();

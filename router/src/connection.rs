@@ -26,7 +26,7 @@ use crate::relay::counters::Counters;
 use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::registry::Registry;
 use crate::routes::{Route, StateHint};
-use crate::wake::{WakeError, Waker};
+use crate::wake::{WakeError, Waker, Wanted};
 
 /// Longest dial for a status of a server that is said not to run: its player list must not hang.
 pub const HINTED_DIAL_TIMEOUT: Duration = Duration::from_millis(300);
@@ -203,7 +203,7 @@ impl Services {
             backend: route.backend.clone(),
             error,
         };
-        let (Some(waker), Some(server)) = (&self.waker, &route.server) else {
+        let (Some(waker), Some(wanted)) = (&self.waker, Wanted::of(route)) else {
             return dial(&route.backend, self.dial_timeout)
                 .await
                 .map_err(unreachable);
@@ -217,7 +217,7 @@ impl Services {
             }
         }
         tokio::select! {
-            backend = self.wake(waker, server, route) => backend,
+            backend = self.wake(waker, wanted, route) => backend,
             () = left(client, raw) => Err(ConnectionError::ClientLeft),
             () = self.stop.cancelled() => Err(ConnectionError::Stopping),
         }
@@ -226,15 +226,19 @@ impl Services {
     async fn wake(
         &self,
         waker: &Arc<Waker>,
-        server: &Arc<str>,
+        wanted: Wanted,
         route: &Route,
     ) -> Result<TcpStream, ConnectionError> {
-        let address = match waker.join(server).outcome().await {
-            Ok(address) => address.unwrap_or_else(|| route.backend.clone()),
+        let address = match waker.join(wanted).outcome().await {
+            Ok(ready) => ready.address,
             // The table may be wrong about a server it calls stopped, and then nobody has dialled.
-            Err(
-                error @ (WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }),
-            ) if route.state.is_not_running() => {
+            Err(error)
+                if route.state.is_not_running()
+                    && matches!(
+                        error.cause(),
+                        WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }
+                    ) =>
+            {
                 return dial(&route.backend, self.dial_timeout)
                     .await
                     .map_err(|_| error.into());

@@ -24,18 +24,39 @@ const READY_PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// The last address's failure, or a time-out.
 pub async fn dial(backend: &BackendAddr, limit: Duration) -> io::Result<TcpStream> {
-    let attempt = async {
-        match backend.as_str().parse::<SocketAddr>() {
-            Ok(address) => TcpStream::connect(address).await,
-            Err(_) => TcpStream::connect(&*resolve(backend).await?).await,
-        }
-    };
+    let attempt = async { TcpStream::connect(&*addresses(backend).await?).await };
+    within(limit, attempt).await
+}
+
+/// One attempt at each of `addresses` in turn, within `limit` in all.
+///
+/// # Errors
+/// The last address's failure, or a time-out.
+pub async fn dial_to(addresses: &[SocketAddr], limit: Duration) -> io::Result<TcpStream> {
+    within(limit, TcpStream::connect(addresses)).await
+}
+
+async fn within(
+    limit: Duration,
+    attempt: impl Future<Output = io::Result<TcpStream>>,
+) -> io::Result<TcpStream> {
     let stream = timeout(limit, attempt).await.unwrap_or_else(|_| {
         let text = format!("no answer within {limit:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })?;
     socket::tune(&SockRef::from(&stream));
     Ok(stream)
+}
+
+/// Where `backend` is: its IP address, or what the system's resolver has for its name.
+///
+/// # Errors
+/// The name is not known, or cannot be looked up.
+pub async fn addresses(backend: &BackendAddr) -> io::Result<Vec<SocketAddr>> {
+    match backend.as_str().parse() {
+        Ok(address) => Ok(vec![address]),
+        Err(_) => resolve(backend).await,
+    }
 }
 
 /// Asks the system's resolver. A look-up that nobody waits for any more goes on in a thread of

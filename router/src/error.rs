@@ -65,8 +65,11 @@ impl ConnectionError {
             Self::Unreachable { .. } => {
                 Some("This server is not reachable at the moment.\nPlease try again later.")
             }
-            Self::Wake(WakeError::TimedOut { .. }) => {
+            Self::Wake(error) if matches!(error.cause(), WakeError::TimedOut { .. }) => {
                 Some("This server takes longer than usual to start.\nPlease try again in a minute.")
+            }
+            Self::Wake(error) if matches!(error.cause(), WakeError::NotReady { .. }) => {
+                Some("This server does not let anybody in yet.\nPlease try again in a moment.")
             }
             Self::NotReady { .. } | Self::BackendClosed(_) => {
                 Some("This server does not let anybody in yet.\nPlease try again in a moment.")
@@ -91,6 +94,7 @@ impl ConnectionError {
             Self::Unreachable { .. } => "unreachable",
             Self::BackendClosed(_) => "backend_silent",
             Self::Wake(WakeError::TimedOut { .. }) => "wake_timed_out",
+            Self::Wake(WakeError::NotReady { .. }) => "not_ready",
             Self::Wake(WakeError::Stopping) | Self::Stopping => "stopping",
             Self::Wake(_) => "wake_failed",
             Self::Full => "full",

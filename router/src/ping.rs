@@ -1,14 +1,16 @@
 //! The router's own status ping: asks a backend what its server list shows.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::addr::BackendAddr;
-use crate::dial::dial;
+use crate::dial::{dial, dial_to};
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::status::StatusRequest;
 use crate::protocol::{DecodeError, Reader, decode_frame};
@@ -50,9 +52,26 @@ impl Ping {
     /// See [`PingError`]; `dial_limit` for the connection, `limit` for everything together.
     pub async fn send(&self, dial_limit: Duration, limit: Duration) -> Result<String, PingError> {
         let deadline = Instant::now() + limit;
-        let mut stream = dial(&self.backend, dial_limit.min(limit))
-            .await
-            .map_err(PingError::Dial)?;
+        let stream = dial(&self.backend, dial_limit.min(limit)).await;
+        self.ask(stream.map_err(PingError::Dial)?, deadline).await
+    }
+
+    /// The same where the backend's name has been looked up before.
+    ///
+    /// # Errors
+    /// As for [`Self::send`].
+    pub async fn send_to(
+        &self,
+        addresses: &[SocketAddr],
+        dial_limit: Duration,
+        limit: Duration,
+    ) -> Result<String, PingError> {
+        let deadline = Instant::now() + limit;
+        let stream = dial_to(addresses, dial_limit.min(limit)).await;
+        self.ask(stream.map_err(PingError::Dial)?, deadline).await
+    }
+
+    async fn ask(&self, mut stream: TcpStream, deadline: Instant) -> Result<String, PingError> {
         let port = self.backend.as_str().rsplit_once(':');
         let port = port.and_then(|(_, port)| port.parse().ok());
         let handshake = Handshake {

@@ -106,7 +106,7 @@ impl Router {
         let waker = config
             .waker
             .as_ref()
-            .map(|waker| new_waker(waker, &stop))
+            .map(|waker| new_waker(waker, &registry, &stop))
             .transpose()?;
 
         let workers = Workers::start(count).map_err(StartError::Workers)?;
@@ -241,7 +241,11 @@ fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, Star
     bind().map_err(|error| StartError::Listen { what, error })
 }
 
-fn new_waker(config: &WakerConfig, stop: &CancellationToken) -> Result<Arc<Waker>, ClientError> {
+fn new_waker(
+    config: &WakerConfig,
+    registry: &Arc<Registry>,
+    stop: &CancellationToken,
+) -> Result<Arc<Waker>, ClientError> {
     let limits = Limits {
         poll_interval: config.poll_interval,
         timeout: config.timeout,
@@ -249,6 +253,7 @@ fn new_waker(config: &WakerConfig, stop: &CancellationToken) -> Result<Arc<Waker
     Ok(Waker::new(
         ManagerClient::new(config)?,
         limits,
+        Arc::clone(registry),
         stop.clone(),
     ))
 }

@@ -5,11 +5,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
 use crate::config::{Delays, GamePorts};
-use crate::faults::{Faults, Struck};
+use crate::faults::{Faults, Manners, Struck};
 use crate::outbox::Row;
 use crate::port::GamePort;
 use crate::server::{Life, Plan, State};
@@ -36,6 +36,7 @@ pub(crate) struct Entry {
     /// What the table holds for a lazy address; never opens.
     placeholder: Option<GamePort>,
     told: State,
+    manners: watch::Sender<Manners>,
 }
 
 impl Entry {
@@ -62,6 +63,7 @@ impl Entry {
             port,
             placeholder,
             told: State::Stopped,
+            manners: watch::Sender::default(),
         })
     }
 
@@ -89,6 +91,11 @@ impl Entry {
             port: Some(self.spec.port_delay.unwrap_or(port)),
             crash: None,
         })
+    }
+
+    /// Has its port behave as its faults ask for, from the next connection on.
+    pub(crate) fn mind(&self, of_all: &Faults) {
+        self.manners.send_replace(self.faults(of_all).manners());
     }
 
     /// Moves on to `now`, opens and closes ports, and tells whether the state changed.
@@ -134,7 +141,7 @@ impl Entry {
         let opens = self.life.port_opens(plan);
         match &mut self.port {
             Some(port) if opens.is_some_and(|at| at <= now) => {
-                port.open(&self.name, &around.players)
+                port.open(&self.name, &around.players, &self.manners)
             }
             Some(port) => {
                 port.close();

@@ -22,6 +22,9 @@ pub const MALFORMED_ADDRESS: &str = "not an address";
 /// What `malformed_json` answers a poll with.
 pub const MALFORMED_JSON: &str = "{\"state\":\"running\",\"addr";
 
+/// What `still_starting` tells players, in the words of modded servers.
+pub const STILL_STARTING: &str = "Server is still starting! Please wait before reconnecting.";
+
 /// Everything that goes wrong with one server; all off by default.
 ///
 /// As JSON, an object with the fields below; durations are texts such as `"2s"`.
@@ -64,6 +67,17 @@ pub struct Faults {
     /// It crashes this long after its start, booted or not; at most [`DELAY_MAX`].
     #[serde(with = "duration_text", skip_serializing_if = "Option::is_none")]
     pub crash_after: Option<Duration>,
+    /// Its port takes players, and closes status pings without an answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_status: bool,
+    /// Players are turned away with [`STILL_STARTING`] so long after its port opened; at most
+    /// [`DELAY_MAX`].
+    #[serde(with = "duration_text", skip_serializing_if = "Option::is_none")]
+    pub still_starting: Option<Duration>,
+    /// Polls offer no wait and keep none, and tell no progress: a server-manager that knows the
+    /// contract's least.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub plain: bool,
 }
 
 /// A status instead of an answer. As JSON: `503`, `"503x2"` (the first two times) or
@@ -86,6 +100,15 @@ pub(crate) enum Verdict {
     Refuse(u16, Duration),
     /// Neither.
     Hang,
+}
+
+/// What a game port does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Manners {
+    /// It closes status pings.
+    pub(crate) no_status: bool,
+    /// It turns players away so long after it opened.
+    pub(crate) still_starting: Duration,
 }
 
 /// How often refusals struck since the faults were set.
@@ -136,6 +159,14 @@ impl Faults {
             Some(_) if self.no_address => None,
             Some(_) if self.malformed_address => Some(MALFORMED_ADDRESS.to_owned()),
             truth => truth,
+        }
+    }
+
+    /// How its port treats who connects.
+    pub(crate) fn manners(&self) -> Manners {
+        Manners {
+            no_status: self.no_status,
+            still_starting: self.still_starting.unwrap_or_default(),
         }
     }
 

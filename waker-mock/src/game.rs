@@ -10,6 +10,8 @@ use automc_router::protocol::status::Shown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use crate::faults::{Manners, STILL_STARTING};
+
 /// Longest time one connection may take in all.
 pub const TALK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Players the status says there is room for.
@@ -22,16 +24,32 @@ pub fn greeting(server: &str) -> String {
 }
 
 /// Serves one connection to its end, within [`TALK_TIMEOUT`]; what the client does wrong ends it.
-pub(crate) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, server: &str) {
-    if let Ok(Err(error)) = timeout(TALK_TIMEOUT, serve(stream, server)).await {
+/// The port has been `opened` for so long.
+pub(crate) async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    server: &str,
+    manners: Manners,
+    opened: Duration,
+) {
+    let served = serve(stream, server, manners, opened);
+    if let Ok(Err(error)) = timeout(TALK_TIMEOUT, served).await {
         tracing::debug!(server, %error, "a game connection ended early");
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut client: S, server: &str) -> Result<()> {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    mut client: S,
+    server: &str,
+    manners: Manners,
+    opened: Duration,
+) -> Result<()> {
     let (greeted, bytes) = greet(&mut client).await?;
     let text = greeting(server);
     match greeted {
+        Greeting::Legacy(_) | Greeting::Status { .. } if manners.no_status => {}
+        Greeting::Login { .. } if opened < manners.still_starting => {
+            answer::disconnect(&mut client, STILL_STARTING).await?;
+        }
         Greeting::Legacy(ping) => answer::legacy_ping(&mut client, &ping, &text).await?,
         Greeting::Status { handshake, length } => {
             let early = bytes.get(length..).unwrap_or_default();
@@ -60,7 +78,9 @@ mod tests {
 
     async fn answer_to(pieces: &[&[u8]]) -> Vec<u8> {
         let (mut client, server) = duplex(64 * 1024);
-        let served = tokio::spawn(async move { talk(server, "survival").await });
+        let served = tokio::spawn(async move {
+            talk(server, "survival", Manners::default(), Duration::ZERO).await;
+        });
         for piece in pieces {
             client.write_all(piece).await.unwrap();
         }

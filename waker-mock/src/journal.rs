@@ -14,6 +14,8 @@ pub struct Request {
     pub method: String,
     /// Path as it came, escapes included, without the query.
     pub path: String,
+    /// What comes after the `?`, if there is one.
+    pub query: Option<String>,
     /// The value of `X-API-Key`, if the header was there.
     pub api_key: Option<String>,
     /// When its head had arrived.
@@ -57,6 +59,7 @@ mod tests {
             journal.note(Request {
                 method: "GET".to_owned(),
                 path: number.to_string(),
+                query: None,
                 api_key: None,
                 at: Instant::now(),
             });

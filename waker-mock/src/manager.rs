@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::entry::{Entry, Surroundings};
@@ -41,6 +42,7 @@ pub(crate) struct Seen {
     pub(crate) state: State,
     pub(crate) address: Option<String>,
     pub(crate) row_address: String,
+    pub(crate) percent: Option<u8>,
     pub(crate) faults: Faults,
 }
 
@@ -130,6 +132,7 @@ impl Manager {
         let Table { servers, faults } = table;
         let entry = servers.get_mut(name)?;
         let plan = entry.plan(faults, &self.around);
+        entry.mind(faults);
         if entry.settle(now(), &plan, &self.around, &taken) {
             self.tell(entry);
         }
@@ -223,7 +226,7 @@ impl Manager {
         let names: Vec<String> = table.servers.keys().cloned().collect();
         for name in names {
             if let Some(entry) = table.servers.get_mut(&name) {
-                entry.spec.stop_delay = Some(std::time::Duration::ZERO);
+                entry.spec.stop_delay = Some(Duration::ZERO);
                 let plan = entry.plan(&Faults::default(), &self.around);
                 // The second one takes back a start that waits for the stop.
                 entry.life.stop(now(), &plan);
@@ -302,6 +305,27 @@ impl Manager {
         Some(self.see(entry, &table.faults))
     }
 
+    /// One server once it neither starts nor stops any more, or changed from one to the other, or
+    /// `wait` has passed.
+    pub(crate) async fn seen_changed(&self, name: &str, wait: Duration) -> Option<Seen> {
+        let mut changes = self.changes();
+        let first = self.seen(name)?;
+        let changing = matches!(first.state, State::Starting | State::Stopping);
+        if !changing || first.faults.plain {
+            return Some(first);
+        }
+        let changed = async {
+            while changes.changed().await.is_ok() {
+                if self.seen(name).is_none_or(|seen| seen.state != first.state) {
+                    return;
+                }
+            }
+        };
+        // What it is then is told in any case.
+        drop(timeout(wait, changed).await);
+        self.seen(name)
+    }
+
     /// Every server as of now, by name.
     pub(crate) fn all_seen(&self) -> Vec<Seen> {
         self.pass();
@@ -319,6 +343,7 @@ impl Manager {
             state: entry.life.state(),
             address: entry.address(&self.around.ports),
             row_address: entry.row_address(&self.around.ports),
+            percent: entry.life.percent(now(), &entry.plan(of_all, &self.around)),
             faults: entry.faults(of_all).clone(),
         }
     }

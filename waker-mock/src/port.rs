@@ -9,11 +9,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use crate::config::GamePorts;
+use crate::faults::Manners;
 use crate::game;
 
 /// Players connected to all game ports at once; more are closed at once.
@@ -77,7 +79,12 @@ impl GamePort {
     }
 
     /// Lets players in; changes nothing if it does already.
-    pub(crate) fn open(&mut self, server: &Arc<str>, players: &Arc<Semaphore>) -> io::Result<()> {
+    pub(crate) fn open(
+        &mut self,
+        server: &Arc<str>,
+        players: &Arc<Semaphore>,
+        manners: &watch::Sender<Manners>,
+    ) -> io::Result<()> {
         let socket = match std::mem::replace(&mut self.hold, Hold::Lost) {
             Hold::Held(socket) => socket,
             Hold::Lost => bind(self.address)?.0,
@@ -88,12 +95,14 @@ impl GamePort {
         };
         let listener = Arc::new(socket.listen(BACKLOG)?);
         let stop = CancellationToken::new();
-        tokio::spawn(accept(
-            Arc::downgrade(&listener),
-            Arc::clone(server),
-            Arc::clone(players),
-            stop.clone(),
-        ));
+        let house = House {
+            server: Arc::clone(server),
+            players: Arc::clone(players),
+            manners: manners.subscribe(),
+            opened: Instant::now(),
+            stop: stop.clone(),
+        };
+        tokio::spawn(accept(Arc::downgrade(&listener), house));
         self.hold = Hold::Open {
             _listener: listener,
             _stop: stop.drop_guard(),
@@ -126,42 +135,46 @@ fn bind(address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
     Ok((socket, address))
 }
 
-async fn accept(
-    listener: Weak<TcpListener>,
+/// What an open port knows.
+struct House {
     server: Arc<str>,
     players: Arc<Semaphore>,
+    manners: watch::Receiver<Manners>,
+    opened: Instant,
     stop: CancellationToken,
-) {
+}
+
+async fn accept(listener: Weak<TcpListener>, house: House) {
     let next = || {
         std::future::poll_fn(|context| match listener.upgrade() {
             Some(listener) => listener.poll_accept(context).map(Some),
             None => Poll::Ready(None),
         })
     };
-    while let Some(Some(accepted)) = stop.run_until_cancelled(next()).await {
+    while let Some(Some(accepted)) = house.stop.run_until_cancelled(next()).await {
         match accepted {
-            Ok((stream, _)) => welcome(stream, &server, &players, &stop),
+            Ok((stream, _)) => house.welcome(stream),
             Err(error) => {
-                warn!(%server, %error, "accept failed; pausing");
-                stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE))
-                    .await;
+                warn!(server = %house.server, %error, "accept failed; pausing");
+                let pause = tokio::time::sleep(ACCEPT_PAUSE);
+                house.stop.run_until_cancelled(pause).await;
             }
         }
     }
 }
 
-fn welcome(
-    stream: TcpStream,
-    server: &Arc<str>,
-    players: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) {
-    let Ok(permit) = Arc::clone(players).try_acquire_owned() else {
-        return;
-    };
-    let (server, stop) = (Arc::clone(server), stop.clone());
-    tokio::spawn(async move {
-        stop.run_until_cancelled(game::talk(stream, &server)).await;
-        drop(permit);
-    });
+impl House {
+    fn welcome(&self, stream: TcpStream) {
+        let Ok(permit) = Arc::clone(&self.players).try_acquire_owned() else {
+            return;
+        };
+        let (server, stop) = (Arc::clone(&self.server), self.stop.clone());
+        let manners = *self.manners.borrow();
+        let opened = self.opened.elapsed();
+        tokio::spawn(async move {
+            let talk = game::talk(stream, &server, manners, opened);
+            stop.run_until_cancelled(talk).await;
+            drop(permit);
+        });
+    }
 }

@@ -158,6 +158,15 @@ impl Life {
         }
     }
 
+    /// How far the boot is, in percent; `None` unless it starts and will get there.
+    #[must_use]
+    pub fn percent(&self, now: Instant, plan: &Plan) -> Option<u8> {
+        let (boot, gone) = (plan.boot?, now.saturating_duration_since(self.since));
+        let whole = boot.as_millis().max(1);
+        let percent = u8::try_from(gone.as_millis() * 100 / whole).unwrap_or(u8::MAX);
+        (self.state == State::Starting).then_some(percent.min(100))
+    }
+
     fn enter(&mut self, state: State, at: Instant) {
         if state == State::Starting {
             self.started = at;
@@ -226,6 +235,22 @@ mod tests {
         assert_eq!(life.port_opens(&PLAN), None);
         life.advance(begin + seconds(10), &PLAN);
         assert_eq!(life.state(), State::Stopped);
+    }
+
+    #[test]
+    fn a_boot_tells_how_far_it_is_and_nothing_else_does() {
+        let begin = Instant::now();
+        let mut life = Life::new(begin);
+        assert_eq!(life.percent(begin, &PLAN), None);
+        life.start(begin, &PLAN);
+        for (after, percent) in [(0, 0), (1, 20), (4, 80), (9, 100)] {
+            let now = begin + seconds(after);
+            assert_eq!(life.percent(now, &PLAN), Some(percent));
+        }
+        let never = Plan { boot: None, ..PLAN };
+        assert_eq!(life.percent(begin, &never), None);
+        life.advance(begin + seconds(5), &PLAN);
+        assert_eq!(life.percent(begin + seconds(5), &PLAN), None);
     }
 
     #[test]

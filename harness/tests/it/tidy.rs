@@ -29,7 +29,6 @@ const PURE: &[&str] = &[
     "protocol/greeting.rs",
     "protocol/handshake.rs",
     "protocol/legacy.rs",
-    "protocol/login.rs",
     "protocol/login/mod.rs",
     "protocol/login/starting.rs",
     "protocol/nbt.rs",
@@ -49,9 +48,14 @@ const PURE: &[&str] = &[
     "texts/message.rs",
     "texts/mod.rs",
     "texts/template.rs",
+    "wake/error.rs",
     "wake/hours.rs",
     "wake/machine.rs",
     "wake/permit.rs",
+    "wake/polling.rs",
+    "wake/probing.rs",
+    "wake/retry.rs",
+    "wake/wanted.rs",
 ];
 
 fn workspace() -> PathBuf {

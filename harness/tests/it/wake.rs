@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use automc_router::wake::polling::POLL_FLOOR;
 use harness::backend::{Asleep, Backend};
 use harness::manager::{Manager, Reply};
 use harness::player::{Player, Session};
@@ -14,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Asserts that `backend` got exactly `sent`, whether it recorded a byte or echoed it.
 async fn assert_arrived(backend: &Backend, session: &mut Session, sent: &[u8]) {
-    let mut arrived = backend.records()[0].bytes.clone();
+    let mut arrived = backend.logins()[0].bytes.clone();
     let mut echoed = vec![0; sent.len() - arrived.len()];
     let echo = session.stream.read_exact(&mut echoed);
     tokio::time::timeout(DEADLINE, echo).await.unwrap().unwrap();
@@ -38,7 +39,7 @@ async fn a_player_waits_and_gets_in_at_the_polled_address_byte_for_byte() {
         .await
         .unwrap();
     manager.polled(3, DEADLINE).await.unwrap();
-    assert_eq!(backend.records(), []);
+    assert_eq!(backend.logins(), []);
     manager.polls([Reply::running(backend.addr())]);
 
     let mut session = waiting.enter().await.unwrap();
@@ -92,13 +93,13 @@ async fn the_polled_address_is_for_the_waiting_player_and_for_nobody_later() {
         .unwrap();
     manager.polls([Reply::running(elsewhere.addr())]);
     let _first = player.enter(table.router.at.players).await.unwrap();
-    assert_eq!((elsewhere.records().len(), manager.counts()), (1, (1, 1)));
+    assert_eq!((elsewhere.logins().len(), manager.counts()), (1, (1, 1)));
 
     let backend = asleep.wake("of the row").unwrap();
     let _second = player.enter(table.router.at.players).await.unwrap();
 
-    assert_eq!(backend.records().len(), 1);
-    assert_eq!((elsewhere.records().len(), manager.counts()), (1, (1, 1)));
+    assert_eq!(backend.logins().len(), 1);
+    assert_eq!((elsewhere.logins().len(), manager.counts()), (1, (1, 1)));
 }
 
 /// AMC-21: 202, 409 and every other 2xx mean that it starts.
@@ -156,7 +157,7 @@ async fn running_without_a_usable_address_leads_to_the_address_of_the_row() {
 
         entered.unwrap_or_else(|error| panic!("{address}: {error:#}"));
     }
-    assert_eq!(backend.records().len(), 1 + addresses.len());
+    assert_eq!(backend.logins().len(), 1 + addresses.len());
 }
 
 #[tokio::test]
@@ -174,7 +175,7 @@ async fn a_server_that_runs_before_its_port_opens_is_waited_for() {
     let backend = asleep.wake("late").unwrap();
 
     waiting.enter().await.unwrap();
-    assert_eq!(backend.records()[0].bytes, player.login_bytes());
+    assert_eq!(backend.logins()[0].bytes, player.login_bytes());
     assert_eq!(manager.counts(), (1, 1));
 }
 
@@ -245,11 +246,11 @@ async fn without_a_token_there_is_no_header_and_names_are_escaped_under_the_base
     }
 }
 
-/// AMC-22. Nothing can come early: a poll is at least so many intervals after the start as there
-/// were polls before it.
+/// AMC-22. The interval is the longest distance; polls are quicker at first, and closest of all
+/// then. Nothing can come early: a poll is at least so many times the least distance after the
+/// start as there were polls before it.
 #[tokio::test]
 async fn polls_keep_their_distance_from_each_other() {
-    const INTERVAL: Duration = Duration::from_millis(200);
     let settings = Settings::new().env("AUTOMC_WAKER_POLL_INTERVAL", "200ms");
     let (manager, table) = Table::with_manager(settings).await.unwrap();
     let backend = Backend::start("woken").await.unwrap();
@@ -264,7 +265,7 @@ async fn polls_keep_their_distance_from_each_other() {
 
     let requests = manager.requests();
     for (before, poll) in requests[1..].iter().enumerate() {
-        let least = INTERVAL * u32::try_from(before).unwrap();
+        let least = POLL_FLOOR * u32::try_from(before).unwrap();
         assert!(poll.at - requests[0].at >= least, "poll {before}");
     }
 }
@@ -299,7 +300,7 @@ async fn a_server_that_is_up_is_joined_without_a_word_to_the_server_manager() {
         let player = table.server(&name, backend.addr(), state).await.unwrap();
         player.enter(table.router.at.players).await.unwrap();
     }
-    assert_eq!(backend.records().len(), states.len());
+    assert_eq!(backend.logins().len(), states.len());
     assert_eq!(manager.counts(), (0, 0));
 }
 
@@ -315,11 +316,11 @@ async fn a_server_that_is_said_to_sleep_is_woken_before_it_is_dialled() {
 
         let waiting = player.knock(table.router.at.players).await.unwrap();
         manager.polled(polled + 2, DEADLINE).await.unwrap();
-        assert_eq!(backend.records(), [], "{state}");
+        assert_eq!(backend.logins(), [], "{state}");
         manager.polls([Reply::running(backend.addr())]);
 
         waiting.enter().await.unwrap();
-        assert_eq!(backend.records().len(), 1, "{state}");
+        assert_eq!(backend.logins().len(), 1, "{state}");
     }
     assert_eq!(manager.counts().0, 3);
 }

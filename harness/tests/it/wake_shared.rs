@@ -53,7 +53,7 @@ async fn twenty_players_wake_one_server_with_one_start_and_all_get_in() {
     }
 
     assert_eq!(manager.counts().0, 1);
-    let mut arrived: Vec<_> = backend.records().into_iter().map(|one| one.bytes).collect();
+    let mut arrived: Vec<_> = backend.logins().into_iter().map(|one| one.bytes).collect();
     let mut sent: Vec<_> = crowd.iter().map(Player::login_bytes).collect();
     arrived.sort();
     sent.sort();
@@ -136,7 +136,7 @@ async fn a_wake_nobody_waits_for_any_more_is_called_off_before_it_is_accepted() 
 
     player.enter(table.router.at.players).await.unwrap();
     assert_eq!(manager.counts(), (3, 1));
-    assert_eq!(backend.records().len(), 1, "nobody joins for who has left");
+    assert_eq!(backend.logins().len(), 1, "nobody joins for who has left");
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn an_accepted_wake_goes_on_without_the_player_who_left() {
     let next = player.knock(table.router.at.players).await.unwrap();
     manager.polls([Reply::running(backend.addr())]);
     next.enter().await.unwrap();
-    assert_eq!((manager.counts().0, backend.records().len()), (1, 1));
+    assert_eq!((manager.counts().0, backend.logins().len()), (1, 1));
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn one_who_leaves_takes_the_wake_from_nobody_else() {
     way.cut().await.unwrap();
 
     stays.enter().await.unwrap();
-    assert_eq!((manager.counts(), backend.records().len()), ((2, 1), 1));
+    assert_eq!((manager.counts(), backend.logins().len()), ((2, 1), 1));
     let log = process.tail(usize::MAX);
     assert!(!log.contains("wake called off"), "{log}");
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
 
 use super::diff::{Change, diff};
 use super::policy::Policy;
@@ -27,6 +28,7 @@ pub struct Registry {
     defaults: Arc<Policy>,
     owned: Mutex<Owned>,
     table: ArcSwap<Table>,
+    changes: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +93,12 @@ impl Registry {
     #[must_use]
     pub fn table(&self) -> Guard<Arc<Table>> {
         self.table.load()
+    }
+
+    /// Gets word of every change of the routes from now on.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Replaces the routes of Postgres in one step; what changed comes back.
@@ -164,6 +172,7 @@ impl Registry {
             hosts,
             default: owned.default.clone(),
         }));
+        self.changes.send_replace(());
     }
 
     fn fixed(&self, host: Option<Host>, backend: BackendAddr) -> Arc<Route> {

@@ -15,15 +15,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
 
-use super::machine::{PollReply, StartReply};
+use super::machine::{PollReply, Polled, StartReply};
 use crate::addr::BackendAddr;
 use crate::causes::with_causes;
 use crate::config::WakerConfig;
 use crate::config::values::short;
 use crate::tls;
 
-/// Longest time one request may take, answer included.
+/// Longest time one request may take, answer included, and a wait it asks for aside.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time to connect to the server-manager.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -155,21 +156,22 @@ impl ManagerClient {
     /// `POST /servers/{server}/start`, within `limit`. The status says it all; a body is not read.
     pub async fn start(&self, server: &str, limit: Duration) -> StartReply {
         let exchange = async {
-            let response = self.send(Method::POST, server, "/start").await?;
+            let response = self.send(Method::POST, server, "/start", None).await?;
             Ok(start_reply(response.status()))
         };
-        within(limit, exchange)
+        within(limit.min(REQUEST_TIMEOUT), exchange)
             .await
             .unwrap_or_else(StartReply::Broken)
     }
 
-    /// `GET /servers/{server}`, within `limit`.
-    pub async fn poll(&self, server: &str, limit: Duration) -> PollReply {
+    /// `GET /servers/{server}`, within `limit`. With a `wait`, of whole seconds, the
+    /// server-manager is asked to answer only when there is a change or that time has passed.
+    pub async fn poll(&self, server: &str, wait: Option<Duration>, limit: Duration) -> Polled {
         let exchange = async {
-            let response = self.send(Method::GET, server, "").await?;
+            let response = self.send(Method::GET, server, "", wait).await?;
             let status = response.status();
             if !status.is_success() {
-                return Ok(poll_refusal(status));
+                return Ok(poll_refusal(status).into());
             }
             let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
                 .collect()
@@ -178,9 +180,10 @@ impl ManagerClient {
                 &body.map_err(|error| with_causes(&*error))?.to_bytes(),
             ))
         };
-        within(limit, exchange)
+        let most = REQUEST_TIMEOUT + wait.unwrap_or_default();
+        within(limit.min(most), exchange)
             .await
-            .unwrap_or_else(PollReply::Broken)
+            .unwrap_or_else(|reason| PollReply::Broken(reason).into())
     }
 
     async fn send(
@@ -188,12 +191,20 @@ impl ManagerClient {
         method: Method,
         server: &str,
         rest: &str,
+        wait: Option<Duration>,
     ) -> Result<Response<Incoming>, String> {
+        let wait = wait.map(|wait| format!("wait={}", wait.as_secs()));
+        let query = wait.as_ref().map(|wait| format!("?{wait}"));
+        let rest = [rest, query.as_deref().unwrap_or_default()].concat();
         let uri = self
             .base
-            .of(server, rest)
+            .of(server, &rest)
             .map_err(|error| error.to_string())?;
         let mut request = Request::builder().method(method).uri(uri);
+        if let Some(wait) = wait {
+            // RFC 7240, which has a name for it; the query is for those who know only that.
+            request = request.header("Prefer", wait);
+        }
         if let Some(token) = &self.token {
             request = request.header("X-API-Key", token);
         }
@@ -212,12 +223,10 @@ impl ManagerClient {
     }
 }
 
-/// Bounds one request by `limit` and by [`REQUEST_TIMEOUT`].
 async fn within<T>(
     limit: Duration,
     exchange: impl Future<Output = Result<T, String>>,
 ) -> Result<T, String> {
-    let limit = limit.min(REQUEST_TIMEOUT);
     let outcome = tokio::time::timeout(limit, exchange).await;
     outcome.unwrap_or_else(|_| Err(format!("no answer within {}", short(limit))))
 }
@@ -235,7 +244,11 @@ fn start_reply(status: StatusCode) -> StartReply {
 struct ServerJson {
     state: String,
     #[serde(default)]
-    address: Option<serde_json::Value>,
+    address: Option<Value>,
+    #[serde(default)]
+    progress: Option<Value>,
+    #[serde(default, rename = "maxWait")]
+    max_wait: Option<Value>,
 }
 
 fn poll_refusal(status: StatusCode) -> PollReply {
@@ -245,19 +258,46 @@ fn poll_refusal(status: StatusCode) -> PollReply {
     }
 }
 
-fn poll_reply(body: &[u8]) -> PollReply {
+fn poll_reply(body: &[u8]) -> Polled {
     let server: ServerJson = match serde_json::from_slice(body) {
         Ok(server) => server,
-        Err(error) => return PollReply::Broken(format!("its answer is not the JSON due: {error}")),
+        Err(error) => {
+            let reason = format!("its answer is not the JSON due: {error}");
+            return PollReply::Broken(reason).into();
+        }
     };
-    match server.state.trim().to_ascii_lowercase().as_str() {
+    let reply = match server.state.trim().to_ascii_lowercase().as_str() {
         "running" => {
-            let address = server.address.as_ref().and_then(serde_json::Value::as_str);
+            let address = server.address.as_ref().and_then(Value::as_str);
             PollReply::Running(address.and_then(|text| BackendAddr::parse(text).ok()))
         }
         state @ ("failed" | "crashed" | "error") => PollReply::Failed(state.to_owned()),
         _ => PollReply::NotYet,
+    };
+    let seconds = server.max_wait.as_ref().and_then(Value::as_f64);
+    Polled {
+        reply,
+        percent: server.progress.as_ref().and_then(percent),
+        max_wait: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
     }
+}
+
+/// Reads `0.45`, `45`, `"45%"` and `"0.45"`: up to 1 it is a share, above that percent, unless it
+/// says so itself. Rounded down; what lies beyond 100 % says nothing.
+fn percent(value: &Value) -> Option<u8> {
+    let text = value.as_str().map(str::trim);
+    let marked = text.and_then(|text| text.strip_suffix('%'));
+    let number = match (marked.or(text), value) {
+        (Some(text), _) => text.trim().parse().ok()?,
+        (None, value) => value.as_f64()?,
+    };
+    let share = marked.is_none() && number <= 1.0;
+    // A little more, so that 0.29 is 29 and not 28.999….
+    let number = if share { number * 100.0 } else { number } + 1e-9;
+    let valid = (0.0..100.5).contains(&number);
+    (0..=100_u8)
+        .rev()
+        .find(|percent| valid && f64::from(*percent) <= number)
 }
 
 #[cfg(test)]
@@ -318,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_poll_answer_is_read_leniently_but_not_blindly() {
-        let reply = |json: &str| poll_reply(json.as_bytes());
+        let reply = |json: &str| poll_reply(json.as_bytes()).reply;
         let address = BackendAddr::parse("10.0.0.5:25565").ok();
         assert_eq!(
             reply(r#"{"state":"running","address":"10.0.0.5:25565","since":1}"#),
@@ -358,6 +398,64 @@ mod tests {
             poll_refusal(StatusCode::BAD_GATEWAY),
             PollReply::Broken(_)
         ));
+    }
+
+    #[test]
+    fn progress_is_read_as_a_share_or_in_percent_and_nonsense_is_none() {
+        let read = |progress: &str| {
+            let json = format!(r#"{{"state":"starting","progress":{progress}}}"#);
+            let polled = poll_reply(json.as_bytes());
+            assert_eq!(polled.reply, PollReply::NotYet, "{progress}");
+            polled.percent
+        };
+        for (progress, percent) in [
+            ("0", 0),
+            ("0.45", 45),
+            ("0.29", 29),
+            ("1", 100),
+            ("1.0", 100),
+            ("1.5", 1),
+            ("45", 45),
+            ("45.9", 45),
+            ("100", 100),
+            (r#""45%""#, 45),
+            (r#"" 45 % ""#, 45),
+            (r#""1%""#, 1),
+            (r#""0.5%""#, 0),
+            (r#""0.45""#, 45),
+            (r#""45""#, 45),
+        ] {
+            assert_eq!(read(progress), Some(percent), "{progress}");
+        }
+        for nonsense in [
+            "null",
+            "-1",
+            "-0.1",
+            "101",
+            "1e300",
+            "[]",
+            "true",
+            r#""""#,
+            r#""%""#,
+            r#""soon""#,
+            r#""NaN""#,
+            r#""inf""#,
+        ] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn an_offer_to_wait_is_read_and_nonsense_is_none() {
+        let read = |wait: &str| {
+            let json = format!(r#"{{"state":"starting","maxWait":{wait}}}"#);
+            poll_reply(json.as_bytes()).max_wait
+        };
+        assert_eq!(read("30"), Some(Duration::from_secs(30)));
+        assert_eq!(read("0.5"), Some(Duration::from_millis(500)));
+        for nonsense in ["null", "-1", "1e300", r#""30""#, "[30]", "true"] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
     }
 
     #[tokio::test]

@@ -1,11 +1,12 @@
 //! One wake per server, shared by everybody who waits for it.
 //!
 //! The first waiter starts the wake, every waiter gets its outcome, and when the last one leaves
-//! before the server-manager accepted the start, it is called off. A start that was accepted is
-//! followed to its end: the server boots anyway.
+//! before the server-manager accepted the start, it is called off, unless somebody means to come
+//! back ([`Waker::poke`]). A start that was accepted is followed to its end: the server boots
+//! anyway. Polls, probes and news of the table go on side by side: none waits for another.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,34 +16,78 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::client::ManagerClient;
-use super::machine::{Limits, Step, Wake, WakeError};
+use super::error::WakeError;
+use super::machine::{Limits, Outcome, Phase, Step, Wake};
+use super::prober::{Names, Prober};
+use super::retry::Retry;
+use super::wanted::Wanted;
 use crate::addr::BackendAddr;
+use crate::routes::registry::Registry;
 
-/// How long a failed wake stands for whoever asks next, however many players click.
-pub const FAILED_WAKE_PAUSE: Duration = Duration::from_secs(5);
-
-/// The address that came with `running`, if one did, or why the server did not wake.
-pub type Outcome = Result<Option<BackendAddr>, WakeError>;
+/// How long after a wake its address is known to players who prove that they waited for it.
+pub const RETURN_WINDOW: Duration = Duration::from_secs(60);
 
 /// Wakes servers through one server-manager.
 #[derive(Debug)]
 pub struct Waker {
     client: ManagerClient,
     limits: Limits,
+    registry: Arc<Registry>,
     stop: CancellationToken,
     /// Where wakes run: not with the workers that serve clients.
     runtime: Handle,
-    /// Bounded by the table: only servers of routes are woken, one entry each, and an entry
-    /// goes when its wake succeeds or `FAILED_WAKE_PAUSE` after it failed.
-    flights: Mutex<HashMap<Arc<str>, Flight>>,
+    prober: Prober,
+    flights: Mutex<Flights>,
+}
+
+/// Bounded by the table: only servers of routes are woken, one entry each.
+#[derive(Debug, Default)]
+struct Flights {
+    /// Wakes under way.
+    flying: HashMap<Arc<str>, Flight>,
+    /// How the last ones ended; looked through whenever one ends, for what is too old.
+    landed: HashMap<Arc<str>, Landed>,
 }
 
 #[derive(Debug)]
 struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
+    progress: watch::Receiver<Progress>,
     waiters: usize,
     accepted: bool,
+    /// Somebody who does not wait means to come back.
+    kept: bool,
     call_off: CancellationToken,
+}
+
+#[derive(Debug)]
+enum Landed {
+    Ready { address: BackendAddr, at: Instant },
+    Failed(Retry),
+}
+
+impl Landed {
+    fn is_stale(&self, now: Instant) -> bool {
+        match self {
+            Self::Ready { at, .. } => now.duration_since(*at) >= RETURN_WINDOW,
+            Self::Failed(retry) => retry.is_stale(now),
+        }
+    }
+}
+
+/// How far a wake is, for those who tell others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What it is at.
+    pub phase: Phase,
+    /// When it began.
+    pub since: Instant,
+    /// How far the boot is, in percent, if the server-manager says that.
+    pub percent: Option<u8>,
+    /// How long it usually takes, if whoever began it knew.
+    pub expected: Option<Duration>,
+    /// How many wait for it with a [`Ticket`].
+    pub waiters: usize,
 }
 
 /// One waiter's place; dropping it gives the place up.
@@ -53,16 +98,32 @@ pub struct Ticket {
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
+/// What the task of a flight holds.
+struct Pilot {
+    waker: Arc<Waker>,
+    wanted: Wanted,
+    outcome: watch::Sender<Option<Outcome>>,
+    progress: watch::Sender<Progress>,
+    call_off: CancellationToken,
+}
+
 impl Waker {
-    /// A waker whose wakes end when `stop` is cancelled. Must be called within a Tokio runtime,
-    /// which runs them.
+    /// A waker whose wakes end when `stop` is cancelled, and hear of changes of the table from
+    /// `registry`. Must be called within a Tokio runtime, which runs them.
     #[must_use]
-    pub fn new(client: ManagerClient, limits: Limits, stop: CancellationToken) -> Arc<Self> {
+    pub fn new(
+        client: ManagerClient,
+        limits: Limits,
+        registry: Arc<Registry>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             client,
             limits,
+            registry,
             stop,
             runtime: Handle::current(),
+            prober: Prober::default(),
             flights: Mutex::default(),
         })
     }
@@ -70,135 +131,273 @@ impl Waker {
     /// Whether a wake of `server` is under way.
     #[must_use]
     pub fn is_waking(&self, server: &str) -> bool {
-        self.flights()
-            .get(server)
-            .is_some_and(|flight| flight.outcome.borrow().is_none())
+        self.flights().flying.contains_key(server)
     }
 
-    /// Joins the wake of `server`, or begins it.
+    /// How far the wake of `server` is; `None` if none is under way.
     #[must_use]
-    pub fn join(self: &Arc<Self>, server: &Arc<str>) -> Ticket {
+    pub fn progress(&self, server: &str) -> Option<Progress> {
+        self.flights().flying.get(server).map(Flight::seen)
+    }
+
+    /// Where `server` was ready at most [`RETURN_WINDOW`] ago, for players who prove that they
+    /// waited for that; everybody else goes to the address of the row.
+    #[must_use]
+    pub fn recent(&self, server: &str) -> Option<BackendAddr> {
+        match self.flights().landed.get(server)? {
+            Landed::Ready { address, at } if at.elapsed() < RETURN_WINDOW => Some(address.clone()),
+            _ => None,
+        }
+    }
+
+    /// Joins the wake of `wanted`, or begins it. Where the last one failed a moment ago, the
+    /// outcome is [`WakeError::BackingOff`].
+    #[must_use]
+    pub fn join(self: &Arc<Self>, wanted: Wanted) -> Ticket {
+        let server = Arc::clone(&wanted.server);
         let mut flights = self.flights();
-        let flight = match flights.entry(Arc::clone(server)) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let (sender, outcome) = watch::channel(None);
-                let call_off = self.stop.child_token();
-                let fly = Arc::clone(self).fly(Arc::clone(server), sender, call_off.clone());
-                self.runtime.spawn(fly);
-                entry.insert(Flight {
-                    outcome,
-                    waiters: 0,
-                    accepted: false,
-                    call_off,
-                })
+        let outcome = match self.board(&mut flights, wanted) {
+            Ok(flight) => {
+                flight.waiters += 1;
+                flight.outcome.clone()
             }
+            Err(error) => watch::channel(Some(Err(error))).1,
         };
-        flight.waiters += 1;
+        drop(flights);
         Ticket {
             waker: Arc::clone(self),
-            server: Arc::clone(server),
-            outcome: flight.outcome.clone(),
+            server,
+            outcome,
         }
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<Arc<str>, Flight>> {
+    /// Joins or begins the wake of `wanted` for somebody who comes back instead of waiting: it is
+    /// not called off any more.
+    ///
+    /// # Errors
+    /// [`WakeError::BackingOff`]: nothing is begun.
+    pub fn poke(self: &Arc<Self>, wanted: Wanted) -> Result<Progress, WakeError> {
+        let mut flights = self.flights();
+        let flight = self.board(&mut flights, wanted)?;
+        flight.kept = true;
+        Ok(flight.seen())
+    }
+
+    /// The flight of `wanted`, begun if there is none.
+    fn board<'f>(
+        self: &Arc<Self>,
+        flights: &'f mut Flights,
+        wanted: Wanted,
+    ) -> Result<&'f mut Flight, WakeError> {
+        let Flights { flying, landed } = flights;
+        let now = Instant::now();
+        if !flying.contains_key(&wanted.server)
+            && let Some(Landed::Failed(retry)) = landed.get(&wanted.server)
+            && let Some(error) = retry.refusal(now)
+        {
+            return Err(error);
+        }
+        let flight = flying.entry(Arc::clone(&wanted.server));
+        Ok(flight.or_insert_with(|| {
+            let call_off = self.stop.child_token();
+            let (sender, outcome) = watch::channel(None);
+            let (progress_sender, progress) = watch::channel(Progress {
+                phase: Phase::Asking,
+                since: now,
+                percent: None,
+                expected: wanted.expected,
+                waiters: 0,
+            });
+            let pilot = Pilot {
+                waker: Arc::clone(self),
+                wanted,
+                outcome: sender,
+                progress: progress_sender,
+                call_off: call_off.clone(),
+            };
+            self.runtime.spawn(pilot.fly(now));
+            Flight {
+                outcome,
+                progress,
+                waiters: 0,
+                accepted: false,
+                kept: false,
+                call_off,
+            }
+        }))
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    async fn fly(
-        self: Arc<Self>,
-        server: Arc<str>,
-        sender: watch::Sender<Option<Outcome>>,
-        call_off: CancellationToken,
-    ) {
-        // Also when this task panics: nobody may join a flight that nobody flies.
-        let _landing = Landing {
-            waker: &self,
-            server: &server,
-            call_off: &call_off,
-        };
-        let drive = self.drive(&server, &call_off);
-        let Some(outcome) = call_off.run_until_cancelled(drive).await else {
-            debug!(%server, "wake called off");
-            sender.send_replace(Some(Err(WakeError::Stopping)));
-            return;
-        };
-        match &outcome {
-            Ok(Some(address)) => info!(%server, %address, "automc: server is running"),
-            Ok(None) => info!(%server, "automc: server is running, at its table's address"),
-            Err(error) => warn!(%server, %error, "automc: waking failed"),
-        }
-        let failed = outcome.is_err();
-        sender.send_replace(Some(outcome));
-        if failed {
-            let pause = tokio::time::sleep(FAILED_WAKE_PAUSE);
-            self.stop.run_until_cancelled(pause).await;
+impl Flight {
+    fn seen(&self) -> Progress {
+        Progress {
+            waiters: self.waiters,
+            ..*self.progress.borrow()
         }
     }
+}
 
-    /// Carries out what the machine says.
-    async fn drive(&self, server: &str, call_off: &CancellationToken) -> Outcome {
-        let mut wake = Wake::new(server, self.limits, Instant::now());
+impl Pilot {
+    async fn fly(self, begin: Instant) {
+        let call_off = self.call_off.clone();
+        let outcome = call_off.run_until_cancelled(self.drive(begin)).await;
+        let Some(outcome) = outcome else {
+            debug!(server = %self.wanted.server, "wake called off");
+            // Whoever drops this takes the flight off the table.
+            self.outcome.send_replace(Some(Err(WakeError::Stopping)));
+            return;
+        };
+        let server = &self.wanted.server;
+        match &outcome {
+            Ok(ready) => {
+                let (address, sign, took) = (&ready.address, ready.sign, ready.took);
+                info!(%server, %address, ?sign, ?took, "automc: server is ready");
+            }
+            Err(error) => warn!(%server, %error, "automc: waking failed"),
+        }
+        self.land(&outcome);
+        self.outcome.send_replace(Some(outcome));
+    }
+
+    /// Carries out what the machine says. Boxes what it waits for: most of it is short-lived.
+    async fn drive(&self, begin: Instant) -> Outcome {
+        let Waker {
+            client,
+            limits,
+            registry,
+            prober,
+            ..
+        } = &*self.waker;
+        let Wanted { server, host, .. } = &self.wanted;
+        let mut wake = Wake::new(&self.wanted, *limits, begin);
+        let mut changes = registry.changes();
+        self.look_up(&mut wake);
+        let names = Names::default();
+        let (mut start, mut poll, mut probe) = (None, None, None);
         loop {
             let now = Instant::now();
             let left = wake.deadline().saturating_duration_since(now);
-            match wake.next(now) {
+            let wait_until = match wake.next(now) {
                 Step::Start => {
                     info!(%server, "automc: asking the server-manager to start it");
-                    let reply = self.client.start(server, left).await;
+                    start = Some(Box::pin(client.start(server, left)));
+                    continue;
+                }
+                Step::Poll(wait) => {
+                    poll = Some(Box::pin(client.poll(server, wait, left)));
+                    continue;
+                }
+                Step::Probe(address) => {
+                    probe = Some(Box::pin(prober.probe(address, Arc::clone(host), &names)));
+                    continue;
+                }
+                Step::WaitUntil(at) => at,
+                Step::Done(outcome) => return outcome,
+            };
+            self.show(&wake);
+            tokio::select! {
+                biased;
+                reply = arrival(&mut start) => {
                     debug!(%server, ?reply, "start answered");
                     wake.started(Instant::now(), reply);
-                    if wake.is_started() {
-                        self.accepted(server, call_off);
-                    }
                 }
-                Step::Poll => {
-                    let reply = self.client.poll(server, left).await;
+                reply = arrival(&mut poll) => {
                     debug!(%server, ?reply, "poll answered");
-                    wake.polled(reply);
+                    wake.polled(Instant::now(), reply);
                 }
-                Step::WaitUntil(at) => tokio::time::sleep_until(at.into()).await,
-                Step::Done(outcome) => return outcome,
+                reply = arrival(&mut probe) => wake.probed(Instant::now(), reply),
+                Ok(()) = changes.changed() => self.look_up(&mut wake),
+                () = tokio::time::sleep_until(wait_until.into()) => {}
             }
         }
     }
 
-    /// Marks this flight, and not one that was begun after it was called off.
-    fn accepted(&self, server: &str, call_off: &CancellationToken) {
-        let mut flights = self.flights();
-        // Flights are called off under the same lock, so this one is still the one in the table.
-        if !call_off.is_cancelled()
-            && let Some(flight) = flights.get_mut(server)
+    /// Tells the machine what the row says.
+    fn look_up(&self, wake: &mut Wake) {
+        let Wanted { server, host, .. } = &self.wanted;
+        let table = self.waker.registry.table();
+        if let Some(route) = table.lookup(host)
+            && route.server.as_ref() == Some(server)
         {
-            flight.accepted = true;
+            wake.announced(Instant::now(), route.state, &route.backend);
         }
     }
 
-    /// Removes this flight, and not one that was begun after it was called off.
-    fn forget(&self, server: &str, call_off: &CancellationToken) {
-        call_off.cancel();
-        let mut flights = self.flights();
-        if flights
-            .get(server)
-            .is_some_and(|flight| flight.call_off.is_cancelled())
-        {
-            flights.remove(server);
+    /// Lets others see how far it is.
+    fn show(&self, wake: &Wake) {
+        let (phase, percent) = (wake.phase(), wake.percent());
+        let mut entered = None;
+        self.progress.send_if_modified(|progress| {
+            entered = (progress.phase != phase).then_some(phase);
+            let modified = entered.is_some() || progress.percent != percent;
+            (progress.phase, progress.percent) = (phase, percent);
+            modified
+        });
+        if entered == Some(Phase::Settling) {
+            info!(server = %self.wanted.server, "automc: server is running");
+        }
+        if entered.is_some() && wake.is_started() {
+            let mut flights = self.waker.flights();
+            // Flights are called off under the same lock, so this one is still in the table.
+            if !self.call_off.is_cancelled()
+                && let Some(flight) = flights.flying.get_mut(&self.wanted.server)
+            {
+                flight.accepted = true;
+            }
+        }
+    }
+
+    /// Notes how it ended, and takes the flight off the table in the same moment.
+    fn land(&self, outcome: &Outcome) {
+        let now = Instant::now();
+        let server = &self.wanted.server;
+        let mut flights = self.waker.flights();
+        let before = match flights.landed.get(server) {
+            Some(Landed::Failed(retry)) => Some(retry),
+            _ => None,
+        };
+        let landed = match outcome {
+            Ok(ready) => Landed::Ready {
+                address: ready.address.clone(),
+                at: now,
+            },
+            Err(error) => Landed::Failed(Retry::after(before, error.clone(), now)),
+        };
+        flights.landed.retain(|_, landed| !landed.is_stale(now));
+        flights.landed.insert(Arc::clone(server), landed);
+        self.leave(&mut flights);
+    }
+
+    /// Takes this flight off the table, and not one that was begun after it was called off.
+    fn leave(&self, flights: &mut Flights) {
+        let server = &self.wanted.server;
+        self.call_off.cancel();
+        let ended = |flight: &Flight| flight.call_off.is_cancelled();
+        if flights.flying.get(server).is_some_and(ended) {
+            flights.flying.remove(server);
         }
     }
 }
 
-/// Removes a flight when its task ends, however it ends.
-struct Landing<'a> {
-    waker: &'a Waker,
-    server: &'a str,
-    call_off: &'a CancellationToken,
-}
-
-impl Drop for Landing<'_> {
+/// Also when the task panics: nobody may join a flight that nobody flies.
+impl Drop for Pilot {
     fn drop(&mut self) {
-        self.waker.forget(self.server, self.call_off);
+        self.leave(&mut self.waker.flights());
     }
+}
+
+/// Waits for `request`, if there is one, and takes it away with its answer.
+async fn arrival<F: Future>(request: &mut Option<Pin<Box<F>>>) -> F::Output {
+    let Some(waiting) = request else {
+        return std::future::pending().await;
+    };
+    let answer = waiting.await;
+    *request = None;
+    answer
 }
 
 impl Ticket {
@@ -215,21 +414,30 @@ impl Ticket {
             Err(_) => Err(WakeError::Stopping),
         }
     }
+
+    /// How far the wake is; `None` once it is over.
+    #[must_use]
+    pub fn progress(&self) -> Option<Progress> {
+        let flights = self.waker.flights();
+        let flight = flights.flying.get(&self.server)?;
+        (flight.outcome.same_channel(&self.outcome)).then(|| flight.seen())
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut flights = self.waker.flights();
-        let Some(flight) = flights.get_mut(&self.server) else {
+        let Some(flight) = flights.flying.get_mut(&self.server) else {
             return;
         };
         if !flight.outcome.same_channel(&self.outcome) {
             return;
         }
         flight.waiters -= 1;
-        if flight.waiters == 0 && !flight.accepted && flight.outcome.borrow().is_none() {
+        let over = flight.outcome.borrow().is_some();
+        if flight.waiters == 0 && !flight.accepted && !flight.kept && !over {
             flight.call_off.cancel();
-            flights.remove(&self.server);
+            flights.flying.remove(&self.server);
         }
     }
 }

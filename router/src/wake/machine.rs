@@ -1,12 +1,22 @@
-//! The rules of one wake: start once, poll no faster than the interval, end by the deadline.
+//! The rules of one wake: start once; wait for the first of three signs that the server runs;
+//! see that it answers; let it settle; end by the deadline.
 //!
-//! Pure: [`Wake::next`] says what to do, [`Wake::started`] and [`Wake::polled`] take what came
-//! of it. `now` is passed in.
+//! The signs: a poll says so, the table begins to say so, or the row's address begins to answer.
+//!
+//! Pure: [`Wake::next`] says what to do, and [`Wake::started`], [`Wake::polled`],
+//! [`Wake::probed`] and [`Wake::announced`] take what came of it. `now` is passed in.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::error::WakeError;
+use super::polling::Polling;
+use super::probing::{ProbeReply, Probing};
+use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::config::values::short;
+use crate::dial::READY_WINDOW;
+use crate::routes::StateHint;
 
 /// How long after a broken start the one retry follows.
 pub const START_RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -14,9 +24,10 @@ pub const START_RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// The two times a wake keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Least time from one poll to the next.
+    /// Most time from one poll to the next.
     pub poll_interval: Duration,
-    /// Longest time from the first step to the outcome.
+    /// Longest time from the first step to the outcome. Only a server that was said to run
+    /// before that has the rest of its [`READY_WINDOW`].
     pub timeout: Duration,
 }
 
@@ -46,349 +57,403 @@ pub enum PollReply {
     Broken(String),
 }
 
-/// What to do next.
+/// What one poll brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Polled {
+    /// The state.
+    pub reply: PollReply,
+    /// How far its boot is, in percent, if that came with it.
+    pub percent: Option<u8>,
+    /// How long the server-manager offers to wait for a change before it answers.
+    pub max_wait: Option<Duration>,
+}
+
+impl From<PollReply> for Polled {
+    fn from(reply: PollReply) -> Self {
+        Self {
+            reply,
+            percent: None,
+            max_wait: None,
+        }
+    }
+}
+
+/// What to do next. A request counts as sent when it is handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Ask for the start.
     Start,
-    /// Ask for the state.
-    Poll,
-    /// Nothing before this instant.
+    /// Ask for the state; the server-manager may wait so long for a change.
+    Poll(Option<Duration>),
+    /// Ask this address for its status, and give up the probe under way, if there is one.
+    Probe(BackendAddr),
+    /// Nothing before this instant, unless an answer or an announcement comes.
     WaitUntil(Instant),
-    /// It is over: the address that came with `running`, or why not.
-    Done(Result<Option<BackendAddr>, WakeError>),
+    /// It is over.
+    Done(Outcome),
 }
 
-/// Why a server did not wake.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WakeError {
-    /// A status that no retry will change.
-    #[error("the server-manager refused with status {0}{hint}", hint = denied_hint(*.0))]
-    Denied(u16),
-    /// The start broke twice.
-    #[error("the server-manager could not be asked to start it: {0}")]
-    Broken(String),
-    /// The server-manager gave the server up.
-    #[error("the server-manager reports it as {0}")]
-    Failed(String),
-    /// The deadline passed; in the contract's words.
-    #[error("waker timeout for {server} after {}{}", short(*.after), last_problem(.problem.as_deref()))]
-    TimedOut {
-        /// The server's name.
-        server: String,
-        /// The configured limit.
-        after: Duration,
-        /// What was wrong with the last poll, if anything.
-        problem: Option<String>,
-    },
-    /// The router is stopping.
-    #[error("the router is stopping")]
-    Stopping,
+/// The end of a wake.
+pub type Outcome = Result<Ready, WakeError>;
+
+/// A server that lets players in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Where, for those who waited.
+    pub address: BackendAddr,
+    /// What told it first.
+    pub sign: Sign,
+    /// From the beginning of the wake until it was ready, settling aside.
+    pub took: Duration,
 }
 
-fn denied_hint(status: u16) -> &'static str {
-    match status {
-        401 | 403 => " (is AUTOMC_WAKER_TOKEN right?)",
-        404 => " (it knows no server of that name)",
-        _ => "",
-    }
+/// What tells that a server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sign {
+    /// The server-manager's answer.
+    Poll,
+    /// The table.
+    Table,
+    /// The answer of its port.
+    Probe,
 }
 
-fn last_problem(problem: Option<&str>) -> String {
-    problem
-        .map(|problem| format!(" (last poll: {problem})"))
-        .unwrap_or_default()
+/// How far a wake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The server-manager has not accepted the start yet.
+    Asking,
+    /// It starts.
+    Starting,
+    /// It is said to run, and not yet ready for players.
+    Settling,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Phase {
-    /// The start is due at this instant; `retried` once it broke.
-    Start {
+enum Start {
+    /// Due at this instant; `retried` once it broke.
+    Due {
         at: Instant,
         retried: bool,
     },
-    /// The start was accepted; the next poll is due at this instant.
-    Poll {
+    /// Without an answer yet.
+    Asked {
         at: Instant,
+        retried: bool,
     },
-    Done(Result<Option<BackendAddr>, WakeError>),
+    Accepted,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has told that it runs.
+    Waiting,
+    /// Something told so at this instant; it is asked for its status until it answers.
+    Told {
+        at: Instant,
+        sign: Sign,
+        /// The server-manager has said so, too.
+        confirmed: bool,
+        /// The port took a connection.
+        open: bool,
+        problem: &'static str,
+    },
+    /// It is ready, and given time to settle.
+    Settling {
+        until: Instant,
+        ready: Ready,
+    },
+    Done(Outcome),
 }
 
 /// One wake of one server.
 #[derive(Debug, Clone)]
 pub struct Wake {
-    server: String,
+    server: Arc<str>,
     limits: Limits,
+    settle: Duration,
+    begin: Instant,
     deadline: Instant,
-    phase: Phase,
+    start: Start,
+    stage: Stage,
+    polling: Polling,
+    probing: Probing,
+    /// What the row says by now.
+    row: (StateHint, BackendAddr),
+    percent: Option<u8>,
     problem: Option<String>,
 }
 
 impl Wake {
     /// A wake that begins now.
     #[must_use]
-    pub fn new(server: &str, limits: Limits, now: Instant) -> Self {
+    pub fn new(wanted: &Wanted, limits: Limits, now: Instant) -> Self {
         Self {
-            server: server.to_owned(),
+            server: Arc::clone(&wanted.server),
             limits,
+            settle: wanted.settle,
+            begin: now,
             deadline: now + limits.timeout,
-            phase: Phase::Start {
+            start: Start::Due {
                 at: now,
                 retried: false,
             },
+            stage: Stage::Waiting,
+            polling: Polling::new(limits.poll_interval, wanted.expected, now),
+            probing: Probing::new(wanted.backend.clone(), now),
+            row: (wanted.state, wanted.backend.clone()),
+            percent: None,
             problem: None,
         }
     }
 
-    /// When it ends at the latest.
+    /// When it ends at the latest, a [`READY_WINDOW`] begun before aside.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Whether the server-manager accepted the start.
+    /// Whether the server starts, as far as is known: it may no longer be called off.
     #[must_use]
     pub fn is_started(&self) -> bool {
-        matches!(self.phase, Phase::Poll { .. })
+        self.start == Start::Accepted || !matches!(self.stage, Stage::Waiting)
     }
 
-    /// What to do at `now`. A poll counts as sent when it is handed out.
+    /// How far it is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.stage {
+            Stage::Waiting if self.start == Start::Accepted => Phase::Starting,
+            Stage::Waiting => Phase::Asking,
+            _ => Phase::Settling,
+        }
+    }
+
+    /// How far the boot is, in percent, as the server-manager said last.
+    #[must_use]
+    pub fn percent(&self) -> Option<u8> {
+        self.percent
+    }
+
+    /// What to do at `now`.
     pub fn next(&mut self, now: Instant) -> Step {
-        if !matches!(self.phase, Phase::Done(_)) && now >= self.deadline {
-            self.phase = Phase::Done(Err(WakeError::TimedOut {
-                server: self.server.clone(),
-                after: self.limits.timeout,
-                problem: self.problem.clone(),
-            }));
+        self.pass(now);
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let start_at = self.start_due();
+        if let Start::Due { retried, .. } = self.start
+            && due(start_at)
+        {
+            self.start = Start::Asked { at: now, retried };
+            return Step::Start;
         }
-        match &mut self.phase {
-            Phase::Done(outcome) => Step::Done(outcome.clone()),
-            Phase::Start { at, .. } | Phase::Poll { at } if now < *at => {
-                Step::WaitUntil((*at).min(self.deadline))
-            }
-            Phase::Start { .. } => Step::Start,
-            Phase::Poll { at } => {
-                *at = now + self.limits.poll_interval;
-                Step::Poll
-            }
+        let left = self.deadline.saturating_duration_since(now);
+        let polls = self.wants_polls() && !left.is_zero();
+        let poll_at = self.polling.due().filter(|_| polls);
+        if due(poll_at) {
+            return Step::Poll(self.polling.ask(now, left));
         }
+        let probe_at = self.probing.due().filter(|_| self.wants_probes());
+        if due(probe_at) {
+            self.probing.ask();
+            return Step::Probe(self.probing.address().clone());
+        }
+        let end = match &self.stage {
+            Stage::Done(outcome) => return Step::Done(outcome.clone()),
+            Stage::Waiting => self.deadline,
+            Stage::Told { at, .. } => *at + READY_WINDOW,
+            Stage::Settling { until, .. } => *until,
+        };
+        let dues = [start_at, poll_at, probe_at].into_iter().flatten();
+        Step::WaitUntil(dues.fold(end, Instant::min))
     }
 
     /// Takes the answer to [`Step::Start`].
     pub fn started(&mut self, now: Instant, reply: StartReply) {
-        let Phase::Start { retried, .. } = self.phase else {
+        let Start::Asked { retried, .. } = self.start else {
             return;
         };
-        self.phase = match reply {
-            StartReply::Accepted => Phase::Poll { at: now },
-            StartReply::Denied(status) => Phase::Done(Err(WakeError::Denied(status))),
-            StartReply::Broken(reason) if retried => Phase::Done(Err(WakeError::Broken(reason))),
+        let failed = match reply {
+            StartReply::Accepted => {
+                self.start = Start::Accepted;
+                return;
+            }
+            StartReply::Denied(status) => WakeError::Denied(status),
+            StartReply::Broken(reason) if retried => WakeError::Broken(reason),
             StartReply::Broken(reason) => {
                 self.problem = Some(reason);
-                Phase::Start {
-                    at: now + START_RETRY_PAUSE,
-                    retried: true,
-                }
+                let at = now + START_RETRY_PAUSE;
+                self.start = Start::Due { at, retried: true };
+                return;
             }
         };
+        // A server that runs has no need of a start.
+        if self.stage == Stage::Waiting {
+            self.stage = Stage::Done(Err(failed));
+        }
     }
 
     /// Takes the answer to [`Step::Poll`].
-    pub fn polled(&mut self, reply: PollReply) {
-        if !self.is_started() {
+    pub fn polled(&mut self, now: Instant, polled: Polled) {
+        let broken = matches!(polled.reply, PollReply::Broken(_));
+        self.polling.answered(now, broken, polled.max_wait);
+        self.percent = polled.percent.or(self.percent);
+        if !self.wants_polls() {
             return;
         }
-        match reply {
-            PollReply::Running(address) => self.phase = Phase::Done(Ok(address)),
-            PollReply::Failed(state) => self.phase = Phase::Done(Err(WakeError::Failed(state))),
-            PollReply::Denied(status) => self.phase = Phase::Done(Err(WakeError::Denied(status))),
+        let waiting = self.stage == Stage::Waiting;
+        match polled.reply {
+            PollReply::Running(address) if waiting => {
+                let address = address.unwrap_or_else(|| self.row.1.clone());
+                self.told(now, Sign::Poll, &address);
+            }
+            PollReply::Running(address) => {
+                if let Stage::Told { confirmed, .. } = &mut self.stage {
+                    *confirmed = true;
+                }
+                self.corrected(now, address);
+            }
+            PollReply::Failed(state) => self.stage = Stage::Done(Err(WakeError::Failed(state))),
+            PollReply::Denied(status) if waiting => {
+                self.stage = Stage::Done(Err(WakeError::Denied(status)));
+            }
             PollReply::NotYet => self.problem = None,
             PollReply::Broken(reason) => self.problem = Some(reason),
+            PollReply::Denied(_) => {}
         }
+    }
+
+    /// Takes what came of [`Step::Probe`].
+    pub fn probed(&mut self, now: Instant, reply: ProbeReply) {
+        let came_up = self.probing.take(now, reply);
+        match &mut self.stage {
+            Stage::Waiting if came_up => self.ready(now, Sign::Probe),
+            Stage::Told { sign, .. } if reply == ProbeReply::Answered => {
+                let sign = *sign;
+                self.ready(now, sign);
+            }
+            Stage::Told { open, problem, .. } => {
+                *open |= reply.is_open();
+                *problem = reply.problem();
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes what the row says by now. That it runs is news if the row did not say so before, or
+    /// said it of another address.
+    pub fn announced(&mut self, now: Instant, state: StateHint, address: &BackendAddr) {
+        let before = std::mem::replace(&mut self.row, (state, address.clone()));
+        let moved = before.1 != *address;
+        let news = state == StateHint::Running && (moved || before.0 != state);
+        match self.stage {
+            Stage::Waiting if news => self.told(now, Sign::Table, address),
+            Stage::Waiting if moved => self.probing.aim(address, now),
+            Stage::Told { confirmed, .. } if moved && news && !confirmed => {
+                self.corrected(now, Some(address.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends what time ends.
+    fn pass(&mut self, now: Instant) {
+        match &self.stage {
+            Stage::Waiting if now >= self.deadline => {
+                let problem = self.problem.take().or_else(|| self.unanswered(now));
+                self.stage = Stage::Done(Err(WakeError::TimedOut {
+                    server: Arc::clone(&self.server),
+                    after: self.limits.timeout,
+                    problem,
+                }));
+            }
+            Stage::Told { at, sign, open, .. } if *open && now >= *at + READY_WINDOW => {
+                // It lets players in and answers no status: somebody has switched that off.
+                let sign = *sign;
+                self.ready(now, sign);
+            }
+            Stage::Told { at, problem, .. } if now >= *at + READY_WINDOW => {
+                self.stage = Stage::Done(Err(WakeError::NotReady {
+                    backend: self.probing.address().clone(),
+                    problem,
+                }));
+            }
+            _ => {}
+        }
+        if let Stage::Settling { until, ready } = &self.stage
+            && now >= *until
+        {
+            self.stage = Stage::Done(Ok(ready.clone()));
+        }
+    }
+
+    /// The request that has no answer at the deadline.
+    fn unanswered(&self, now: Instant) -> Option<String> {
+        let since = match self.start {
+            Start::Asked { at, .. } => now.saturating_duration_since(at),
+            _ => self.polling.overdue(now)?,
+        };
+        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let since = Duration::from_millis(millis);
+        (!since.is_zero()).then(|| format!("no answer within {}", short(since)))
+    }
+
+    fn start_due(&self) -> Option<Instant> {
+        match (&self.start, &self.stage) {
+            (Start::Due { at, .. }, Stage::Waiting) => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// Until the server-manager says that it runs. The table may say so first, and of an address
+    /// that is not the one of this start.
+    fn wants_polls(&self) -> bool {
+        let unsure = match self.stage {
+            Stage::Waiting => true,
+            Stage::Told { confirmed, .. } => !confirmed,
+            _ => false,
+        };
+        unsure && self.start == Start::Accepted
+    }
+
+    fn wants_probes(&self) -> bool {
+        matches!(self.stage, Stage::Waiting | Stage::Told { .. })
+    }
+
+    fn told(&mut self, now: Instant, sign: Sign, address: &BackendAddr) {
+        self.probing.aim(address, now);
+        self.polling.hurry(now);
+        self.stage = Stage::Told {
+            at: now,
+            sign,
+            confirmed: sign == Sign::Poll,
+            open: false,
+            problem: ProbeReply::Silent.problem(),
+        };
+    }
+
+    /// Another address than the one that was told first; `None` says nothing against that one.
+    /// Past the deadline no new window begins.
+    fn corrected(&mut self, now: Instant, address: Option<BackendAddr>) {
+        let other = address.filter(|address| address != self.probing.address());
+        if let (Some(address), Stage::Told { at, open, .. }) = (other, &mut self.stage)
+            && now < self.deadline
+        {
+            (*at, *open) = (now, false);
+            self.probing.aim(&address, now);
+        }
+    }
+
+    fn ready(&mut self, now: Instant, sign: Sign) {
+        let ready = Ready {
+            address: self.probing.address().clone(),
+            sign,
+            took: now.saturating_duration_since(self.begin),
+        };
+        let until = (now + self.settle).min(self.deadline.max(now));
+        self.stage = Stage::Settling { until, ready };
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const LIMITS: Limits = Limits {
-        poll_interval: Duration::from_secs(2),
-        timeout: Duration::from_secs(90),
-    };
-
-    /// How long a request took and what came of it.
-    type Answer<R> = (Duration, R);
-
-    /// What a wake did: when it started, when it polled, when and how it ended.
-    #[derive(Debug)]
-    struct Story {
-        starts: Vec<Duration>,
-        polls: Vec<Duration>,
-        end: Duration,
-        outcome: Result<Option<BackendAddr>, WakeError>,
-    }
-
-    /// Plays scripted answers in simulated time; the last of each kind repeats.
-    fn play(limits: Limits, starts: &[Answer<StartReply>], polls: &[Answer<PollReply>]) -> Story {
-        let begin = Instant::now();
-        let mut now = begin;
-        let mut wake = Wake::new("test1", limits, now);
-        let mut story = Story {
-            starts: vec![],
-            polls: vec![],
-            end: Duration::ZERO,
-            outcome: Ok(None),
-        };
-        loop {
-            match wake.next(now) {
-                Step::Start => {
-                    let (took, reply) = starts[story.starts.len().min(starts.len() - 1)].clone();
-                    story.starts.push(now - begin);
-                    now += took.min(wake.deadline() - now);
-                    wake.started(now, reply);
-                }
-                Step::Poll => {
-                    let (took, reply) = polls[story.polls.len().min(polls.len() - 1)].clone();
-                    story.polls.push(now - begin);
-                    now += took.min(wake.deadline() - now);
-                    wake.polled(reply);
-                }
-                Step::WaitUntil(at) => {
-                    assert!(at > now, "a wait must move time on");
-                    now = at;
-                }
-                Step::Done(outcome) => {
-                    story.end = now - begin;
-                    story.outcome = outcome;
-                    return story;
-                }
-            }
-        }
-    }
-
-    fn at_once<R>(reply: R) -> Answer<R> {
-        (Duration::ZERO, reply)
-    }
-
-    #[test]
-    fn the_first_poll_follows_the_start_at_once_and_then_every_interval() {
-        let running = PollReply::Running(BackendAddr::parse("a:1").ok());
-        let polls = [PollReply::NotYet, PollReply::NotYet, running].map(at_once);
-
-        let story = play(LIMITS, &[at_once(StartReply::Accepted)], &polls);
-
-        assert_eq!(story.polls, [0, 2, 4].map(Duration::from_secs));
-        assert_eq!(story.outcome, Ok(BackendAddr::parse("a:1").ok()));
-    }
-
-    #[test]
-    fn a_server_that_never_runs_times_out_in_the_contracts_words() {
-        let story = play(
-            LIMITS,
-            &[at_once(StartReply::Accepted)],
-            &[at_once(PollReply::NotYet)],
-        );
-
-        assert_eq!(story.end, LIMITS.timeout);
-        assert_eq!(story.polls.len(), 45);
-        let error = story.outcome.unwrap_err().to_string();
-        assert_eq!(error, "waker timeout for test1 after 1m30s");
-    }
-
-    #[test]
-    fn denial_ends_it_at_once_and_breakage_after_one_retry() {
-        let denied = play(LIMITS, &[at_once(StartReply::Denied(404))], &[]);
-        assert_eq!((denied.starts.len(), denied.end), (1, Duration::ZERO));
-
-        let broken = play(LIMITS, &[at_once(StartReply::Broken("x".to_owned()))], &[]);
-        assert_eq!((broken.starts.len(), broken.end), (2, START_RETRY_PAUSE));
-        assert_eq!(broken.outcome, Err(WakeError::Broken("x".to_owned())));
-
-        let recovered = play(
-            LIMITS,
-            &[
-                at_once(StartReply::Broken("x".to_owned())),
-                at_once(StartReply::Accepted),
-            ],
-            &[at_once(PollReply::Running(None))],
-        );
-        assert_eq!(recovered.outcome, Ok(None));
-    }
-
-    fn starts() -> impl Strategy<Value = Vec<Answer<StartReply>>> {
-        let reply = prop_oneof![
-            4 => Just(StartReply::Accepted),
-            1 => (300_u16..500).prop_map(StartReply::Denied),
-            2 => Just(StartReply::Broken("broken".to_owned())),
-        ];
-        proptest::collection::vec((took(), reply), 1..3)
-    }
-
-    fn polls() -> impl Strategy<Value = Vec<Answer<PollReply>>> {
-        let reply = prop_oneof![
-            8 => Just(PollReply::NotYet),
-            4 => Just(PollReply::Broken("broken".to_owned())),
-            1 => Just(PollReply::Running(BackendAddr::parse("a:1").ok())),
-            1 => Just(PollReply::Running(None)),
-            1 => Just(PollReply::Failed("crashed".to_owned())),
-            1 => Just(PollReply::Denied(404)),
-        ];
-        proptest::collection::vec((took(), reply), 1..40)
-    }
-
-    fn took() -> impl Strategy<Value = Duration> {
-        (0_u64..12_000).prop_map(Duration::from_millis)
-    }
-
-    fn limits() -> impl Strategy<Value = Limits> {
-        (1_u64..10_000, 1_u64..120_000).prop_map(|(interval, timeout)| Limits {
-            poll_interval: Duration::from_millis(interval),
-            timeout: Duration::from_millis(timeout),
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn every_wake_ends_by_its_deadline(
-            limits in limits(), starts in starts(), polls in polls()
-        ) {
-            prop_assert!(play(limits, &starts, &polls).end <= limits.timeout);
-        }
-
-        #[test]
-        fn a_start_is_sent_once_and_again_only_after_it_broke(
-            limits in limits(), starts in starts(), polls in polls()
-        ) {
-            let story = play(limits, &starts, &polls);
-            let broke = matches!(starts[0].1, StartReply::Broken(_));
-            let most = if broke { 2 } else { 1 };
-            prop_assert!(story.starts.len() <= most);
-        }
-
-        #[test]
-        fn polls_are_never_closer_than_the_interval(
-            limits in limits(), starts in starts(), polls in polls()
-        ) {
-            let story = play(limits, &starts, &polls);
-            for pair in story.polls.windows(2) {
-                prop_assert!(pair[1] - pair[0] >= limits.poll_interval);
-            }
-        }
-
-        #[test]
-        fn what_the_server_manager_says_last_is_the_outcome(starts in starts(), polls in polls()) {
-            let story = play(LIMITS, &starts, &polls);
-            let last = story.polls.len().checked_sub(1).map(|index| &polls[index.min(polls.len() - 1)].1);
-            match story.outcome {
-                Ok(address) => prop_assert_eq!(last, Some(&PollReply::Running(address))),
-                Err(WakeError::Failed(state)) => {
-                    prop_assert_eq!(last, Some(&PollReply::Failed(state)));
-                }
-                Err(WakeError::TimedOut { .. }) => prop_assert_eq!(story.end, LIMITS.timeout),
-                Err(_) => {}
-            }
-        }
-    }
-}
+#[path = "machine_tests.rs"]
+mod tests;

@@ -17,6 +17,9 @@ pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest time the body of a request may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Longest time a poll waits for a change.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(25);
+
 /// A refusal with its reason, as `{"error":"…"}`.
 #[derive(Debug)]
 pub(crate) struct Problem(pub(crate) StatusCode, pub(crate) String);
@@ -73,6 +76,9 @@ pub(crate) fn server(seen: &Seen) -> Value {
         if let Some(address) = &seen.address {
             object.insert("address".to_owned(), json!(address));
         }
+        if let Some(percent) = seen.percent.filter(|_| !seen.faults.plain) {
+            object.insert("progress".to_owned(), json!(f64::from(percent) / 100.0));
+        }
         if let Some(delay) = seen.spec.boot_delay {
             object.insert("boot_delay".to_owned(), json!(values::short(delay)));
         }
@@ -80,6 +86,17 @@ pub(crate) fn server(seen: &Seen) -> Value {
         if faults != json!({}) {
             object.insert("faults".to_owned(), faults);
         }
+    }
+    value
+}
+
+/// The same as the answer to a poll, which offers to wait for a change.
+pub(crate) fn polled(seen: &Seen) -> Value {
+    let mut value = server(seen);
+    if let Some(object) = value.as_object_mut()
+        && !seen.faults.plain
+    {
+        object.insert("maxWait".to_owned(), json!(WAIT_MAX.as_secs()));
     }
     value
 }

@@ -1,5 +1,6 @@
 //! The contract: what each request does and which status answers it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ async fn admit(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> R
     desk.journal.note(journal::Request {
         method: request.method().to_string(),
         path: request.uri().path().to_owned(),
+        query: request.uri().query().map(str::to_owned),
         api_key: key.map(text),
         at: tokio::time::Instant::now().into_std(),
     });
@@ -97,6 +99,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
     }
 }
 
+/// How long the answer may wait for a change: `?wait=` in seconds, or the preference of that name
+/// (RFC 7240), at most [`answer::WAIT_MAX`]. What is no number asks for nothing.
+struct Wait(Duration);
+
+impl<S: Send + Sync> FromRequestParts<S> for Wait {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let query = parts.uri.query().unwrap_or_default().split('&');
+        let prefer = parts.headers.get_all("prefer").iter();
+        let prefer = prefer.filter_map(|value| value.to_str().ok());
+        let mut wishes = query.chain(prefer.flat_map(|value| value.split([',', ';'])));
+        let seconds = wishes.find_map(|wish| wish.trim().strip_prefix("wait=")?.parse().ok());
+        let wait = Duration::from_secs(seconds.unwrap_or_default());
+        Ok(Self(wait.min(answer::WAIT_MAX)))
+    }
+}
+
 async fn list(State(desk): State<Arc<Desk>>) -> Json<Value> {
     let servers = desk.manager.all_seen();
     Json(servers.iter().map(answer::server).collect())
@@ -120,19 +140,24 @@ async fn start(State(desk): State<Arc<Desk>>, Name(name): Name) -> Answer {
     }
 }
 
-async fn poll(State(desk): State<Arc<Desk>>, Name(name): Name) -> Answer {
+async fn poll(State(desk): State<Arc<Desk>>, Name(name): Name, Wait(wait): Wait) -> Answer {
     let delay = match desk.manager.on_poll(&name)? {
         Verdict::Answer(delay) => delay,
         Verdict::Refuse(status, delay) => return refuse(&desk, status, delay).await,
         Verdict::Hang => return hang(&desk).await,
     };
-    let mut seen = desk.manager.seen(&name).ok_or(Refused::Unknown)?;
+    let changed = desk.manager.seen_changed(&name, wait);
+    let seen = match desk.stop.run_until_cancelled(changed).await {
+        Some(seen) => seen,
+        None => desk.manager.seen(&name),
+    };
+    let mut seen = seen.ok_or(Refused::Unknown)?;
     late(&desk, delay).await;
     if seen.faults.malformed_json {
         return Ok(answer::raw(MALFORMED_JSON));
     }
     seen.address = seen.faults.address(seen.address);
-    Ok(Json(answer::server(&seen)).into_response())
+    Ok(Json(answer::polled(&seen)).into_response())
 }
 
 async fn stop(State(desk): State<Arc<Desk>>, Name(name): Name) -> Answer {

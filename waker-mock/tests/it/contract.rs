@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use automc_router::config::secret::Secret;
 use serde_json::json;
-use waker_mock::{Config, ServerSpec, State, WakerMock};
+use waker_mock::{Config, Faults, ServerSpec, State, WakerMock};
 
 use crate::client::{LONG, SOON, ask, call, join, until, with_server};
 
@@ -232,4 +232,69 @@ async fn running_can_be_told_before_the_port_opens() {
     waker.put_server("survival", opened).unwrap();
     assert_eq!(waker.state("survival"), Some(State::Running));
     assert!(join(&address).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_poll_that_waits_is_answered_by_the_change_and_at_once_where_there_is_none() {
+    let booting = |boot| ServerSpec {
+        stop_delay: Some(Duration::ZERO),
+        ..ServerSpec::new("s.test", boot)
+    };
+    let waker = with_server(booting(LONG)).await;
+    let poll = async |query: &str, header: &str| {
+        let line = format!("GET /servers/survival{query}");
+        ask(&waker, &line, header, "").await.json()
+    };
+    let stopped = poll("?wait=25", "").await;
+    assert_eq!(
+        stopped["state"], "stopped",
+        "at rest there is nothing to wait for"
+    );
+    assert_eq!(stopped["maxWait"], 25);
+    for (query, header) in [
+        ("?wait=25", ""),
+        ("?x=1&wait=3600", ""),
+        ("", "Prefer: wait=25\r\n"),
+        ("", "Prefer: respond-async, wait=25\r\n"),
+    ] {
+        waker.put_server("survival", booting(LONG)).unwrap();
+        waker.start_server("survival").unwrap();
+        let (answer, ()) = tokio::join!(poll(query, header), async {
+            eventually_asked(&waker).await;
+            let ready = booting(Duration::ZERO);
+            waker.put_server("survival", ready).unwrap();
+        });
+        assert_eq!(answer["state"], "running", "{query} {header}");
+        waker.stop_server("survival").unwrap();
+        until(&waker, State::Stopped).await;
+        waker.clear_requests();
+    }
+    // No number, no wait; and a second is over before the boot is.
+    waker.put_server("survival", booting(LONG)).unwrap();
+    waker.start_server("survival").unwrap();
+    for query in ["?wait=soon", "?wait=-1", "?wait=1"] {
+        assert_eq!(poll(query, "").await["state"], "starting", "{query}");
+    }
+}
+
+async fn eventually_asked(waker: &WakerMock) {
+    while waker.requests().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_boot_tells_its_progress_unless_that_is_left_off() {
+    let waker = with_server(ServerSpec::new("s.test", LONG)).await;
+    let poll = async || call(&waker, "GET /servers/survival?wait=25").await.json();
+    assert_eq!(poll().await.get("progress"), None);
+    waker.start_server("survival").unwrap();
+    let starting = call(&waker, "GET /servers/survival").await.json();
+    assert_eq!(starting["progress"], 0.0);
+
+    waker
+        .set_faults("survival", Faults::parse("plain").unwrap())
+        .unwrap();
+    let plain = poll().await;
+    assert_eq!((plain.get("progress"), plain.get("maxWait")), (None, None));
 }

@@ -124,3 +124,39 @@ async fn a_hung_start_gets_no_answer_and_a_late_one_takes_effect_at_once() {
     assert_eq!(answer.status, 202);
     assert!(sent.elapsed() >= Duration::from_millis(100));
 }
+
+#[tokio::test]
+async fn a_port_turns_players_away_or_keeps_its_status_as_asked() {
+    let spec = ServerSpec {
+        stop_delay: Some(Duration::ZERO),
+        ..ServerSpec::new("s.test", Duration::ZERO)
+    };
+    let waker = with_server(spec).await;
+    waker.start_server("survival").unwrap();
+    until(&waker, State::Running).await;
+    let address = waker.address("survival").unwrap();
+    let status = async || {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        // Handshake for host "x", next state 1; status request.
+        let packets = b"\x07\x00\x2F\x01x\x63\xDD\x01\x01\x00";
+        stream.write_all(packets).await.unwrap();
+        let mut answer = Vec::new();
+        // It may be closed with a reset.
+        drop(
+            timeout(LONG, stream.read_to_end(&mut answer))
+                .await
+                .unwrap(),
+        );
+        answer
+    };
+    assert_ne!(status().await, b"");
+
+    let faults = Faults::parse("no_status;still_starting=1h").unwrap();
+    waker.set_faults("survival", faults).unwrap();
+    assert_eq!(status().await, b"");
+    let told = join(&address).await.unwrap();
+    assert!(told.contains("Server is still starting!"), "{told}");
+
+    waker.clear_faults("survival").unwrap();
+    assert!(join(&address).await.unwrap().contains("is running"));
+}

@@ -1,0 +1,42 @@
+//! What a wake has to know of the server it is for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::addr::BackendAddr;
+use crate::host::Host;
+use crate::routes::{Route, StateHint};
+
+/// A server to wake, as its route has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What the server-manager calls it.
+    pub server: Arc<str>,
+    /// The host name of its route, which is looked up for news and named in status pings.
+    pub host: Arc<str>,
+    /// Where its row says it listens.
+    pub backend: BackendAddr,
+    /// What its row says of it.
+    pub state: StateHint,
+    /// Pause between its first sign of readiness and the first player.
+    pub settle: Duration,
+    /// How long it usually takes from the request to the answer of its port, if that is known.
+    pub expected: Option<Duration>,
+}
+
+impl Wanted {
+    /// The server of `route`; `None` when it cannot be woken. Nothing is expected of it yet.
+    #[must_use]
+    pub fn of(route: &Route) -> Option<Self> {
+        let server = Arc::clone(route.server.as_ref()?);
+        let host = route.host.as_ref().map_or("", Host::as_str);
+        Some(Self {
+            server,
+            host: host.into(),
+            backend: route.backend.clone(),
+            state: route.state,
+            settle: route.policy.settle,
+            expected: None,
+        })
+    }
+}
