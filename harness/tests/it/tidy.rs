@@ -54,7 +54,6 @@ const PURE: &[&str] = &[
     "wake/permit.rs",
     "wake/polling.rs",
     "wake/probing.rs",
-    "wake/retry.rs",
     "wake/wanted.rs",
 ];
 

@@ -17,15 +17,20 @@ use tracing::{debug, info, warn};
 
 use super::client::ManagerClient;
 use super::error::WakeError;
-use super::machine::{Limits, Outcome, Phase, Step, Wake};
+use super::machine::{Limits, Outcome, Phase, Ready, Step, Wake};
 use super::prober::{Names, Prober};
-use super::retry::Retry;
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::routes::registry::Registry;
+use crate::servers::{Servers, Target, Waking};
+use crate::servers::state::WakeEnd;
 
 /// How long after a wake its address is known to players who prove that they waited for it.
 pub const RETURN_WINDOW: Duration = Duration::from_secs(60);
+
+/// How long a failure is kept, to be told to those who come before the next try: longer than
+/// [`FAILED_PAUSE_MAX`](crate::servers::retry::FAILED_PAUSE_MAX).
+const FAILURE_MEMORY: Duration = Duration::from_secs(10 * 60);
 
 /// Wakes servers through one server-manager.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ pub struct Waker {
     client: ManagerClient,
     limits: Limits,
     registry: Arc<Registry>,
+    servers: Arc<Servers>,
     stop: CancellationToken,
     /// Where wakes run: not with the workers that serve clients.
     runtime: Handle,
@@ -63,14 +69,14 @@ struct Flight {
 #[derive(Debug)]
 enum Landed {
     Ready { address: BackendAddr, at: Instant },
-    Failed(Retry),
+    Failed { error: WakeError, at: Instant },
 }
 
 impl Landed {
     fn is_stale(&self, now: Instant) -> bool {
         match self {
             Self::Ready { at, .. } => now.duration_since(*at) >= RETURN_WINDOW,
-            Self::Failed(retry) => retry.is_stale(now),
+            Self::Failed { at, .. } => now.duration_since(*at) >= FAILURE_MEMORY,
         }
     }
 }
@@ -105,22 +111,26 @@ struct Pilot {
     outcome: watch::Sender<Option<Outcome>>,
     progress: watch::Sender<Progress>,
     call_off: CancellationToken,
+    /// Tells everybody else how it goes; taken when it ends.
+    waking: Option<Waking>,
 }
 
 impl Waker {
-    /// A waker whose wakes end when `stop` is cancelled, and hear of changes of the table from
-    /// `registry`. Must be called within a Tokio runtime, which runs them.
+    /// A waker whose wakes end when `stop` is cancelled, hear of changes of the table from
+    /// `registry`, and tell `servers` how they go. Must be called within a Tokio runtime, which runs them.
     #[must_use]
     pub fn new(
         client: ManagerClient,
         limits: Limits,
         registry: Arc<Registry>,
+        servers: Arc<Servers>,
         stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
             limits,
             registry,
+            servers,
             stop,
             runtime: Handle::current(),
             prober: Prober::default(),
@@ -187,15 +197,22 @@ impl Waker {
     fn board<'f>(
         self: &Arc<Self>,
         flights: &'f mut Flights,
-        wanted: Wanted,
+        mut wanted: Wanted,
     ) -> Result<&'f mut Flight, WakeError> {
         let Flights { flying, landed } = flights;
         let now = Instant::now();
-        if !flying.contains_key(&wanted.server)
-            && let Some(Landed::Failed(retry)) = landed.get(&wanted.server)
-            && let Some(error) = retry.refusal(now)
-        {
-            return Err(error);
+        if !flying.contains_key(&wanted.server) {
+            let seen = self.servers.snapshot(&wanted.target());
+            if let Some(retry_in) = seen.retry_in
+                && let Some(Landed::Failed { error, .. }) = landed.get(&wanted.server)
+            {
+                return Err(WakeError::BackingOff {
+                    attempts: seen.attempts,
+                    retry_in,
+                    last: Box::new(error.clone()),
+                });
+            }
+            wanted.expected = seen.eta;
         }
         let flight = flying.entry(Arc::clone(&wanted.server));
         Ok(flight.or_insert_with(|| {
@@ -210,6 +227,7 @@ impl Waker {
             });
             let pilot = Pilot {
                 waker: Arc::clone(self),
+                waking: Some(self.servers.wake(&wanted.target())),
                 wanted,
                 outcome: sender,
                 progress: progress_sender,
@@ -242,7 +260,7 @@ impl Flight {
 }
 
 impl Pilot {
-    async fn fly(self, begin: Instant) {
+    async fn fly(mut self, begin: Instant) {
         let call_off = self.call_off.clone();
         let outcome = call_off.run_until_cancelled(self.drive(begin)).await;
         let Some(outcome) = outcome else {
@@ -259,7 +277,10 @@ impl Pilot {
             }
             Err(error) => warn!(%server, %error, "automc: waking failed"),
         }
-        self.land(&outcome);
+        if let Some(waking) = self.waking.take() {
+            waking.end(end(&outcome));
+        }
+        self.land(outcome.clone());
         self.outcome.send_replace(Some(outcome));
     }
 
@@ -337,6 +358,16 @@ impl Pilot {
             (progress.phase, progress.percent) = (phase, percent);
             modified
         });
+        if let Some(waking) = &self.waking {
+            match entered {
+                Some(Phase::Settling) => waking.settling(),
+                Some(_) if wake.is_started() => waking.accepted(),
+                _ => {}
+            }
+            if let Some(percent) = percent {
+                waking.progress(f64::from(percent) / 100.0);
+            }
+        }
         if entered == Some(Phase::Settling) {
             info!(server = %self.wanted.server, "automc: server is running");
         }
@@ -352,22 +383,15 @@ impl Pilot {
     }
 
     /// Notes how it ended, and takes the flight off the table in the same moment.
-    fn land(&self, outcome: &Outcome) {
-        let now = Instant::now();
+    fn land(&self, outcome: Outcome) {
+        let at = Instant::now();
         let server = &self.wanted.server;
         let mut flights = self.waker.flights();
-        let before = match flights.landed.get(server) {
-            Some(Landed::Failed(retry)) => Some(retry),
-            _ => None,
-        };
         let landed = match outcome {
-            Ok(ready) => Landed::Ready {
-                address: ready.address.clone(),
-                at: now,
-            },
-            Err(error) => Landed::Failed(Retry::after(before, error.clone(), now)),
+            Ok(Ready { address, .. }) => Landed::Ready { address, at },
+            Err(error) => Landed::Failed { error, at },
         };
-        flights.landed.retain(|_, landed| !landed.is_stale(now));
+        flights.landed.retain(|_, landed| !landed.is_stale(at));
         flights.landed.insert(Arc::clone(server), landed);
         self.leave(&mut flights);
     }
@@ -387,6 +411,18 @@ impl Pilot {
 impl Drop for Pilot {
     fn drop(&mut self) {
         self.leave(&mut self.waker.flights());
+    }
+}
+
+/// What a wake came to, for everybody else.
+fn end(outcome: &Outcome) -> WakeEnd {
+    match outcome.as_ref().map_err(WakeError::cause) {
+        Ok(_) => WakeEnd::Ready,
+        Err(WakeError::Denied(_)) => WakeEnd::Denied,
+        Err(WakeError::Broken(_)) => WakeEnd::Broken,
+        Err(WakeError::Failed(_)) => WakeEnd::Failed,
+        Err(WakeError::TimedOut { .. } | WakeError::NotReady { .. }) => WakeEnd::TimedOut,
+        Err(WakeError::Stopping | WakeError::BackingOff { .. }) => WakeEnd::CalledOff,
     }
 }
 

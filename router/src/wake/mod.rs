@@ -9,7 +9,6 @@ pub mod permit;
 pub mod polling;
 pub mod prober;
 pub mod probing;
-pub mod retry;
 #[cfg(test)]
 mod simulated;
 pub mod wanted;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::addr::BackendAddr;
 use crate::host::Host;
 use crate::routes::{Route, StateHint};
+use crate::servers::Target;
 
 /// A server to wake, as its route has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,5 +39,15 @@ impl Wanted {
             settle: route.policy.settle,
             expected: None,
         })
+    }
+
+    /// The same server as everybody else knows it.
+    #[must_use]
+    pub fn target(&self) -> Target<'_> {
+        Target {
+            server: &self.server,
+            hint: self.state,
+            wakeable: true,
+        }
     }
 }
