@@ -4,7 +4,7 @@
 //! The way of a connection: [`listener`] → [`greet`] → [`routes`] → [`dial`] or [`wake`] →
 //! [`relay`], told in one place by [`connection`]. What is decided without acting (bytes,
 //! tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`], [`routes`],
-//! [`backoff`], [`wake::machine`] and [`postgres::pace`].
+//! [`backoff`], [`wake::machine`], [`postgres::pace`], [`status::live`] and [`memory::model`].
 
 pub mod addr;
 pub mod answer;
@@ -22,6 +22,7 @@ pub mod greet;
 pub mod host;
 pub mod listener;
 pub mod log;
+pub mod memory;
 pub mod ping;
 pub mod postgres;
 pub mod protocol;
@@ -29,6 +30,7 @@ pub mod relay;
 pub mod routes;
 pub mod run;
 pub mod socket;
+pub mod status;
 pub mod stop;
 mod tls;
 pub mod wake;

@@ -6,6 +6,7 @@ pub mod settings;
 pub mod values;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::addr::BackendAddr;
@@ -102,6 +103,16 @@ const KEYS: &[Key] = &[
         "How long a server may take to start",
     ),
     text(
+        "automc_status_ttl",
+        "5s",
+        "How long a server's status is shown before the server is asked again",
+    ),
+    text(
+        "automc_state_file",
+        "",
+        "File for what is remembered of servers; unset: only the database, if that has the table",
+    ),
+    text(
         "auto_scale_asleep_motd",
         "",
         "Status text of a sleeping server",
@@ -173,6 +184,10 @@ pub struct Config {
     pub postgres: Option<PostgresConfig>,
     /// The server-manager, if there is one.
     pub waker: Option<WakerConfig>,
+    /// How long a server's status is shown before the server is asked again.
+    pub status_ttl: Duration,
+    /// Where what is remembered of servers is kept, if in a file.
+    pub state_file: Option<PathBuf>,
     /// Status texts.
     pub motd: Motd,
     /// What is logged and how.
@@ -237,6 +252,12 @@ impl Config {
                 .unwrap_or_default(),
             postgres: postgres(&mut settings),
             waker: waker(&mut settings, within(milli, hour), within(milli, day)),
+            status_ttl: settings
+                .parse("automc_status_ttl", within(Duration::ZERO, hour))
+                .unwrap_or_default(),
+            state_file: settings.parse("automc_state_file", |text| {
+                Ok::<_, String>(PathBuf::from(text))
+            }),
             motd: Motd {
                 asleep: motd_text(&mut settings, "asleep", ASLEEP_TEXT),
                 loading: motd_text(&mut settings, "loading", LOADING_TEXT),
