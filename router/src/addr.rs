@@ -1,6 +1,7 @@
 //! Where a backend listens: `host:port`, checked once and then carried as it is.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Longest host part, in bytes: the limit of the domain name system.
 const HOST_BYTES_MAX: usize = 253;
@@ -8,7 +9,7 @@ const HOST_BYTES_MAX: usize = 253;
 /// The address of a backend: a host name or an IP address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendAddr {
-    text: Box<str>,
+    text: Arc<str>,
 }
 
 /// Why a text is not the address of a backend.
@@ -76,6 +77,12 @@ impl BackendAddr {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The same without a copy.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.text)
     }
 }
 

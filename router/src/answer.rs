@@ -17,10 +17,10 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most bytes of a told client that are read and thrown away.
 const FAREWELL_BYTES_MAX: u64 = 64 * 1024;
 
-/// Answers status requests and pings; `early` is what the client sent after its handshake.
+/// Answers status requests and pings with a text of the router's own; see [`status_frame`].
 ///
 /// # Errors
-/// The connection failed, or something else than a status request came.
+/// As for [`status_frame`].
 pub async fn status<'a, S>(
     client: &mut S,
     early: &[u8],
@@ -30,7 +30,18 @@ pub async fn status<'a, S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let shown = shown.into();
+    status_frame(client, early, &status::response(protocol, shown)).await
+}
+
+/// Answers status requests with `frame`, a whole packet, and pings; `early` is what the client sent
+/// after its handshake.
+///
+/// # Errors
+/// The connection failed, or something else than a status request came.
+pub async fn status_frame<S>(client: &mut S, early: &[u8], frame: &[u8]) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let conversation = async {
         let mut buffer = early.to_vec();
         // A status request and a ping at most, each optional.
@@ -39,9 +50,7 @@ where
                 return Ok::<_, io::Error>(());
             };
             match request {
-                StatusRequest::Status => {
-                    client.write_all(&status::response(protocol, shown)).await?;
-                }
+                StatusRequest::Status => client.write_all(frame).await?,
                 StatusRequest::Ping(payload) => {
                     client.write_all(&status::pong(payload)).await?;
                     break;

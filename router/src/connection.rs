@@ -1,6 +1,7 @@
 //! One client's way through the router, told in order.
 //!
-//! greeting → look up → status: relay or answer; login: dial, else wake and dial → relay.
+//! greeting → look up → status: answer, from the backend's own; login: dial, else wake and dial →
+//! relay.
 //! Nothing here waits for Postgres, the API or metrics.
 
 use std::io;
@@ -15,18 +16,20 @@ use tracing::{Instrument, debug};
 use crate::answer;
 use crate::closing::Closing;
 use crate::config::Motd;
-use crate::dial::{dial, dial_until_ready};
+use crate::dial::{dial, dial_until_ready, is_out_of_files};
 use crate::error::ConnectionError;
 use crate::greet::greet;
 use crate::protocol::greeting::Greeting;
 use crate::protocol::handshake::Handshake;
 use crate::protocol::legacy::LegacyPing;
-use crate::protocol::status::StatusRequest;
 use crate::relay::counters::Counters;
 use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::registry::Registry;
 use crate::routes::{Route, StateHint};
-use crate::wake::{WakeError, Waker, Wanted};
+use crate::status::answer::overlay;
+use crate::status::cache::StatusCache;
+use crate::status::live::Question;
+use crate::wake::{WakeError, Waker};
 
 /// Longest dial for a status of a server that is said not to run: its player list must not hang.
 pub const HINTED_DIAL_TIMEOUT: Duration = Duration::from_millis(300);
@@ -47,6 +50,8 @@ pub struct Services {
     pub registry: Arc<Registry>,
     /// Starts sleeping servers, if there is a server-manager.
     pub waker: Option<Arc<Waker>>,
+    /// What the server list shows.
+    pub status: Arc<StatusCache>,
     /// Status texts.
     pub motd: Motd,
     /// What sessions move.
@@ -158,9 +163,7 @@ impl Services {
             Greeting::Status { handshake, length } => {
                 self.status(client, &handshake, &raw, length, closing).await
             }
-            Greeting::Login {
-                handshake, player, ..
-            } => {
+            Greeting::Login { handshake, player } => {
                 closing.player(&player);
                 let outcome = self.login(client, &handshake, &mut raw, closing).await;
                 if let Err(error) = &outcome {
@@ -203,7 +206,7 @@ impl Services {
             backend: route.backend.clone(),
             error,
         };
-        let (Some(waker), Some(wanted)) = (&self.waker, Wanted::of(route)) else {
+        let (Some(waker), Some(server)) = (&self.waker, &route.server) else {
             return dial(&route.backend, self.dial_timeout)
                 .await
                 .map_err(unreachable);
@@ -217,7 +220,7 @@ impl Services {
             }
         }
         tokio::select! {
-            backend = self.wake(waker, wanted, route) => backend,
+            backend = self.wake(waker, server, route) => backend,
             () = left(client, raw) => Err(ConnectionError::ClientLeft),
             () = self.stop.cancelled() => Err(ConnectionError::Stopping),
         }
@@ -226,19 +229,15 @@ impl Services {
     async fn wake(
         &self,
         waker: &Arc<Waker>,
-        wanted: Wanted,
+        server: &Arc<str>,
         route: &Route,
     ) -> Result<TcpStream, ConnectionError> {
-        let address = match waker.join(wanted).outcome().await {
-            Ok(ready) => ready.address,
+        let address = match waker.join(server).outcome().await {
+            Ok(address) => address.unwrap_or_else(|| route.backend.clone()),
             // The table may be wrong about a server it calls stopped, and then nobody has dialled.
-            Err(error)
-                if route.state.is_not_running()
-                    && matches!(
-                        error.cause(),
-                        WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }
-                    ) =>
-            {
+            Err(
+                error @ (WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }),
+            ) if route.state.is_not_running() => {
                 return dial(&route.backend, self.dial_timeout)
                     .await
                     .map_err(|_| error.into());
@@ -262,15 +261,49 @@ impl Services {
         closing: &mut Closing,
     ) -> Result<Way, ConnectionError> {
         let route = self.find(&handshake.address, closing);
-        let asked = StatusRequest::Status.encode();
-        let early = match self.relay_ping(client, route.as_deref(), raw).await {
-            Pinged::Relayed(session) => return Ok(Way::Pinged(Some(session))),
-            Pinged::Unanswered => raw.get(length..).unwrap_or_default(),
-            Pinged::Swallowed => &asked,
-        };
-        let text = self.status_text(route.as_deref());
-        answer::status(client, early, handshake.protocol, text).await?;
+        let early = raw.get(length..).unwrap_or_default();
+        let key = route.as_ref().map(|route| route.key());
+        let (mut live, mut known) = (None, None);
+        if let (Some(route), Some(key)) = (&route, &key) {
+            live = self.status.get(self.question(route, key, handshake)).await;
+            if live.is_none() {
+                known = self.status.last_known(key, handshake.protocol);
+            }
+        }
+        if let Some(live) = live {
+            answer::status_frame(client, early, live.frame()).await?;
+        } else {
+            let text = serde_json::json!({ "text": self.status_text(route.as_deref()) });
+            let frame = overlay(known.as_ref(), handshake.protocol, &text, &[]);
+            answer::status_frame(client, early, &frame).await?;
+        }
         Ok(Way::Pinged(None))
+    }
+
+    fn question<'a>(
+        &self,
+        route: &'a Route,
+        key: &'a Arc<str>,
+        handshake: &'a Handshake,
+    ) -> Question<'a> {
+        let state = self.state(route);
+        Question {
+            key,
+            backend: &route.backend,
+            address: &handshake.address,
+            protocol: handshake.protocol,
+            state,
+            dial_limit: self.ping_limit(state),
+        }
+    }
+
+    /// How long the dial of a ping may take.
+    fn ping_limit(&self, state: StateHint) -> Duration {
+        if state.is_not_running() {
+            self.dial_timeout.min(HINTED_DIAL_TIMEOUT)
+        } else {
+            self.dial_timeout
+        }
     }
 
     async fn legacy(
@@ -286,43 +319,27 @@ impl Services {
                 self.registry.table().default_route().map(Arc::clone)
             }
         };
-        let pinged = self.relay_ping(client, route.as_deref(), raw).await;
-        if let Pinged::Relayed(session) = pinged {
+        if let Some(session) = self.relay_ping(client, route.as_deref(), raw).await {
             return Ok(Way::Pinged(Some(session)));
         }
         answer::legacy_ping(client, ping, self.status_text(route.as_deref())).await?;
         Ok(Way::Pinged(None))
     }
 
-    /// Relays a ping to its backend if that is up. Never wakes anything.
+    /// Relays a ping from before 1.7 to its backend if that is up and answers. Never wakes anything.
     async fn relay_ping(
         &self,
         client: &mut TcpStream,
         route: Option<&Route>,
         raw: &[u8],
-    ) -> Pinged {
-        let Some(route) = route else {
-            return Pinged::Unanswered;
-        };
-        let limit = if route.state.is_not_running() || self.is_waking(route) {
-            self.dial_timeout.min(HINTED_DIAL_TIMEOUT)
-        } else {
-            self.dial_timeout
-        };
-        let Ok(mut backend) = dial(&route.backend, limit).await else {
-            return Pinged::Unanswered;
-        };
-        if backend.write_all(raw).await.is_err() {
-            return Pinged::Unanswered;
-        }
+    ) -> Option<Relayed> {
+        let route = route?;
+        let limit = self.ping_limit(self.state(route));
+        let mut backend = dial(&route.backend, limit).await.ok()?;
+        backend.write_all(raw).await.ok()?;
         let session = relay(client, &mut backend, &self.counters).await;
-        match session.end {
-            End::Failed(Side::Backend, _) if session.down == 0 && session.client_heard => {
-                Pinged::Swallowed
-            }
-            End::Failed(Side::Backend, _) if session.down == 0 => Pinged::Unanswered,
-            _ => Pinged::Relayed(session),
-        }
+        let silent = matches!(session.end, End::Failed(Side::Backend, _)) && session.down == 0;
+        (!silent).then_some(session)
     }
 
     fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {
@@ -338,6 +355,15 @@ impl Services {
         waker.is_waking(server)
     }
 
+    /// What is said of the server, and known of it here.
+    fn state(&self, route: &Route) -> StateHint {
+        if self.is_waking(route) {
+            StateHint::Starting
+        } else {
+            route.state
+        }
+    }
+
     fn status_text(&self, route: Option<&Route>) -> &str {
         let Some(route) = route else {
             return UNKNOWN_HOST_TEXT;
@@ -351,22 +377,6 @@ impl Services {
             UNREACHABLE_TEXT
         }
     }
-}
-
-/// What came of handing a ping to its backend.
-enum Pinged {
-    /// The backend answered.
-    Relayed(Relayed),
-    /// There is no backend, or it closed without a byte; the client's request was in its greeting,
-    /// or is still to come.
-    Unanswered,
-    /// The backend closed without a byte and took the client's request with it.
-    Swallowed,
-}
-
-/// EMFILE and ENFILE: too many open files, here or on this machine (errno(3)).
-fn is_out_of_files(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 /// Ends when the client has closed its connection. What it sends meanwhile is kept for the

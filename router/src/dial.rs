@@ -59,6 +59,12 @@ pub async fn addresses(backend: &BackendAddr) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
+/// EMFILE and ENFILE: too many open files, here or on this machine (errno(3)), which says nothing
+/// about a backend.
+pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+}
+
 /// Asks the system's resolver. A look-up that nobody waits for any more goes on in a thread of
 /// its own, and keeps its place among [`LOOKUPS_MAX`] until it ends.
 async fn resolve(backend: &BackendAddr) -> io::Result<Vec<SocketAddr>> {

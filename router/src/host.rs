@@ -6,6 +6,7 @@
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
+use std::sync::Arc;
 
 /// Longest host name, in bytes (RFC 1035 allows 253 characters; the protocol 255).
 pub const HOST_BYTES_MAX: usize = 255;
@@ -41,7 +42,7 @@ fn undecorated(address: &str) -> &str {
 
 /// The host name of a route, cleaned up: what [`lookup_key`] gives for every spelling of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Host(Box<str>);
+pub struct Host(Arc<str>);
 
 /// Why a text cannot be the host name of a route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +100,12 @@ impl Host {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same without a copy.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 

@@ -4,7 +4,7 @@
 //! The way of a connection: [`listener`] → [`greet`] → [`routes`] → [`dial`] or [`wake`] →
 //! [`relay`], told in one place by [`connection`]. What is decided without acting (bytes,
 //! tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`], [`routes`],
-//! [`backoff`], [`wake::machine`] and [`postgres::pace`].
+//! [`backoff`], [`wake::machine`], [`postgres::pace`], [`status::live`] and [`memory::model`].
 
 pub mod addr;
 pub mod answer;
@@ -25,6 +25,7 @@ pub mod host;
 pub mod join;
 pub mod listener;
 pub mod log;
+pub mod memory;
 pub mod ping;
 pub mod postgres;
 pub mod protocol;
@@ -33,6 +34,7 @@ pub mod routes;
 pub mod run;
 pub mod servers;
 pub mod socket;
+pub mod status;
 pub mod stop;
 pub mod texts;
 mod tls;

@@ -17,12 +17,14 @@ use crate::config::values::short;
 use crate::config::{Config, WakerConfig};
 use crate::connection::Services;
 use crate::listener::{self, Places};
+use crate::memory::{self, Memory};
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
 use crate::routes::registry::{Full, Registry};
 use crate::servers::Servers;
 use crate::socket;
+use crate::status::cache::StatusCache;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
 use crate::wake::machine::Limits;
@@ -109,11 +111,16 @@ impl Router {
             .map(|waker| new_waker(waker, &registry, &stop))
             .transpose()?;
 
+        let memory = Arc::<Memory>::default();
+        if let Some(path) = &config.state_file {
+            memory.read_file(path);
+        }
         let workers = Workers::start(count).map_err(StartError::Workers)?;
         let counters = Arc::<Counters>::default();
         let services = Services {
             registry: Arc::clone(&registry),
             waker,
+            status: StatusCache::new(config.status_ttl, Arc::clone(&memory)),
             counters: Arc::clone(&counters),
             motd: config.motd,
             dial_timeout: config.backend_dial_timeout,
@@ -125,6 +132,14 @@ impl Router {
 
         // From here on nothing fails any more.
         let background = TaskTracker::new();
+        if let Some(path) = config.state_file {
+            let keep = memory::file::keep(Arc::clone(&memory), path, end.clone());
+            background.spawn(keep);
+        }
+        if let Some(postgres) = &config.postgres {
+            let keep = memory::database::keep(memory, postgres.dsn.clone(), end.clone());
+            background.spawn(keep);
+        }
         let sync = config.postgres.map(|postgres| {
             let status = Arc::new(SyncStatus::default());
             let (registry, shared) = (Arc::clone(&registry), Arc::clone(&status));

@@ -67,6 +67,19 @@ pub struct Route {
     pub policy: Arc<Policy>,
 }
 
+impl Route {
+    /// What is remembered of its server goes by this: the server's name, else the host, else the
+    /// backend. Copies nothing.
+    #[must_use]
+    pub fn key(&self) -> Arc<str> {
+        match (&self.server, &self.host) {
+            (Some(server), _) => Arc::clone(server),
+            (None, Some(host)) => host.shared(),
+            (None, None) => self.backend.shared(),
+        }
+    }
+}
+
 /// An immutable set of routes, as one connection sees it.
 #[derive(Debug, Clone, Default)]
 pub struct Table {

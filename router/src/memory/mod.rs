@@ -1,0 +1,73 @@
+//! What is remembered of servers across restarts: the status each showed last, and how long its
+//! starts took. [`model`] holds it within bounds; [`file`] and [`database`] keep it, and neither is
+//! ever in the way of a client.
+
+pub mod database;
+pub mod file;
+pub mod model;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::status::answer::Known;
+use model::Model;
+
+/// Most lines logged about broken entries of one read.
+const BROKEN_LINES_MAX: usize = 20;
+
+/// What is remembered, shared by everybody.
+#[derive(Debug, Default)]
+pub struct Memory {
+    model: Mutex<Model>,
+    /// Tells the keepers that there is something to write.
+    changed: watch::Sender<()>,
+}
+
+impl Memory {
+    /// Takes note of the status that `server` has just shown to a client that speaks `protocol`.
+    pub fn remember_status(&self, server: &Arc<str>, protocol: i32, known: &Known) {
+        if self.model().remember_status(server, protocol, known, now()) {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Takes note of a start of `server` that took so long.
+    pub fn remember_start(&self, server: &Arc<str>, took: Duration) {
+        self.model().remember_start(server, took, now());
+        self.changed.send_replace(());
+    }
+
+    /// What `server` showed last to a client that speaks `protocol`, or else to whomever.
+    #[must_use]
+    pub fn last_known(&self, server: &str, protocol: i32) -> Option<Known> {
+        self.model().last_known(server, protocol)
+    }
+
+    /// How long the last starts of `server` took, the latest last; [`model::STARTS_MAX`] at most.
+    #[must_use]
+    pub fn starts(&self, server: &str) -> Vec<Duration> {
+        self.model().starts(server)
+    }
+
+    fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+fn tell_broken(place: &str, broken: &[String]) {
+    for entry in broken.iter().take(BROKEN_LINES_MAX) {
+        warn!("{place}: {entry}; dropped");
+    }
+    if let Some(more @ 1..) = broken.len().checked_sub(BROKEN_LINES_MAX) {
+        warn!("{place}: and {more} more broken entries; dropped");
+    }
+}

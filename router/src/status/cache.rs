@@ -1,0 +1,172 @@
+//! Asks backends for their status, one question at a time for each, and shares what comes.
+//!
+//! A question is a task of its own, not with the workers that serve clients: who asked first may
+//! leave, and the others still get the answer. Whoever waits is a client with a place among
+//! `max_connections`, and waits no longer than the question takes: the dial and [`ANSWER_TIMEOUT`].
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::answer::{Answer, Known, read};
+use super::live::{Fetched, Live, Look, Question, known_protocol};
+use crate::dial::is_out_of_files;
+use crate::memory::Memory;
+use crate::ping::{Ping, PingError};
+
+/// How long a backend that took the connection may take to answer.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Questions under way at once, a socket each; a backend beyond that counts as silent.
+pub const QUESTIONS_MAX: usize = 256;
+/// Tables, so that workers seldom wait for each other.
+const SHARDS: usize = 16;
+
+/// What a question comes to: `None` until it is answered, then what to show, if anything.
+type Outcome = Option<Option<Arc<Answer>>>;
+
+/// The live statuses of all servers.
+#[derive(Debug)]
+pub struct StatusCache {
+    memory: Arc<Memory>,
+    /// Where questions run.
+    runtime: Handle,
+    places: Semaphore,
+    hasher: RandomState,
+    shards: [Mutex<Live<watch::Receiver<Outcome>>>; SHARDS],
+}
+
+impl StatusCache {
+    /// A cache whose statuses stand for `ttl`; what servers showed last goes to `memory`. Must be
+    /// called within a Tokio runtime, which asks the backends.
+    #[must_use]
+    pub fn new(ttl: Duration, memory: Arc<Memory>) -> Arc<Self> {
+        Arc::new(Self {
+            memory,
+            runtime: Handle::current(),
+            places: Semaphore::new(QUESTIONS_MAX),
+            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::new(Live::new(ttl))),
+        })
+    }
+
+    /// The server's own status, from here or from its backend; `None` while it is away.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; the question goes on for the others.
+    pub async fn get(self: &Arc<Self>, question: Question<'_>) -> Option<Arc<Answer>> {
+        let mut sender = None;
+        let begin = || {
+            let (sending, outcome) = watch::channel(None);
+            sender = Some(sending);
+            outcome
+        };
+        let now = Instant::now().into_std();
+        let look = self.shard(question.key).look(&question, now, begin);
+        let mut outcome = match look {
+            Look::Fresh(shown) => return shown,
+            Look::Join(outcome) => outcome,
+            Look::Ask(number, outcome) => {
+                let ping = Ping {
+                    backend: question.backend.clone(),
+                    host: question.address.into(),
+                    protocol: known_protocol(question.protocol),
+                };
+                let landing = Landing {
+                    cache: Arc::clone(self),
+                    key: Arc::clone(question.key),
+                    number,
+                    fetched: Fetched::Silent,
+                    outcome: sender?,
+                };
+                self.runtime.spawn(landing.fly(ping, question.dial_limit));
+                outcome
+            }
+        };
+        let answered = outcome.wait_for(Option::is_some).await.ok()?;
+        answered.clone().flatten()
+    }
+
+    /// What the server called `key` showed last to clients that speak `protocol`, or else to
+    /// whomever.
+    #[must_use]
+    pub fn last_known(&self, key: &str, protocol: i32) -> Option<Known> {
+        self.memory.last_known(key, known_protocol(protocol))
+    }
+
+    fn shard(&self, key: &str) -> MutexGuard<'_, Live<watch::Receiver<Outcome>>> {
+        let [hash, ..] = self.hasher.hash_one(key).to_ne_bytes();
+        let [first, ..] = &self.shards;
+        let shard = self.shards.get(usize::from(hash) % SHARDS).unwrap_or(first);
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A question under way. When it ends, however it ends, the table learns of it, and whoever waits.
+struct Landing {
+    cache: Arc<StatusCache>,
+    key: Arc<str>,
+    number: u64,
+    fetched: Fetched,
+    outcome: watch::Sender<Outcome>,
+}
+
+impl Landing {
+    async fn fly(mut self, ping: Ping, dial_limit: Duration) {
+        let cache = Arc::clone(&self.cache);
+        let Ok(_place) = cache.places.try_acquire() else {
+            debug!(server = %self.key, "too many status questions at once");
+            return;
+        };
+        let answered = ping.send(dial_limit, dial_limit + ANSWER_TIMEOUT).await;
+        self.fetched = match answered {
+            Ok(json) => match read(&json) {
+                Ok((answer, known)) => {
+                    cache
+                        .memory
+                        .remember_status(&self.key, ping.protocol, &known);
+                    Fetched::Status(Arc::new(answer))
+                }
+                Err(error) => {
+                    debug!(server = %self.key, %error, "no status");
+                    Fetched::Gone
+                }
+            },
+            Err(error) => {
+                debug!(server = %self.key, %error, "no status");
+                failed(&error)
+            }
+        };
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let fetched = std::mem::replace(&mut self.fetched, Fetched::Silent);
+        let now = Instant::now().into_std();
+        let shown = self
+            .cache
+            .shard(&self.key)
+            .land(&self.key, self.number, fetched, now);
+        self.outcome.send_replace(Some(shown));
+    }
+}
+
+fn failed(error: &PingError) -> Fetched {
+    match error {
+        PingError::Dial(error) | PingError::Silent(error)
+            if error.kind() == std::io::ErrorKind::TimedOut || is_out_of_files(error) =>
+        {
+            Fetched::Silent
+        }
+        _ => Fetched::Gone,
+    }
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

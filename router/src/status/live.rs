@@ -1,0 +1,244 @@
+//! Which statuses are live: how long each stands, who asks the backend, and what is dropped when
+//! there are too many. Decides only; `F` is whatever stands for a question under way.
+//!
+//! A status stands for the time to live, a failure for [`FAILURE_TTL`]. A server that is silent is
+//! perhaps only busy, so what it showed before stands for [`STALE_GRACE`] longer; one that refuses
+//! or hangs up is gone, and shown as such at once. What was learnt while the table said something
+//! else of the server, or had another backend for it, does not count.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::Answer;
+use crate::addr::BackendAddr;
+use crate::host::lookup_key;
+use crate::routes::StateHint;
+
+/// How long a failure stands: a dead backend is asked once in this time, however many ping.
+pub const FAILURE_TTL: Duration = Duration::from_secs(1);
+/// How long the status of a server that falls silent stands after its time.
+pub const STALE_GRACE: Duration = Duration::from_secs(10);
+/// Most servers of one table; the one that was longest not asked for goes first.
+pub const SERVERS_MAX: usize = 1_024;
+/// Most statuses of one server, one for each protocol number (and host name, where one route serves
+/// many); the one that was longest not asked for goes first.
+pub const STATUSES_MAX: usize = 16;
+/// Most bytes of all packets of one table.
+pub const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What nobody asked for in this time is dropped.
+pub const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Highest protocol number that is not a snapshot's and may exist one day.
+const RELEASE_MAX: i32 = 0xFFF;
+/// Where the numbers of snapshots begin.
+const SNAPSHOT_MIN: i32 = 0x4000_0000;
+/// What clients send who want to know the number; stands for all numbers nobody has.
+const NO_PROTOCOL: i32 = -1;
+
+/// Who asks for the status of what.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The server, see [`crate::routes::Route::key`].
+    pub key: &'a Arc<str>,
+    /// Where it is.
+    pub backend: &'a BackendAddr,
+    /// The server address as the client sent it.
+    pub address: &'a str,
+    /// The client's protocol number.
+    pub protocol: i32,
+    /// What is said of the server.
+    pub state: StateHint,
+    /// Limit of the dial, should there be one.
+    pub dial_limit: Duration,
+}
+
+/// The protocol number a backend is asked with: the client's, unless no client has it.
+#[must_use]
+pub fn known_protocol(protocol: i32) -> i32 {
+    match protocol {
+        0..=RELEASE_MAX => protocol,
+        SNAPSHOT_MIN.. if protocol - SNAPSHOT_MIN <= RELEASE_MAX => protocol,
+        _ => NO_PROTOCOL,
+    }
+}
+
+/// What came of asking a backend.
+#[derive(Debug, Clone)]
+pub enum Fetched {
+    /// Its status.
+    Status(Arc<Answer>),
+    /// Nothing in time.
+    Silent,
+    /// It is not there, or it is something else.
+    Gone,
+}
+
+/// What to do with a question.
+#[derive(Debug)]
+pub enum Look<F> {
+    /// This is the answer; `None`: the server is away.
+    Fresh(Option<Arc<Answer>>),
+    /// Somebody asks already.
+    Join(F),
+    /// Ask; the number is for [`Live::land`].
+    Ask(u64, F),
+}
+
+/// The statuses of some servers.
+#[derive(Debug)]
+pub struct Live<F> {
+    ttl: Duration,
+    servers: HashMap<Arc<str>, Vec<Entry<F>>>,
+    flights: u64,
+    sweep_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry<F> {
+    host: Box<str>,
+    protocol: i32,
+    backend: BackendAddr,
+    state: StateHint,
+    used: Instant,
+    shown: Option<Arc<Answer>>,
+    /// When `shown` came.
+    came: Instant,
+    stands_until: Instant,
+    flight: Option<(u64, F)>,
+}
+
+impl<F: Clone> Live<F> {
+    /// An empty table whose statuses stand for `ttl`.
+    #[must_use]
+    pub fn new(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            servers: HashMap::new(),
+            flights: 0,
+            sweep_at: None,
+        }
+    }
+
+    /// What to do with `question`; `begin` is called for [`Look::Ask`] only.
+    pub fn look(
+        &mut self,
+        question: &Question<'_>,
+        now: Instant,
+        begin: impl FnOnce() -> F,
+    ) -> Look<F> {
+        let host = lookup_key(question.address);
+        let protocol = known_protocol(question.protocol);
+        let entries = match self.servers.get_mut(&**question.key) {
+            Some(entries) => entries,
+            None => self.servers.entry(Arc::clone(question.key)).or_default(),
+        };
+        let same = |entry: &Entry<F>| entry.protocol == protocol && *entry.host == *host;
+        if let Some(entry) = entries.iter_mut().find(|entry| same(entry))
+            && entry.state == question.state
+            && entry.backend == *question.backend
+        {
+            entry.used = now;
+            if let Some((_, flight)) = &entry.flight {
+                return Look::Join(flight.clone());
+            }
+            if now < entry.stands_until {
+                return Look::Fresh(entry.shown.clone());
+            }
+            self.flights += 1;
+            let flight = begin();
+            entry.flight = Some((self.flights, flight.clone()));
+            return Look::Ask(self.flights, flight);
+        }
+        entries.retain(|entry| !same(entry));
+        if entries.len() >= STATUSES_MAX {
+            let oldest = entries
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, entry)| entry.used);
+            if let Some((oldest, _)) = oldest {
+                entries.swap_remove(oldest);
+            }
+        }
+        self.flights += 1;
+        let flight = begin();
+        entries.push(Entry {
+            host: host.into(),
+            protocol,
+            backend: question.backend.clone(),
+            state: question.state,
+            used: now,
+            shown: None,
+            came: now,
+            stands_until: now,
+            flight: Some((self.flights, flight.clone())),
+        });
+        self.trim(now);
+        Look::Ask(self.flights, flight)
+    }
+
+    /// Takes note of what came of question `number` about `key`; what whoever waits is to be shown.
+    pub fn land(
+        &mut self,
+        key: &str,
+        number: u64,
+        fetched: Fetched,
+        now: Instant,
+    ) -> Option<Arc<Answer>> {
+        let entries = self.servers.get_mut(key).into_iter().flatten();
+        let asked =
+            |entry: &&mut Entry<F>| matches!(entry.flight, Some((flight, _)) if flight == number);
+        let Some(entry) = entries.into_iter().find(asked) else {
+            // Dropped meanwhile, or about what counts no more.
+            return match fetched {
+                Fetched::Status(answer) => Some(answer),
+                Fetched::Silent | Fetched::Gone => None,
+            };
+        };
+        entry.flight = None;
+        entry.stands_until = now + FAILURE_TTL;
+        match fetched {
+            Fetched::Status(answer) => {
+                entry.shown = Some(answer);
+                entry.came = now;
+                entry.stands_until = now + self.ttl;
+            }
+            Fetched::Silent
+                if !entry.state.is_not_running() && now <= entry.came + self.ttl + STALE_GRACE => {}
+            Fetched::Silent | Fetched::Gone => entry.shown = None,
+        }
+        let shown = entry.shown.clone();
+        self.trim(now);
+        shown
+    }
+
+    /// Drops what nobody asks for, and what is too much.
+    fn trim(&mut self, now: Instant) {
+        if self.sweep_at.is_none_or(|at| now >= at) {
+            self.sweep_at = Some(now + IDLE_MAX);
+            self.servers.retain(|_, entries| {
+                entries.retain(|entry| entry.flight.is_some() || now < entry.used + IDLE_MAX);
+                !entries.is_empty()
+            });
+        }
+        let mut bytes: usize = self.servers.values().map(|entries| bytes_of(entries)).sum();
+        while self.servers.len() > SERVERS_MAX || bytes > BYTES_MAX {
+            let used = |entries: &[Entry<F>]| entries.iter().map(|entry| entry.used).max();
+            let oldest = self.servers.iter().min_by_key(|(_, entries)| used(entries));
+            let Some(oldest) = oldest.map(|(key, _)| Arc::clone(key)) else {
+                return;
+            };
+            let dropped = self.servers.remove(&oldest).unwrap_or_default();
+            bytes -= bytes_of(&dropped);
+        }
+    }
+}
+
+fn bytes_of<F>(entries: &[Entry<F>]) -> usize {
+    let frames = entries.iter().filter_map(|entry| entry.shown.as_ref());
+    frames.map(|answer| answer.frame().len()).sum()
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;
