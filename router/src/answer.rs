@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -93,6 +94,18 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     client.write_all(&legacy::response(ping, text)).await?;
+    farewell(client).await
+}
+
+/// Tells a player why there is no way in, by a text component.
+///
+/// # Errors
+/// The connection failed.
+pub async fn refuse<S>(client: &mut S, component: &Value) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    client.write_all(&login::disconnect_with(component)).await?;
     farewell(client).await
 }
 

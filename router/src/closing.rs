@@ -1,6 +1,6 @@
 //! The one line that says what a connection came to, however it ends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,18 @@ impl Closing {
             backend: None,
             said: false,
         }
+    }
+
+    /// Where the client connects from.
+    #[must_use]
+    pub fn peer(&self) -> IpAddr {
+        self.peer.ip()
+    }
+
+    /// The route, once it has been found.
+    #[must_use]
+    pub fn found(&self) -> Option<&Arc<Route>> {
+        self.route.as_ref()
     }
 
     /// A span with what is known.
@@ -102,6 +114,9 @@ impl Closing {
                 let (up, down, end) = (session.up, session.down, session.end.kind());
                 let text = "closed: ping relayed";
                 debug!(end, up_bytes = up, down_bytes = down, took, "{text}");
+            }
+            Ok(Served::Transferred) => {
+                info!(end = "transferred", took, "closed: sent here once more");
             }
             Ok(Served::Pinged(None)) => {
                 debug!(end = "answered", took, "closed: ping answered here");

@@ -1,10 +1,15 @@
 //! Why a connection ended without a session, for the log and for the player.
 
 use std::io;
+use std::time::Duration;
 
 use crate::addr::BackendAddr;
+use crate::config::values::short;
 use crate::greet::GreetError;
+use crate::texts::Text;
+use crate::texts::template::Fields;
 use crate::wake::WakeError;
+use crate::wake::permit::Refused;
 
 /// Why a login did not reach its server.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +31,18 @@ pub enum ConnectionError {
     /// The server did not wake.
     #[error("{0}")]
     Wake(#[from] WakeError),
+    /// The player may not start it.
+    #[error("{0}")]
+    MayNotWake(#[from] Refused),
+    /// It takes longer to start than anybody is held.
+    #[error("it takes about {} to start, longer than anybody is held", short(*.0))]
+    LongStart(Duration),
+    /// It is starting, and the player cannot be held.
+    #[error("it is starting; the player is to come back")]
+    ComeBack,
+    /// It was not ready when the longest hold was over.
+    #[error("it was not ready within {}, the longest hold", short(*.0))]
+    HeldTooLong(Duration),
     /// The server is said to run, and its port does not open.
     #[error("backend {backend} is said to run, but cannot be reached: {error}")]
     NotReady {
@@ -41,12 +58,18 @@ pub enum ConnectionError {
     /// The client closed the connection while it waited.
     #[error("the client left while its server was starting")]
     ClientLeft,
+    /// The player clicked to leave.
+    #[error("the player left the waiting screen")]
+    LeaveClicked,
     /// The router is stopping.
     #[error("the router is stopping")]
     Stopping,
     /// As many clients are connected as may be.
     #[error("as many clients are connected as may be (max_connections)")]
     Full,
+    /// The player has been told already, in the configuration state.
+    #[error("{0}")]
+    Told(Box<ConnectionError>),
     /// The connection to the client failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -56,31 +79,40 @@ impl ConnectionError {
     /// What the player may read: never an address, never the name of a machine. `None` when
     /// nobody is there to read it, or what was spoken is not Minecraft.
     #[must_use]
-    pub fn player_message(&self) -> Option<&'static str> {
+    pub fn text(&self) -> Option<Text> {
+        Some(match self {
+            Self::Greet(_) | Self::ClientLeft | Self::Told(_) | Self::Io(_) => return None,
+            Self::UnknownHost => Text::KickUnknownHost,
+            Self::Unreachable { .. } => Text::KickUnreachable,
+            Self::Wake(error) => wake_text(error),
+            Self::MayNotWake(Refused::Denied) => Text::KickWakeDenied,
+            Self::MayNotWake(Refused::NotListed) => Text::KickWakeNotListed,
+            Self::MayNotWake(Refused::Hours { .. }) => Text::KickWakeHours,
+            Self::MayNotWake(Refused::TooOften { .. }) => Text::KickWakeTooOften,
+            Self::LongStart(_) => Text::KickLongStart,
+            Self::ComeBack | Self::HeldTooLong(_) => Text::KickStarting,
+            Self::NotReady { .. } => Text::KickNotReady,
+            Self::BackendClosed(_) => Text::KickBackendClosed,
+            Self::LeaveClicked => Text::KickLeft,
+            Self::Stopping => Text::KickRestarting,
+            Self::Full => Text::KickFull,
+        })
+    }
+
+    /// Puts what this knows better into the fields of [`Self::text`].
+    pub fn fill(&self, fields: &mut Fields<'_>) {
         match self {
-            Self::Greet(_) | Self::ClientLeft | Self::Io(_) => None,
-            Self::UnknownHost => {
-                Some("There is no server of this name here.\nIs the name spelled right?")
+            Self::Wake(WakeError::BackingOff {
+                attempts, retry_in, ..
+            }) => {
+                fields.attempts = Some(*attempts);
+                fields.retry = Some(*retry_in);
             }
-            Self::Unreachable { .. } => {
-                Some("This server is not reachable at the moment.\nPlease try again later.")
-            }
-            Self::Wake(error) if matches!(error.cause(), WakeError::TimedOut { .. }) => {
-                Some("This server takes longer than usual to start.\nPlease try again in a minute.")
-            }
-            Self::Wake(error) if matches!(error.cause(), WakeError::NotReady { .. }) => {
-                Some("This server does not let anybody in yet.\nPlease try again in a moment.")
-            }
-            Self::NotReady { .. } | Self::BackendClosed(_) => {
-                Some("This server does not let anybody in yet.\nPlease try again in a moment.")
-            }
-            Self::Wake(WakeError::Stopping) | Self::Stopping => {
-                Some("The way to this server is being restarted.\nPlease join again in a moment.")
-            }
-            Self::Full => {
-                Some("Too many players are connected here.\nPlease try again in a moment.")
-            }
-            Self::Wake(_) => Some("This server could not be started.\nPlease try again later."),
+            Self::MayNotWake(
+                Refused::Hours { opens_in: wait } | Refused::TooOften { retry_in: wait },
+            ) => fields.retry = Some(*wait),
+            Self::LongStart(eta) => fields.eta = Some(*eta),
+            _ => {}
         }
     }
 
@@ -94,13 +126,32 @@ impl ConnectionError {
             Self::Unreachable { .. } => "unreachable",
             Self::BackendClosed(_) => "backend_silent",
             Self::Wake(WakeError::TimedOut { .. }) => "wake_timed_out",
-            Self::Wake(WakeError::NotReady { .. }) => "not_ready",
+            Self::Wake(WakeError::BackingOff { .. }) => "backing_off",
             Self::Wake(WakeError::Stopping) | Self::Stopping => "stopping",
+            Self::NotReady { .. } | Self::Wake(WakeError::NotReady { .. }) => "not_ready",
             Self::Wake(_) => "wake_failed",
+            Self::MayNotWake(_) => "may_not_wake",
+            Self::LongStart(_) => "long_start",
+            Self::ComeBack => "come_back",
+            Self::HeldTooLong(_) => "held_too_long",
             Self::Full => "full",
-            Self::NotReady { .. } => "not_ready",
-            Self::ClientLeft => "client_left",
+            Self::ClientLeft | Self::LeaveClicked => "client_left",
+            Self::Told(error) => error.kind(),
             Self::Io(_) => "client_io",
         }
+    }
+}
+
+fn wake_text(error: &WakeError) -> Text {
+    match error {
+        WakeError::Stopping => Text::KickRestarting,
+        WakeError::TimedOut { .. } => Text::KickWakeTimedOut,
+        WakeError::NotReady { .. } => Text::KickNotReady,
+        WakeError::Denied(_) | WakeError::Broken(_) | WakeError::Failed(_) => Text::KickWakeFailed,
+        // Once may be chance, and then the cause is of more use.
+        WakeError::BackingOff {
+            attempts: 1, last, ..
+        } => wake_text(last),
+        WakeError::BackingOff { .. } => Text::KickBackingOff,
     }
 }

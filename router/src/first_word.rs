@@ -1,12 +1,14 @@
-//! The first packet a backend says to a player who logs in: a server that is still starting kicks,
-//! and who waits for it need not see that.
+//! Hands a player's greeting to a backend, and hears its first packet: a server that is still
+//! starting kicks, and who waits for it need not see that.
 
 use std::io;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
+use crate::hold::Hold;
 use crate::protocol::login::still_starting;
 
 /// How long a backend's first word is waited for before the relay takes over.
@@ -16,22 +18,49 @@ const BYTES_MAX: usize = 4 * 1024;
 /// An encryption request fits.
 const FIRST_READ_BYTES: usize = 512;
 
-/// What a backend said first.
+/// A backend that has a player's greeting.
 #[derive(Debug)]
-pub enum FirstWord {
-    /// This, which is for the client; empty when it is the client's turn, or nobody's.
-    Said(Vec<u8>),
-    /// That it is still starting.
+pub struct Introduced {
+    /// The connection to it.
+    pub backend: TcpStream,
+    /// What it said already, which is for the client; empty when it is the client's turn, or
+    /// nobody's.
+    pub said: Vec<u8>,
+}
+
+/// Why a backend did not let a player in; the connection to it is gone.
+#[derive(Debug)]
+pub enum NotIn {
+    /// It cannot be reached.
+    Unreachable(io::Error),
+    /// It kicked with the word that it is still starting.
     StillStarting,
-    /// Nothing: it closed the connection.
+    /// It took the connection and ended it without a byte.
     Closed(io::Error),
 }
 
-/// Listens to what `backend` says first. Stops at once when the client goes on talking.
+/// Hands over what the client has sent; with `listens`, hears what the backend says first.
 ///
-/// # Cancel safety
-/// Not cancel safe: what was read is lost.
-pub async fn listen(client: &TcpStream, backend: &TcpStream) -> FirstWord {
+/// Stops listening when the client goes on talking, and after [`FIRST_WORD_MAX`].
+///
+/// # Errors
+/// See [`NotIn`].
+pub async fn introduce(
+    hold: &Hold<'_>,
+    mut backend: TcpStream,
+    listens: bool,
+) -> Result<Introduced, NotIn> {
+    let greeting = backend.write_all(hold.for_backend());
+    greeting.await.map_err(NotIn::Closed)?;
+    let said = if listens {
+        listen(hold.client(), &backend).await?
+    } else {
+        Vec::new()
+    };
+    Ok(Introduced { backend, said })
+}
+
+async fn listen(client: &TcpStream, backend: &TcpStream) -> Result<Vec<u8>, NotIn> {
     let deadline = Instant::now() + FIRST_WORD_MAX;
     let mut said = Vec::new();
     loop {
@@ -40,8 +69,8 @@ pub async fn listen(client: &TcpStream, backend: &TcpStream) -> FirstWord {
             readable = backend.readable() => if let Err(error) = readable {
                 return end(said, error);
             },
-            _ = client.readable() => return FirstWord::Said(said),
-            () = sleep_until(deadline) => return FirstWord::Said(said),
+            _ = client.readable() => return Ok(said),
+            () = sleep_until(deadline) => return Ok(said),
         }
         said.reserve(FIRST_READ_BYTES);
         match backend.try_read_buf(&mut said) {
@@ -51,18 +80,18 @@ pub async fn listen(client: &TcpStream, backend: &TcpStream) -> FirstWord {
             Err(error) => return end(said, error),
         }
         match still_starting(&said) {
-            Some(true) => return FirstWord::StillStarting,
+            Some(true) => return Err(NotIn::StillStarting),
             None if said.len() < BYTES_MAX => {}
-            Some(false) | None => return FirstWord::Said(said),
+            Some(false) | None => return Ok(said),
         }
     }
 }
 
 /// What was said before the end is passed on; the relay meets the end itself.
-fn end(said: Vec<u8>, error: io::Error) -> FirstWord {
+fn end(said: Vec<u8>, error: io::Error) -> Result<Vec<u8>, NotIn> {
     if said.is_empty() {
-        FirstWord::Closed(error)
+        Err(NotIn::Closed(error))
     } else {
-        FirstWord::Said(said)
+        Ok(said)
     }
 }

@@ -33,7 +33,9 @@ pub fn look_up<'t, T>(address: &str, look: impl FnOnce(&str) -> Option<&'t T>) -
     look(str::from_utf8(key).ok()?)
 }
 
-fn undecorated(address: &str) -> &str {
+/// `address` without what mods, proxies and the resolver add to it; upper case stays.
+#[must_use]
+pub fn undecorated(address: &str) -> &str {
     let end = address.find(['\0', '\\']).unwrap_or(address.len());
     let host = address.get(..end).unwrap_or(address);
     let host = host.split_once("///").map_or(host, |(host, _)| host);

@@ -69,7 +69,7 @@ pub async fn run(
                 if let Ok(place) = Arc::clone(&places.refusals).try_acquire_owned() {
                     clients.spawn(async move {
                         let _place = place;
-                        let told = no_client(stream, peer);
+                        let told = no_client(stream, peer, &services);
                         services.stop.run_until_cancelled(told).await;
                     });
                 }
@@ -106,9 +106,9 @@ async fn client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
 }
 
 /// The same for one there is no place for.
-async fn no_client(mut stream: TcpStream, peer: SocketAddr) {
+async fn no_client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
     let mut closing = Closing::new(peer);
-    let outcome = refuse(&mut stream, &mut closing).await;
+    let outcome = refuse(&mut stream, services, &mut closing).await;
     closing.finish(&outcome);
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{self, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -13,14 +13,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::api::{Api, http};
+use crate::config::Config;
 use crate::config::values::short;
-use crate::config::{Config, WakerConfig};
 use crate::connection::Services;
+use crate::hold::cookie::Signer;
 use crate::listener::{self, Places};
 use crate::memory::{self, Memory};
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
-use crate::relay::counters::Counters;
 use crate::routes::registry::{Full, Registry};
 use crate::servers::Servers;
 use crate::socket;
@@ -28,6 +28,7 @@ use crate::status::cache::StatusCache;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
 use crate::wake::machine::Limits;
+use crate::wake::permit::Permits;
 use crate::workers::{self, Workers};
 
 /// Time to tell those who wait for a server, even where no grace is given.
@@ -52,6 +53,9 @@ pub enum StartError {
     /// The server-manager's client.
     #[error("{0}")]
     Waker(#[from] ClientError),
+    /// The secret of the cookies.
+    #[error("the system has no random numbers; set AUTOMC_COOKIE_SECRET")]
+    Random,
     /// More fixed routes than allowed.
     #[error("mapping: {0}")]
     Mapping(#[from] Full),
@@ -103,29 +107,17 @@ impl Router {
             })
         });
         let api = api.transpose()?;
-        let registry = Registry::new(config.mapping, config.default, config.defaults)?;
-        let registry = Arc::new(registry);
-        let waker = config
-            .waker
-            .as_ref()
-            .map(|waker| new_waker(waker, &registry, &stop))
-            .transpose()?;
-
         let memory = Arc::<Memory>::default();
+        let servers = Servers::new(Arc::clone(&memory));
         if let Some(path) = &config.state_file {
             memory.read_file(path);
         }
+        let services = services(&config, &memory, &servers, &stop)?;
+        let (registry, counters) = (
+            Arc::clone(&services.registry),
+            Arc::clone(&services.counters),
+        );
         let workers = Workers::start(count).map_err(StartError::Workers)?;
-        let counters = Arc::<Counters>::default();
-        let services = Services {
-            registry: Arc::clone(&registry),
-            waker,
-            status: StatusCache::new(config.status_ttl, Arc::clone(&memory)),
-            counters: Arc::clone(&counters),
-            motd: config.motd,
-            dial_timeout: config.backend_dial_timeout,
-            stop: stop.clone(),
-        };
         let clients = TaskTracker::new();
         let places = Places::new(config.max_connections);
         let accepting = accept(listeners, &workers, services, places, &clients)?;
@@ -143,7 +135,10 @@ impl Router {
         let sync = config.postgres.map(|postgres| {
             let status = Arc::new(SyncStatus::default());
             let (registry, shared) = (Arc::clone(&registry), Arc::clone(&status));
-            background.spawn(source::follow(postgres, registry, shared, end.clone()));
+            let (servers, manager) = (Arc::clone(&servers), config.waker.is_some());
+            let heard = move |changes: &[_]| servers.changed(changes, manager);
+            let follow = source::follow(postgres, registry, shared, heard, end.clone());
+            background.spawn(follow);
             status
         });
         let api_address = api.as_ref().map(|(_, address)| *address);
@@ -153,7 +148,7 @@ impl Router {
                 registry,
                 sync,
                 counters,
-                servers: Servers::new(),
+                servers,
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
@@ -256,19 +251,47 @@ fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, Star
     bind().map_err(|error| StartError::Listen { what, error })
 }
 
-fn new_waker(
-    config: &WakerConfig,
-    registry: &Arc<Registry>,
+/// What every connection shares.
+fn services(
+    config: &Config,
+    memory: &Arc<Memory>,
+    servers: &Arc<Servers>,
     stop: &CancellationToken,
-) -> Result<Arc<Waker>, ClientError> {
-    let limits = Limits {
-        poll_interval: config.poll_interval,
-        timeout: config.timeout,
+) -> Result<Services, StartError> {
+    let (mapping, default) = (config.mapping.clone(), config.default.clone());
+    let registry = Registry::new(mapping, default, Arc::clone(&config.defaults))?;
+    let registry = Arc::new(registry);
+    let waker = match &config.waker {
+        Some(config) => {
+            let limits = Limits {
+                poll_interval: config.poll_interval,
+                timeout: config.timeout,
+            };
+            Some(Waker::new(
+                ManagerClient::new(config)?,
+                limits,
+                Arc::clone(&registry),
+                Arc::clone(servers),
+                stop.clone(),
+            ))
+        }
+        None => None,
     };
-    Ok(Waker::new(
-        ManagerClient::new(config)?,
-        limits,
-        Arc::clone(registry),
-        stop.clone(),
-    ))
+    let signer = match &config.cookie_secret {
+        Some(secret) => Signer::new(secret.expose()),
+        None => Signer::random().map_err(|_| StartError::Random)?,
+    };
+    let permits = Permits::new(config.wake_per_address, config.wake_per_name);
+    let (memory, servers) = (Arc::clone(memory), Arc::clone(servers));
+    Ok(Services {
+        registry,
+        waker,
+        permits: Mutex::new(permits),
+        status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
+        servers,
+        signer,
+        counters: Arc::default(),
+        dial_timeout: config.backend_dial_timeout,
+        stop: stop.clone(),
+    })
 }

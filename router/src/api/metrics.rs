@@ -179,6 +179,8 @@ fn wake_seconds(totals: &counters::Totals) -> MetricFamily {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::servers::counters::HeldEnd;
     use crate::servers::state::WakeEnd;
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn before_anything_happened_there_are_figures_too() {
-        let text = encode(&Totals::default(), &Servers::new().totals()).unwrap();
+        let text = encode(&Totals::default(), &Servers::new(Arc::default()).totals()).unwrap();
         for line in ["automc_held_players 0", "automc_wake_seconds_count 0"] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
         }
@@ -195,7 +197,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn wakes_waits_and_what_sleeping_saves_are_told() {
-        let servers = Servers::new();
+        let servers = Servers::new(Arc::default());
         let target = Target {
             server: "a \"quoted\" one",
             hint: crate::routes::StateHint::Stopped,

@@ -1,12 +1,15 @@
 //! The settings of routes that say nothing themselves: `[defaults]` in the file, `AUTOMC_…` elsewhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::settings::{Key, Kind, Settings};
-use super::values::duration;
+use super::values::{duration, switch};
 use crate::hold::schedule::TICK;
 use crate::routes::overrides::Setting;
 use crate::routes::policy::Policy;
+use crate::texts::template::Template;
+use crate::texts::{Text, Texts};
 
 pub(super) const JOIN: Key = key(
     "automc_join",
@@ -86,11 +89,32 @@ pub(super) fn policy(settings: &mut Settings) -> Policy {
         (MIN_ONLINE, Setting::MinOnline),
         (TEXTS, Setting::Texts),
     ];
-    let mut policy = Policy::default();
+    let mut policy = Policy {
+        texts: Arc::new(motds(settings)),
+        ..Policy::default()
+    };
     for (key, setting) in keys {
         settings.parse(key.name, |text| setting.apply(&mut policy, text));
     }
     let tick = |text: &str| duration(text, TICK_MIN, TICK);
     policy.tick = settings.parse(HOLD_TICK.name, tick).unwrap_or(TICK);
     policy
+}
+
+/// mc-router's settings for two of the texts, by two names each: the longer name wins; of the
+/// shorter, `true` alone means the friendly text there is anyway.
+fn motds(settings: &mut Settings) -> Texts {
+    let template = |text: &str| Template::lenient(&text.replace("\\n", "\n"));
+    let mut texts = Texts::default();
+    for (state, text) in [("asleep", Text::Asleep), ("loading", Text::Starting)] {
+        let own = settings.parse(&format!("auto_scale_{state}_motd"), template);
+        let short = settings.parse(&format!("use_{state}_motd"), |text| {
+            let template = switch(text).is_err().then(|| template(text));
+            template.transpose()
+        });
+        if let Some(template) = own.or(short.flatten()) {
+            texts = texts.with(text, template);
+        }
+    }
+    texts
 }

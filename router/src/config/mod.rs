@@ -22,13 +22,6 @@ use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
 
-/// Friendly text of a sleeping server when none is configured.
-pub const ASLEEP_TEXT: &str = "§7This server is asleep.\n§aJoin to wake it up.";
-/// Friendly text of a starting server when none is configured.
-pub const LOADING_TEXT: &str = "§eThis server is starting.\n§7It will be ready in a moment.";
-
-/// Longest status text; what a client shows is two lines.
-const MOTD_CHARS_MAX: usize = 1_000;
 /// Shortest secret that signs cookies, in bytes: a client that has one can try as many as it likes.
 const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
@@ -230,8 +223,6 @@ pub struct Config {
     pub state_file: Option<PathBuf>,
     /// How long a backend's status answer is used again.
     pub status_ttl: Duration,
-    /// Status texts.
-    pub motd: Motd,
     /// What is logged and how.
     pub log: LogConfig,
 }
@@ -256,15 +247,6 @@ pub struct WakerConfig {
     pub poll_interval: Duration,
     /// Longest time from the start to running.
     pub timeout: Duration,
-}
-
-/// Status texts; `§` codes allowed.
-#[derive(Debug, Clone)]
-pub struct Motd {
-    /// A sleeping server's.
-    pub asleep: String,
-    /// A starting server's.
-    pub loading: String,
 }
 
 impl Config {
@@ -302,10 +284,6 @@ impl Config {
             status_ttl: settings
                 .parse("automc_status_ttl", within(Duration::ZERO, hour))
                 .unwrap_or_default(),
-            motd: Motd {
-                asleep: motd_text(&mut settings, "asleep", ASLEEP_TEXT),
-                loading: motd_text(&mut settings, "loading", LOADING_TEXT),
-            },
             log: log(&mut settings),
         };
         settings.finish().map(|()| config)
@@ -379,20 +357,6 @@ fn waker(
         poll_interval,
         timeout,
     })
-}
-
-/// mc-router's name with a text wins; the short spelling's text, or `true`, comes next.
-fn motd_text(settings: &mut Settings, state: &str, friendly: &str) -> String {
-    let text = |text: &str| match text.chars().count() {
-        0..=MOTD_CHARS_MAX => Ok(text.replace("\\n", "\n")),
-        count => Err(format!(
-            "{count} characters, over the limit of {MOTD_CHARS_MAX}"
-        )),
-    };
-    let own = settings.parse(&format!("auto_scale_{state}_motd"), text);
-    let short = settings.parse(&format!("use_{state}_motd"), text);
-    own.or_else(|| short.filter(|text| switch(text).is_err()))
-        .unwrap_or_else(|| friendly.to_owned())
 }
 
 fn log(settings: &mut Settings) -> LogConfig {

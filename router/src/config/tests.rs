@@ -35,7 +35,7 @@ fn nothing_given_is_a_complete_configuration() {
     assert_eq!(config.api_binding, None);
     assert_eq!(config.backend_dial_timeout, Duration::from_secs(2));
     assert!(config.postgres.is_none() && config.waker.is_none() && config.default.is_none());
-    assert_eq!(config.motd.asleep, ASLEEP_TEXT);
+    assert_eq!(asleep_of(&config), ASLEEP_TEXT);
 }
 
 #[test]
@@ -234,9 +234,19 @@ fn no_error_and_no_printout_shows_a_secret() {
     assert!(!format!("{:?}", read(None, &env, &[]).unwrap()).contains(secret));
 }
 
+fn asleep_of(config: &Config) -> String {
+    let texts = &config.defaults.texts;
+    texts
+        .render(Text::Asleep, None, &Fields::default())
+        .to_plain()
+}
+
+/// The friendly text of a sleeping server.
+const ASLEEP_TEXT: &str = "This server is asleep.\nJoin to wake it up.";
+
 #[test]
 fn motds_come_from_either_spelling() {
-    let asleep = |env: &[(&str, &str)], flags: &[&str]| read(None, env, flags).unwrap().motd.asleep;
+    let asleep = |env: &[(&str, &str)], flags: &[&str]| asleep_of(&read(None, env, flags).unwrap());
 
     assert_eq!(asleep(&[], &["--use-asleep-motd"]), ASLEEP_TEXT);
     assert_eq!(
@@ -253,7 +263,11 @@ fn motds_come_from_either_spelling() {
     );
     assert_eq!(asleep(&[], &["--auto-scale-asleep-motd", "A\\nB"]), "A\nB");
     let config = read(None, &[], &["--use-loading-motd=Soon"]).unwrap();
-    assert_eq!(config.motd.loading, "Soon");
+    let loading = config
+        .defaults
+        .texts
+        .render(Text::Starting, None, &Fields::default());
+    assert_eq!(loading.to_plain(), "Soon");
 }
 
 #[test]

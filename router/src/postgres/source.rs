@@ -70,11 +70,15 @@ pub enum SyncError {
     TooManyRows,
 }
 
-/// Follows the table until `stop` is cancelled. Losing the connection keeps the routes.
+/// One change of the routes of the table.
+pub type RouteChange = Change<Host, Arc<Route>>;
+
+/// Follows the table until `stop` is cancelled; `heard` gets what changed. Losing the connection keeps the routes.
 pub async fn follow(
     config: PostgresConfig,
     registry: Arc<Registry>,
     status: Arc<SyncStatus>,
+    heard: impl Fn(&[RouteChange]) + Send + Sync,
     stop: CancellationToken,
 ) {
     info!(database = %config.dsn, "automc: pg route sync started");
@@ -83,6 +87,7 @@ pub async fn follow(
         config,
         registry,
         status,
+        heard,
     };
     loop {
         let session = source.session(&mut backoff);
@@ -113,13 +118,14 @@ fn random() -> f64 {
     f64::from(u32::try_from(bits >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
-struct Source {
+struct Source<H> {
     config: PostgresConfig,
     registry: Arc<Registry>,
     status: Arc<SyncStatus>,
+    heard: H,
 }
 
-impl Source {
+impl<H: Fn(&[RouteChange]) + Send + Sync> Source<H> {
     /// One connection from its start to its end; ends only with an error.
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), SyncError> {
         let (client, link) = connect(&self.config.dsn).await?;
@@ -239,7 +245,9 @@ impl Source {
             mut ignored,
         } = row::select(rows, self.registry.defaults());
         let route_count = routes.len();
-        log_changes(&self.registry.replace_postgres(routes));
+        let changes = self.registry.replace_postgres(routes);
+        log_changes(&changes);
+        (self.heard)(&changes);
         let end = Instant::now();
         pace.read(end, end - begin);
         debug!(rows = count, routes = route_count, took = ?(end - begin), "automc: table read");

@@ -221,7 +221,7 @@ impl Entry {
     /// Whether nothing would be lost by forgetting it but the time it spent in states.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        !self.is_held() && self.retry.is_none() && self.history.is_empty()
+        !self.is_held() && self.retry.is_none()
     }
 
     /// What there is to say at `now`.

@@ -19,7 +19,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
 
-use crate::routes::StateHint;
+use crate::host::Host;
+use crate::memory::Memory;
+use crate::routes::diff::Change as RouteChange;
+use crate::routes::{Route, StateHint};
 use counters::{Counters, HeldEnd, Refusal, SERVERS_TOLD_MAX, Totals};
 use entry::{Change, Entry};
 use events::{Event, EventKind, Events};
@@ -48,6 +51,20 @@ pub struct Target<'a> {
     pub wakeable: bool,
 }
 
+impl<'r> Target<'r> {
+    /// The server of `route`; `manager` if there is a server-manager.
+    #[must_use]
+    pub fn of(route: &'r Route, manager: bool) -> Self {
+        let host = route.host.as_ref().map(Host::as_str);
+        let name = route.server.as_deref().or(host);
+        Self {
+            server: name.unwrap_or(route.backend.as_str()),
+            hint: route.state,
+            wakeable: manager && route.server.is_some(),
+        }
+    }
+}
+
 /// What is known of all servers.
 #[derive(Debug, Default)]
 pub struct Servers {
@@ -55,6 +72,7 @@ pub struct Servers {
     hasher: RandomState,
     counters: Counters,
     events: Events,
+    memory: Arc<Memory>,
 }
 
 #[derive(Debug, Default)]
@@ -99,10 +117,38 @@ fn now() -> Instant {
 }
 
 impl Servers {
-    /// Nothing is known yet.
+    /// Nothing is known yet but what `memory` has of earlier starts, which learns of new ones.
     #[must_use]
-    pub fn new() -> Arc<Self> {
-        Arc::default()
+    pub fn new(memory: Arc<Memory>) -> Arc<Self> {
+        Arc::new(Self {
+            memory,
+            ..Self::default()
+        })
+    }
+
+    /// Hears what changed in the table; `manager` if there is a server-manager. Servers that are
+    /// gone are forgotten, except those somebody waits for, plays on or wakes.
+    pub fn changed(&self, changes: &[RouteChange<Host, Arc<Route>>], manager: bool) {
+        let now = now();
+        for change in changes {
+            match change {
+                RouteChange::Add(_, route) | RouteChange::Change(_, _, route) => {
+                    self.table(&Target::of(route, manager));
+                }
+                RouteChange::Remove(_, route) => {
+                    let target = Target::of(route, manager);
+                    let mut shard = self.shard(target.server);
+                    let entry = shard.entries.get(target.server);
+                    if let Some(spent) = entry
+                        .filter(|entry| !entry.is_held())
+                        .map(|entry| entry.spent(now))
+                    {
+                        shard.gone = shard.gone.plus(spent);
+                        shard.entries.remove(target.server);
+                    }
+                }
+            }
+        }
     }
 
     /// Hears what the table says of a server; to be called for every server of a table that is
@@ -122,10 +168,16 @@ impl Servers {
     #[must_use]
     pub fn snapshot(&self, target: &Target<'_>) -> Snapshot {
         let now = now();
-        match self.shard(target.server).entries.get(target.server) {
-            Some(entry) => entry.snapshot(now),
-            None => Entry::new(target.hint, target.wakeable, now).snapshot(now),
+        let mut shard = self.shard(target.server);
+        let mut unknown = None;
+        let entry = shard
+            .entries
+            .get_mut(target.server)
+            .unwrap_or_else(|| unknown.insert(Entry::new(target.hint, target.wakeable, now)));
+        if entry.history().is_empty() {
+            entry.restore(&self.memory.starts(target.server));
         }
+        entry.snapshot(now)
     }
 
     /// A player begins to wait; the place is given up by [`Waiter::end`], or when it is dropped.
@@ -177,36 +229,6 @@ impl Servers {
     /// Counts a login that was not allowed to wake its server.
     pub fn refused(&self, reason: Refusal) {
         self.counters.refused(reason);
-    }
-
-    /// Forgets servers that are no longer `routed`, except those somebody waits for, plays on or
-    /// wakes.
-    pub fn retain(&self, routed: impl Fn(&str) -> bool) {
-        let now = now();
-        for shard in &self.shards {
-            lock(shard).forget(now, |server, entry| routed(server) || entry.is_held());
-        }
-    }
-
-    /// How long starts took, for every server that was started; the oldest first.
-    #[must_use]
-    pub fn starts(&self) -> Vec<(Arc<str>, Vec<Duration>)> {
-        let mut starts = Vec::new();
-        for shard in &self.shards {
-            let shard = lock(shard);
-            let known = shard.entries.iter();
-            let known = known.filter(|(_, entry)| !entry.history().is_empty());
-            starts.extend(known.map(|(server, entry)| {
-                let durations = entry.history().starts().collect();
-                (Arc::clone(server), durations)
-            }));
-        }
-        starts
-    }
-
-    /// Takes over how long starts took, as [`Servers::starts`] gave it to an earlier run.
-    pub fn restore(&self, target: &Target<'_>, starts: &[Duration]) {
-        self.within(target, false, |_, entry, _| (entry.restore(starts), None));
     }
 
     /// What happens from now on.
@@ -400,6 +422,9 @@ impl Waking {
         servers.held(&self.server, |entry, now| {
             let (took, change) = entry.end_wake(self.number, end, now)?;
             servers.counters.wake_ended(end, took);
+            if end == WakeEnd::Ready {
+                servers.memory.remember_start(&self.server, took);
+            }
             servers.events.send(&self.server, EventKind::WakeEnded(end));
             change
         });

@@ -1,4 +1,5 @@
 use super::*;
+use crate::addr::BackendAddr;
 use std::time::Duration;
 
 fn target(server: &str) -> Target<'_> {
@@ -31,7 +32,7 @@ fn a_guard_of_a_held_player_is_small() {
 
 #[tokio::test(start_paused = true)]
 async fn a_night_of_one_server_is_told_from_first_to_last() {
-    let servers = Servers::new();
+    let servers = Servers::new(Arc::default());
     let mut listener = servers.subscribe();
     let server = target("test1");
     servers.table(&server);
@@ -76,7 +77,7 @@ async fn a_night_of_one_server_is_told_from_first_to_last() {
     assert!(totals.held.contains(&(HeldEnd::Abandoned, 1)));
     assert_eq!(totals.spent.asleep, secs(100));
     assert_eq!(totals.asleep, [(Arc::from("test1"), secs(100))]);
-    assert_eq!(servers.starts(), [(Arc::from("test1"), vec![secs(30)])]);
+    assert_eq!(servers.memory.starts("test1"), [secs(30)]);
     let state = |from, to| EventKind::State { from, to };
     assert_eq!(
         kinds(&mut listener),
@@ -96,7 +97,7 @@ async fn a_night_of_one_server_is_told_from_first_to_last() {
 
 #[test]
 fn a_wake_that_is_dropped_was_called_off_and_one_that_was_replaced_is_not_heard() {
-    let servers = Servers::new();
+    let servers = Servers::new(Arc::default());
     let server = target("test1");
     drop(servers.wake(&server));
     assert_eq!(servers.snapshot(&server).state, State::Asleep);
@@ -115,14 +116,14 @@ fn a_wake_that_is_dropped_was_called_off_and_one_that_was_replaced_is_not_heard(
 
 #[test]
 fn asking_of_a_server_remembers_nothing_of_it() {
-    let servers = Servers::new();
+    let servers = Servers::new(Arc::default());
     assert_eq!(servers.snapshot(&target("a")).state, State::Asleep);
     assert!(servers.totals().asleep.is_empty());
 }
 
 #[test]
 fn what_was_learnt_from_a_dial_stands_whatever_an_old_route_says() {
-    let servers = Servers::new();
+    let servers = Servers::new(Arc::default());
     let running = Target {
         hint: StateHint::Running,
         wakeable: false,
@@ -139,13 +140,24 @@ fn what_was_learnt_from_a_dial_stands_whatever_an_old_route_says() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
-    let servers = Servers::new();
+    let servers = Servers::new(Arc::default());
     for name in ["routed", "held", "gone"] {
         servers.table(&target(name));
     }
     let waiter = servers.wait(&target("held"));
     tokio::time::advance(secs(10)).await;
-    servers.retain(|server| server == "routed");
+    let gone = |name: &str| {
+        let host = Host::parse(&format!("{name}.example")).unwrap();
+        let route = Route {
+            host: Some(host.clone()),
+            backend: BackendAddr::parse("h:1").unwrap(),
+            server: Some(name.into()),
+            state: StateHint::Stopped,
+            policy: Arc::default(),
+        };
+        RouteChange::Remove(host, Arc::new(route))
+    };
+    servers.changed(&[gone("held"), gone("gone")], true);
     let names = |servers: &Servers| -> Vec<_> {
         let asleep = servers.totals().asleep.into_iter();
         asleep.map(|(server, _)| server.to_string()).collect()
@@ -153,19 +165,18 @@ async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
     assert_eq!(names(&servers), ["held", "routed"]);
     assert_eq!(servers.totals().spent.asleep, secs(30), "sums never shrink");
     drop(waiter);
-    servers.retain(|server| server == "routed");
+    servers.changed(&[gone("held")], true);
     assert_eq!(names(&servers), ["routed"]);
 }
 
 #[test]
 fn over_the_bound_only_those_with_nothing_to_remember_make_room() {
-    let servers = Servers::new();
+    let servers = Servers::new(Arc::default());
     let shard = |servers: &Servers| {
         let shards = servers.shards.iter();
         shards.map(|shard| lock(shard).entries.len()).sum::<usize>()
     };
-    let started = [secs(9)];
-    servers.restore(&target("started"), &started);
+    servers.wake(&target("failed")).end(WakeEnd::Failed);
     let waiter = servers.wait(&target("waited for"));
     for number in 0..SERVERS_MAX * 2 {
         servers.table(&target(&number.to_string()));
@@ -174,21 +185,21 @@ fn over_the_bound_only_those_with_nothing_to_remember_make_room() {
     assert!(shard(&servers) <= SERVERS_MAX);
     let last = (SERVERS_MAX * 2 - 1).to_string();
     assert!(servers.shard(&last).entries.contains_key(last.as_str()));
-    assert_eq!(servers.starts(), [(Arc::from("started"), started.to_vec())]);
+    assert_eq!(servers.snapshot(&target("failed")).attempts, 1);
     assert_eq!(servers.snapshot(&target("waited for")).waiting, 1);
     drop(waiter);
 }
 
 #[test]
 fn when_nothing_makes_room_only_who_holds_a_server_is_added() {
-    let servers = Servers::new();
-    for number in 0..SERVERS_MAX * 2 {
-        servers.restore(&target(&number.to_string()), &[secs(9)]);
+    let servers = Servers::new(Arc::default());
+    for number in 0..SERVERS_MAX + SERVERS_MAX / 8 {
+        servers
+            .wake(&target(&number.to_string()))
+            .end(WakeEnd::Failed);
     }
-    let count = servers.starts().len();
-    assert!(count <= SERVERS_MAX && count > SERVERS_MAX / 2, "{count}");
-    servers.restore(&target("new"), &[secs(9)]);
-    assert_eq!(servers.starts().len(), count);
+    servers.table(&target("new"));
+    assert!(!servers.shard("new").entries.contains_key("new"));
     assert_eq!(servers.snapshot(&target("new")).state, State::Asleep);
     let waiter = servers.wait(&target("new"));
     assert_eq!(servers.snapshot(&target("new")).waiting, 1);
@@ -198,7 +209,7 @@ fn when_nothing_makes_room_only_who_holds_a_server_is_added() {
 
 #[test]
 fn only_so_many_servers_are_told_by_name() {
-    let servers = Servers::new();
+    let servers = Servers::new(Arc::default());
     for number in 0..SERVERS_TOLD_MAX + 10 {
         servers.table(&target(&format!("{number:05}")));
     }

@@ -18,6 +18,9 @@ use super::live::{Fetched, Live, Look, Question, known_protocol};
 use crate::dial::is_out_of_files;
 use crate::memory::Memory;
 use crate::ping::{Ping, PingError};
+use crate::routes::StateHint;
+use crate::servers::state::Signal;
+use crate::servers::{Servers, Target};
 
 /// How long a backend that took the connection may take to answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,6 +36,7 @@ type Outcome = Option<Option<Arc<Answer>>>;
 #[derive(Debug)]
 pub struct StatusCache {
     memory: Arc<Memory>,
+    servers: Arc<Servers>,
     /// Where questions run.
     runtime: Handle,
     places: Semaphore,
@@ -41,12 +45,13 @@ pub struct StatusCache {
 }
 
 impl StatusCache {
-    /// A cache whose statuses stand for `ttl`; what servers showed last goes to `memory`. Must be
-    /// called within a Tokio runtime, which asks the backends.
+    /// A cache whose statuses stand for `ttl`; what servers showed last goes to `memory`, and whether
+    /// they answered to `servers`. Must be called within a Tokio runtime, which asks the backends.
     #[must_use]
-    pub fn new(ttl: Duration, memory: Arc<Memory>) -> Arc<Self> {
+    pub fn new(ttl: Duration, memory: Arc<Memory>, servers: Arc<Servers>) -> Arc<Self> {
         Arc::new(Self {
             memory,
+            servers,
             runtime: Handle::current(),
             places: Semaphore::new(QUESTIONS_MAX),
             hasher: RandomState::new(),
@@ -79,6 +84,8 @@ impl StatusCache {
                 let landing = Landing {
                     cache: Arc::clone(self),
                     key: Arc::clone(question.key),
+                    hint: question.state,
+                    wakeable: question.wakeable,
                     number,
                     fetched: Fetched::Silent,
                     outcome: sender?,
@@ -110,6 +117,8 @@ impl StatusCache {
 struct Landing {
     cache: Arc<StatusCache>,
     key: Arc<str>,
+    hint: StateHint,
+    wakeable: bool,
     number: u64,
     fetched: Fetched,
     outcome: watch::Sender<Outcome>,
@@ -122,7 +131,9 @@ impl Landing {
             debug!(server = %self.key, "too many status questions at once");
             return;
         };
+        let begun = Instant::now().into_std();
         let answered = ping.send(dial_limit, dial_limit + ANSWER_TIMEOUT).await;
+        self.tell(&answered, begun);
         self.fetched = match answered {
             Ok(json) => match read(&json) {
                 Ok((answer, known)) => {
@@ -141,6 +152,21 @@ impl Landing {
                 failed(&error)
             }
         };
+    }
+
+    fn tell(&self, answered: &Result<String, PingError>, begun: std::time::Instant) {
+        let signal = match answered {
+            Ok(_) => Signal::ProbeOk,
+            Err(PingError::Dial(error)) if is_out_of_files(error) => return,
+            Err(PingError::Dial(_)) => Signal::DialFailed { begun },
+            Err(PingError::Silent(_) | PingError::Decode(_)) => Signal::ProbeFailed { begun },
+        };
+        let target = Target {
+            server: &self.key,
+            hint: self.hint,
+            wakeable: self.wakeable,
+        };
+        self.cache.servers.signal(&target, signal);
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Question<'a> {
     pub protocol: i32,
     /// What is said of the server.
     pub state: StateHint,
+    /// Whether there is a server-manager that knows it by name.
+    pub wakeable: bool,
     /// Limit of the dial, should there be one.
     pub dial_limit: Duration,
 }

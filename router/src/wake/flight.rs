@@ -22,8 +22,8 @@ use super::prober::{Names, Prober};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::routes::registry::Registry;
-use crate::servers::{Servers, Target, Waking};
 use crate::servers::state::WakeEnd;
+use crate::servers::{Servers, Waking};
 
 /// How long after a wake its address is known to players who prove that they waited for it.
 pub const RETURN_WINDOW: Duration = Duration::from_secs(60);

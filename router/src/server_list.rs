@@ -1,0 +1,137 @@
+//! The way of a status ping: the server's own answer, from the cache or its backend; while it is
+//! away, what it showed last with its state over it. Nothing here ever wakes a server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::answer;
+use crate::closing::Closing;
+use crate::connection::{Services, Way};
+use crate::dial::dial;
+use crate::error::ConnectionError;
+use crate::protocol::handshake::Handshake;
+use crate::protocol::legacy::LegacyPing;
+use crate::relay::{End, Relayed, Side, relay};
+use crate::routes::{Route, StateHint};
+use crate::status::answer::overlay;
+use crate::status::live::Question;
+use crate::texts::Text;
+use crate::texts::message::Message;
+
+/// Longest dial for a status of a server that is said not to run: its player list must not hang.
+const HINTED_DIAL_TIMEOUT: Duration = Duration::from_millis(300);
+
+impl Services {
+    /// Answers a status request; `early` is what came with its handshake.
+    pub(crate) async fn status(
+        &self,
+        client: &mut TcpStream,
+        handshake: &Handshake,
+        early: &[u8],
+        closing: &mut Closing,
+    ) -> Result<Way, ConnectionError> {
+        let protocol = handshake.protocol;
+        let Some(route) = self.find(&handshake.address, closing) else {
+            let text = self.state_text(None).to_component();
+            let frame = overlay(None, protocol, &text, &[]);
+            answer::status_frame(client, early, &frame).await?;
+            return Ok(Way::Pinged(None));
+        };
+        let key = route.key();
+        let state = self.state(&route);
+        let live = self.status.get(Question {
+            key: &key,
+            backend: &route.backend,
+            address: &handshake.address,
+            protocol,
+            state,
+            wakeable: self.target(&route).wakeable,
+            dial_limit: self.ping_limit(state),
+        });
+        if let Some(live) = live.await {
+            answer::status_frame(client, early, live.frame()).await?;
+        } else {
+            let text = self.state_text(Some(&route)).to_component();
+            let hover = self.render(Some(&route), Text::Hover, None, |_| {});
+            let hover = hover.to_legacy();
+            let lines: Vec<_> = hover.lines().collect();
+            let known = self.status.last_known(&key, protocol);
+            let frame = overlay(known.as_ref(), protocol, &text, &lines);
+            answer::status_frame(client, early, &frame).await?;
+        }
+        Ok(Way::Pinged(None))
+    }
+
+    /// Relays a ping from before 1.7, or answers it.
+    pub(crate) async fn legacy(
+        &self,
+        client: &mut TcpStream,
+        ping: &LegacyPing,
+        raw: &[u8],
+        closing: &mut Closing,
+    ) -> Result<Way, ConnectionError> {
+        let route = match ping {
+            LegacyPing::V1_6 { address, .. } => self.find(address, closing),
+            LegacyPing::Beta | LegacyPing::V1_4 => {
+                self.registry.table().default_route().map(Arc::clone)
+            }
+        };
+        if let Some(session) = self.relay_ping(client, route.as_deref(), raw).await {
+            return Ok(Way::Pinged(Some(session)));
+        }
+        let text = self.state_text(route.as_deref()).to_legacy();
+        answer::legacy_ping(client, ping, &text).await?;
+        Ok(Way::Pinged(None))
+    }
+
+    /// Relays a ping from before 1.7 to its backend if that is up and answers.
+    async fn relay_ping(
+        &self,
+        client: &mut TcpStream,
+        route: Option<&Route>,
+        raw: &[u8],
+    ) -> Option<Relayed> {
+        let route = route?;
+        let limit = self.ping_limit(self.state(route));
+        let mut backend = dial(&route.backend, limit).await.ok()?;
+        backend.write_all(raw).await.ok()?;
+        let session = relay(client, &mut backend, &self.counters).await;
+        let silent = matches!(session.end, End::Failed(Side::Backend, _)) && session.down == 0;
+        (!silent).then_some(session)
+    }
+
+    /// How long the dial of a ping may take.
+    fn ping_limit(&self, state: StateHint) -> Duration {
+        if state.is_not_running() {
+            self.dial_timeout.min(HINTED_DIAL_TIMEOUT)
+        } else {
+            self.dial_timeout
+        }
+    }
+
+    /// What is said of the server, and known of it here.
+    fn state(&self, route: &Route) -> StateHint {
+        let waking = self.waker.as_ref().zip(route.server.as_ref());
+        if waking.is_some_and(|(waker, server)| waker.is_waking(server)) {
+            StateHint::Starting
+        } else {
+            route.state
+        }
+    }
+
+    /// The text of a server that does not answer itself.
+    fn state_text(&self, route: Option<&Route>) -> Message {
+        let text = match route {
+            None => Text::UnknownHost,
+            Some(route) => {
+                let seen = self.servers.snapshot(&self.target(route)).state;
+                // It is known to be up, and yet has not answered this time.
+                seen.text().unwrap_or(Text::Unreachable)
+            }
+        };
+        self.render(route, text, None, |_| {})
+    }
+}
