@@ -95,13 +95,15 @@ impl Table {
     /// The player is let in, or the text could show an address.
     pub async fn refusal(&self, player: &Player) -> Result<String> {
         let text = player.refusal(self.router.at.players).await?;
-        // Neither a port nor an IP address can be written without a digit, nor a host without a dot
-        // between two characters.
-        ensure!(!text.contains(|char: char| char.is_ascii_digit()), "{text}");
-        ensure!(
-            !text.contains("localhost") && !text.contains(".com"),
-            "{text}"
-        );
+        // Neither a port nor an address can be written without one of these between two characters
+        // that are no spaces; the end of a sentence has a space after it.
+        let joined = |window: &[char]| match window {
+            [before, '.' | ':', after] => !before.is_whitespace() && !after.is_whitespace(),
+            _ => false,
+        };
+        let chars: Vec<_> = text.chars().collect();
+        ensure!(!chars.windows(3).any(joined), "{text}");
+        ensure!(!text.contains("localhost"), "{text}");
         Ok(text)
     }
 }

@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::answer;
 use crate::closing::Closing;
 use crate::connection::{Services, Way};
-use crate::dial::dial;
+use crate::dial::{dial, is_out_of_files};
 use crate::error::ConnectionError;
 use crate::protocol::handshake::Handshake;
 use crate::protocol::legacy::LegacyPing;
 use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::{Route, StateHint};
+use crate::servers::state::Signal;
 use crate::status::answer::overlay;
 use crate::status::live::Question;
 use crate::texts::Text;
@@ -96,7 +98,17 @@ impl Services {
     ) -> Option<Relayed> {
         let route = route?;
         let limit = self.ping_limit(self.state(route));
-        let mut backend = dial(&route.backend, limit).await.ok()?;
+        let begun = Instant::now().into_std();
+        let mut backend = match dial(&route.backend, limit).await {
+            Ok(backend) => backend,
+            Err(error) => {
+                if !is_out_of_files(&error) {
+                    let away = Signal::DialFailed { begun };
+                    self.servers.signal(&self.target(route), away);
+                }
+                return None;
+            }
+        };
         backend.write_all(raw).await.ok()?;
         let session = relay(client, &mut backend, &self.counters).await;
         let silent = matches!(session.end, End::Failed(Side::Backend, _)) && session.down == 0;

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use automc_router::config::{ASLEEP_TEXT, LOADING_TEXT};
 use harness::backend::{Asleep, Backend};
 use harness::manager::Reply;
 use harness::player::{Player, legacy_ping, ping_1_6};
@@ -11,6 +10,9 @@ use harness::router::{RouterInside, Settings};
 use harness::table::Table;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+const ASLEEP_TEXT: &str = "§7This server is asleep.\n§aJoin to wake it up.";
+const LOADING_TEXT: &str = "§eThis server is starting.\n§7It will be ready in a moment.";
+const STOPPING_TEXT: &str = "§eThis server is going to sleep.\n§7Join to wake it up again.";
 const UNREACHABLE: &str = "§7This server is not reachable at the moment.";
 const UNKNOWN: &str = "§7There is no server of this name here.";
 
@@ -26,7 +28,7 @@ async fn a_status_ping_wakes_nothing_and_tells_asleep_from_starting_from_up() {
     let (nobody, up) = (Asleep::new().unwrap(), Backend::start("up").await.unwrap());
     for (number, (state, text)) in [
         (Some("stopped"), ASLEEP_TEXT),
-        (Some("stopping"), ASLEEP_TEXT),
+        (Some("stopping"), STOPPING_TEXT),
         (Some("running"), ASLEEP_TEXT),
         (Some("unheard of"), ASLEEP_TEXT),
         (None, ASLEEP_TEXT),
@@ -68,14 +70,17 @@ async fn a_server_that_is_being_woken_is_shown_as_starting_and_then_as_itself() 
 
 /// AMC-05.
 #[tokio::test]
-async fn a_server_whose_wake_failed_is_shown_as_asleep_again() {
+async fn a_server_whose_wake_failed_is_shown_as_such_with_the_next_try() {
     let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
     let (_nobody, player) = table.asleep("test1").await.unwrap();
     manager.polls([Reply::state("failed")]);
 
     table.refusal(&player).await.unwrap();
 
-    assert_eq!(shown(&player, &table).await, ASLEEP_TEXT);
+    let text = shown(&player, &table).await;
+    let (first, second) = text.split_once('\n').unwrap();
+    assert_eq!(first, "§cThis server did not start.");
+    assert!(second.starts_with("§7The next try is in "), "{text}");
 }
 
 /// AMC-03, AMC-05.
