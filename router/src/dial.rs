@@ -44,6 +44,11 @@ async fn within(
         let text = format!("no answer within {limit:?}");
         Err(io::Error::new(io::ErrorKind::TimedOut, text))
     })?;
+    // Nobody listens at a port of this machine that the system gave to this very connection.
+    let ends = (stream.local_addr(), stream.peer_addr());
+    if matches!(ends, (Ok(own), Ok(other)) if own == other) {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
     socket::tune(&SockRef::from(&stream));
     Ok(stream)
 }

@@ -46,6 +46,8 @@ mod wake;
 #[cfg(test)]
 mod wake_shared;
 #[cfg(test)]
+mod wake_signs;
+#[cfg(test)]
 mod wake_trouble;
 #[cfg(test)]
 mod waker_rows;

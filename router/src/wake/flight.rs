@@ -298,7 +298,7 @@ impl Pilot {
         let mut changes = registry.changes();
         self.look_up(&mut wake);
         let names = Names::default();
-        let (mut start, mut poll, mut probe) = (None, None, None);
+        let (mut start, mut poll, mut probe, mut seen) = (None, None, None, None);
         loop {
             let now = Instant::now();
             let left = wake.deadline().saturating_duration_since(now);
@@ -330,7 +330,12 @@ impl Pilot {
                     debug!(%server, ?reply, "poll answered");
                     wake.polled(Instant::now(), reply);
                 }
-                reply = arrival(&mut probe) => wake.probed(Instant::now(), reply),
+                reply = arrival(&mut probe) => {
+                    if seen.replace(reply) != Some(reply) {
+                        debug!(%server, ?reply, "probe answered");
+                    }
+                    wake.probed(Instant::now(), reply);
+                }
                 Ok(()) = changes.changed() => self.look_up(&mut wake),
                 () = tokio::time::sleep_until(wait_until.into()) => {}
             }
@@ -477,3 +482,7 @@ impl Drop for Ticket {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "flight_tests.rs"]
+mod tests;

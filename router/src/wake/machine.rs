@@ -399,7 +399,7 @@ impl Wake {
 
     fn start_due(&self) -> Option<Instant> {
         match (&self.start, &self.stage) {
-            (Start::Due { at, .. }, Stage::Waiting) => Some(*at),
+            (Start::Due { at, .. }, Stage::Waiting | Stage::Told { .. }) => Some(*at),
             _ => None,
         }
     }
