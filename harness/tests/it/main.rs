@@ -24,6 +24,8 @@ mod outage;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod real_clients;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod relay_sockets;
