@@ -80,6 +80,8 @@ impl Asleep {
     /// No port is to be had.
     pub fn new() -> Result<Self> {
         let socket = TcpSocket::new_v4()?;
+        // The system gives the port to nobody, but a process that asks for it by number may listen on it.
+        socket.set_reuseaddr(true)?;
         socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let addr = socket.local_addr()?;
         Ok(Self { socket, addr })

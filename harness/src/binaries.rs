@@ -45,10 +45,7 @@ pub async fn release_router() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("AUTOMC_ROUTER_BIN") {
         return Ok(path.into());
     }
-    let target = directory()?
-        .parent()
-        .context("no target directory")?
-        .to_owned();
+    let target = target()?;
     cargo_build(&target, &["--release", "-p", "automc-router"]).await?;
     Ok(target.join("release").join("automc-router"))
 }
@@ -57,11 +54,17 @@ pub async fn release_router() -> Result<PathBuf> {
 /// A cargo that built this program has built the rest of it too, so there is seldom much to do.
 async fn build() -> Result<PathBuf> {
     let directory = directory()?;
-    let target = directory.parent().context("no target directory")?;
     let release = directory.file_name().is_some_and(|name| name == "release");
     let profile = if release { &["--release"][..] } else { &[] };
-    cargo_build(target, &[&["--workspace", "--bins"], profile].concat()).await?;
+    cargo_build(&target()?, &[&["--workspace", "--bins"], profile].concat()).await?;
     Ok(directory)
+}
+
+/// The target directory.
+pub(crate) fn target() -> Result<PathBuf> {
+    let directory = directory()?;
+    let target = directory.parent().context("no target directory")?;
+    Ok(target.to_owned())
 }
 
 /// Where this program is: `target/debug` of `target/debug/harness` or `target/debug/deps/it-0123`.

@@ -1,7 +1,8 @@
 //! The world around the router: real Postgres, real processes, real sockets.
 //!
 //! In order of need: [`postgres`] and a [`chaos`] proxy before it, [`router`] as a [`process`] or
-//! inside, [`backend`]s and [`player`]s, a [`manager`] that wakes servers by script or fails to,
+//! inside, [`backend`]s and [`player`]s, [`clients`] and servers that others have written, a [`manager`]
+//! that wakes servers by script or fails to,
 //! [`eventually`] for whatever takes its time, a [`table`] with its router, a whole [`world`], and
 //! [`load`] of more players than one process can hold, which [`mod@bench`] measures with and [`soak`] lets
 //! talk for long.
@@ -10,6 +11,7 @@ pub mod backend;
 pub mod bench;
 pub mod binaries;
 pub mod chaos;
+pub mod clients;
 pub mod demo;
 pub mod eventually;
 mod fnv;

@@ -26,6 +26,8 @@ mod overrides;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod real_clients;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod relay_sockets;

@@ -158,6 +158,16 @@ fn the_schema_announces_on_the_channel_the_router_listens_on() {
 }
 
 #[test]
+fn no_list_of_packages_says_where_they_come_from() {
+    for list in ["package-lock.json", "requirements.txt"] {
+        let text = read(Path::new("harness/clients").join(list));
+        for place in ["\"resolved\"", "index-url", "find-links"] {
+            assert!(!text.contains(place), "{list} has {place}");
+        }
+    }
+}
+
+#[test]
 fn every_invariant_names_tests_that_exist() {
     let text = read("router/ARCHITECTURE.md");
     let section = text

@@ -1,0 +1,54 @@
+'use strict';
+
+// A server that lets everybody in and sends their plugin messages back.
+//   serve.js VERSION PORT [online]
+// With `online` it first does all that a server in online mode behind a proxy does, but for asking who the
+// player is: it encrypts, and from 1.13 on sends a login plugin request of its own.
+
+const minecraftData = require('minecraft-data');
+const { createServer } = require('minecraft-protocol');
+const tell = require('./tell');
+
+const LOGIN_PLUGIN_PROTOCOL = 393;
+const REQUEST = { messageId: 0, channel: 'velocity:player_info', data: Buffer.from([4]) };
+// What the library has no example of for the version.
+const GAME = { gameMode: 0, levelType: 'default', dimension: 0, difficulty: 0, reducedDebugInfo: false, hashedSeed: [0, 0] };
+
+const [version, port, manner] = process.argv.slice(2);
+const online = manner === 'online';
+const server = createServer({
+    host: '127.0.0.1',
+    port: Number(port),
+    version,
+    motd: `a server of ${version}`,
+    'online-mode': online,
+    errorHandler: (client, error) => tell('error', { text: String(error.stack) }),
+});
+
+server.on('listening', () => tell('ready'));
+server.on('error', (error) => {
+    tell('error', { text: String(error.stack) });
+    process.exit(1);
+});
+server.on('connection', (client) => {
+    client.on('set_protocol', ({ serverHost, protocolVersion }) =>
+        tell('handshake', { host: serverHost, protocol: protocolVersion }));
+    // Before the library asks for encryption: from then on there is no knowing when the client begins to decrypt.
+    client.prependListener('login_start', () => {
+        if (online && client.protocolVersion >= LOGIN_PLUGIN_PROTOCOL) {
+            client.write('login_plugin_request', REQUEST);
+        }
+    });
+    client.on('end', (reason) => tell('left', { reason }));
+    client.on('login_plugin_response', ({ messageId }) => tell('answered', { id: messageId }));
+    // Before the library looks whom it is to ask Mojang about.
+    client.on('encryption_begin', () => {
+        server.onlineModeExceptions[client.username.toLowerCase()] = true;
+    });
+});
+server.on('playerJoin', (client) => {
+    delete server.onlineModeExceptions[client.username.toLowerCase()];
+    tell('joined', { name: client.username, encrypted: Boolean(client.cipher) });
+    client.on('custom_payload', (message) => client.write('custom_payload', message));
+    client.write('login', { ...GAME, ...minecraftData(version).loginPacket, entityId: 1, maxPlayers: 20 });
+});
