@@ -9,6 +9,7 @@ use automc_router::answer;
 use automc_router::greet::greet;
 use automc_router::protocol::greeting::Greeting;
 use automc_router::protocol::handshake::Handshake;
+use automc_router::protocol::status::response;
 use automc_router::protocol::{encode_frame, put_string};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -66,12 +67,20 @@ impl Asleep {
     }
 }
 
+/// What its connections share.
+#[derive(Debug, Default)]
+struct Shared {
+    records: Mutex<Vec<Record>>,
+    /// The status, if it is not a plain one with the server's name.
+    status: Mutex<Option<String>>,
+}
+
 /// A running server. Dropping it closes its port and every connection.
 #[derive(Debug)]
 pub struct Backend {
     addr: SocketAddr,
     name: Arc<str>,
-    records: Arc<Mutex<Vec<Record>>>,
+    shared: Arc<Shared>,
     end: CancellationToken,
     _guard: DropGuard,
 }
@@ -100,18 +109,18 @@ impl Backend {
         let addr = listener.local_addr()?;
         let end = CancellationToken::new();
         let name: Arc<str> = name.into();
-        let records = Arc::default();
+        let shared = Arc::default();
         let serving = serve(
             listener,
             Arc::clone(&name),
-            Arc::clone(&records),
+            Arc::clone(&shared),
             end.clone(),
         );
         tokio::spawn(end.clone().run_until_cancelled_owned(serving));
         Ok(Self {
             addr,
             name,
-            records,
+            shared,
             end: end.clone(),
             _guard: end.drop_guard(),
         })
@@ -132,7 +141,12 @@ impl Backend {
     /// The greetings so far, in the order they were complete.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        lock(&self.records).clone()
+        lock(&self.shared.records).clone()
+    }
+
+    /// Answers status requests with this JSON from now on.
+    pub fn shows(&self, status: &str) {
+        *lock(&self.shared.status) = Some(status.to_owned());
     }
 
     /// Closes the port and every connection.
@@ -141,27 +155,22 @@ impl Backend {
     }
 }
 
-fn lock(records: &Mutex<Vec<Record>>) -> MutexGuard<'_, Vec<Record>> {
-    records.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(
-    listener: TcpListener,
-    name: Arc<str>,
-    records: Arc<Mutex<Vec<Record>>>,
-    end: CancellationToken,
-) {
+async fn serve(listener: TcpListener, name: Arc<str>, shared: Arc<Shared>, end: CancellationToken) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        let (name, records) = (Arc::clone(&name), Arc::clone(&records));
-        let connection = async move { drop(converse(stream, &name, &records).await) };
+        let (name, shared) = (Arc::clone(&name), Arc::clone(&shared));
+        let connection = async move { drop(converse(stream, &name, &shared).await) };
         tokio::spawn(end.clone().run_until_cancelled_owned(connection));
     }
 }
 
-async fn converse(mut stream: TcpStream, name: &str, records: &Mutex<Vec<Record>>) -> Result<()> {
+async fn converse(mut stream: TcpStream, name: &str, shared: &Shared) -> Result<()> {
     stream.set_nodelay(true)?;
     let (greeting, bytes) = greet(&mut stream).await?;
     let (handshake, login) = match &greeting {
@@ -170,7 +179,7 @@ async fn converse(mut stream: TcpStream, name: &str, records: &Mutex<Vec<Record>
         Greeting::Login { handshake, .. } => (Some(handshake.clone()), true),
     };
     {
-        let mut records = lock(records);
+        let mut records = lock(&shared.records);
         if records.len() < RECORDS_MAX {
             records.push(Record {
                 bytes: bytes.clone(),
@@ -183,7 +192,13 @@ async fn converse(mut stream: TcpStream, name: &str, records: &Mutex<Vec<Record>
         Greeting::Legacy(ping) => Ok(answer::legacy_ping(&mut stream, &ping, name).await?),
         Greeting::Status { handshake, length } => {
             let early = bytes.get(length..).unwrap_or_default();
-            Ok(answer::status(&mut stream, early, handshake.protocol, name).await?)
+            let status = lock(&shared.status).as_deref().map(|json| {
+                let mut body = Vec::new();
+                put_string(json, &mut body);
+                encode_frame(0, &body)
+            });
+            let frame = status.unwrap_or_else(|| response(handshake.protocol, name));
+            Ok(answer::status_frame(&mut stream, early, &frame).await?)
         }
         Greeting::Login { player, .. } => {
             let mut success = vec![0x22; 16];

@@ -185,6 +185,7 @@ impl Services {
             .find(&handshake.address, closing)
             .ok_or(ConnectionError::UnknownHost)?;
         let mut backend = self.reach(client, &route, raw).await?;
+        self.status.reached(&route.key());
         if let Ok(address) = backend.peer_addr() {
             closing.backend(address);
         }

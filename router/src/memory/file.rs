@@ -65,6 +65,8 @@ impl Memory {
 pub async fn keep(memory: Arc<Memory>, path: PathBuf, stop: CancellationToken) {
     let (mut changes, mut told) = (memory.changed.subscribe(), false);
     let mut stopping = false;
+    // There may have been news before.
+    changes.mark_changed();
     while !stopping {
         // The sender is in `memory`, so this ends with news or with the router.
         stopping = stop.run_until_cancelled(changes.changed()).await.is_none();
