@@ -17,7 +17,7 @@ use crate::config::values::short;
 use crate::config::{Config, WakerConfig};
 use crate::connection::Services;
 use crate::listener::{self, Places};
-use crate::memory::{self, Memory};
+use crate::memory::Memory;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
@@ -85,11 +85,7 @@ impl Router {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let (stop, cut, end) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-        );
+        let [stop, cut, end] = std::array::from_fn(|_| CancellationToken::new());
         let count = workers::count();
         let (listeners, players) = bind(format!("for players on port {}", config.port), || {
             socket::listen_for_players(config.port, count)
@@ -109,10 +105,7 @@ impl Router {
             .map(|waker| new_waker(waker, &stop))
             .transpose()?;
 
-        let memory = Arc::<Memory>::default();
-        if let Some(path) = &config.state_file {
-            memory.read_file(path);
-        }
+        let memory = Memory::of_file(config.state_file.as_deref());
         let workers = Workers::start(count).map_err(StartError::Workers)?;
         let counters = Arc::<Counters>::default();
         let services = Services {
@@ -130,14 +123,8 @@ impl Router {
 
         // From here on nothing fails any more.
         let background = TaskTracker::new();
-        if let Some(path) = config.state_file {
-            let keep = memory::file::keep(Arc::clone(&memory), path, end.clone());
-            background.spawn(keep);
-        }
-        if let Some(postgres) = &config.postgres {
-            let keep = memory::database::keep(memory, postgres.dsn.clone(), end.clone());
-            background.spawn(keep);
-        }
+        let postgres = config.postgres.as_ref();
+        memory.keep(config.state_file, postgres, &background, &end);
         let sync = config.postgres.map(|postgres| {
             let status = Arc::new(SyncStatus::default());
             let (registry, shared) = (Arc::clone(&registry), Arc::clone(&status));

@@ -130,7 +130,7 @@ fn write(path: &Path, json: &str) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    drop(File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()));
+    drop(File::open(folder.unwrap_or_else(|| Path::new("."))).and_then(|folder| folder.sync_all()));
     Ok(())
 }
 
