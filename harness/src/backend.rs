@@ -10,6 +10,7 @@ use automc_router::greet::greet;
 use automc_router::protocol::greeting::Greeting;
 use automc_router::protocol::handshake::Handshake;
 use automc_router::protocol::login::{LoginReply, plugin_request};
+use automc_router::protocol::status::response;
 use automc_router::protocol::version::{V1_8, V1_20_5};
 use automc_router::protocol::{decode_frame, encode_frame, put_bytes, put_string};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -124,6 +125,8 @@ pub struct Backend {
 struct Shared {
     name: String,
     conduct: Mutex<Conduct>,
+    /// The status, if it is not a plain one with the server's name.
+    shown: Mutex<Option<String>>,
     records: Mutex<Vec<Record>>,
 }
 
@@ -165,6 +168,7 @@ impl Backend {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             conduct: Mutex::new(conduct),
+            shown: Mutex::default(),
             records: Mutex::default(),
         });
         let serving = serve(listener, Arc::clone(&shared), end.clone());
@@ -193,6 +197,11 @@ impl Backend {
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         lock(&self.shared.records).clone()
+    }
+
+    /// Answers status requests with this JSON from now on.
+    pub fn shows(&self, status: &str) {
+        *lock(&self.shared.shown) = Some(status.to_owned());
     }
 
     /// Changes how it treats those who come from now on.
@@ -249,7 +258,13 @@ impl Shared {
                 let early = bytes.get(length..).unwrap_or_default();
                 let protocol = handshake.protocol;
                 let name = self.name.as_str();
-                Ok(answer::status(&mut stream, early, protocol, name).await?)
+                let shown = lock(&self.shown).as_deref().map(|json| {
+                    let mut body = Vec::new();
+                    put_string(json, &mut body);
+                    encode_frame(0, &body)
+                });
+                let frame = shown.unwrap_or_else(|| response(protocol, name));
+                Ok(answer::status_frame(&mut stream, early, &frame).await?)
             }
             Greeting::Login { .. } if conduct.kicks > 0 => {
                 Ok(answer::disconnect(&mut stream, STILL_STARTING).await?)

@@ -76,12 +76,13 @@ fn command() -> Command {
                         .global(true)
                         .help("Folder for *.json and *.svg"),
                 )
-                .subcommand(relay()),
+                .subcommand(relay())
+                .subcommand(status()),
         )
         .subcommand(soak_command())
         .subcommand(
             Command::new("load")
-                .about("A part of the load that `bench relay` and `soak` make")
+                .about("A part of the load that `bench` and `soak` make")
                 .hide(true)
                 .subcommand_required(true)
                 .subcommand(Command::new("server"))
@@ -165,6 +166,24 @@ fn relay() -> Command {
         )
 }
 
+fn status() -> Command {
+    let number = |name: &'static str, default: &'static str, help: &'static str| {
+        let argument = Arg::new(name).long(name).help(help);
+        argument.default_value(default)
+    };
+    Command::new("status")
+        .about("Pings of the server list, answered from what the router knows")
+        .arg(
+            number("rounds", "5", "How many times everything is measured")
+                .value_parser(value_parser!(usize)),
+        )
+        .arg(number("at-once", "32", "Pings under way at once").value_parser(value_parser!(usize)))
+        .arg(
+            number("seconds", "5", "For how long in one round")
+                .value_parser(value_parser!(u32).range(1..)),
+        )
+}
+
 /// Load has the process to itself, on one thread; everything else shares a runtime of many.
 fn start(matches: &ArgMatches) -> anyhow::Result<()> {
     if let Some(("load", load)) = matches.subcommand() {
@@ -188,6 +207,19 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("bench", bench)) => {
             let out = bench.get_one::<PathBuf>("out").cloned().unwrap_or_default();
             match bench.subcommand() {
+                Some(("status", status)) => {
+                    let number = |name: &str| status.get_one::<usize>(name).copied();
+                    let seconds = status.get_one::<u32>("seconds").copied();
+                    let options = bench::status::Options {
+                        router: binaries::release_router().await?,
+                        harness: std::env::current_exe()?,
+                        out,
+                        rounds: number("rounds").unwrap_or_default(),
+                        at_once: number("at-once").unwrap_or_default(),
+                        time: Duration::from_secs(1) * seconds.unwrap_or_default(),
+                    };
+                    Box::pin(bench::status::run(&options)).await
+                }
                 Some((_, relay)) => Box::pin(relay::run(&options(out, relay))).await,
                 None => Box::pin(bench::run(&out)).await,
             }

@@ -6,6 +6,7 @@ use tracing::{debug, warn};
 use crate::api::http::CONNECTIONS_MAX as API_CONNECTIONS_MAX;
 use crate::listener::REFUSALS_MAX;
 use crate::relay::PIPES_MAX;
+use crate::status::cache::QUESTIONS_MAX;
 use crate::workers;
 
 /// Files of one session: the player's socket and the backend's.
@@ -51,9 +52,14 @@ pub fn places_within(files: Option<u64>, connections_max: usize) -> usize {
 /// Sessions for which `files` suffice, when everything else has as many as it may have; but where
 /// files are scarce, three quarters are the players'.
 fn places(files: u64, workers: usize) -> usize {
-    let besides = [API_CONNECTIONS_MAX, REFUSALS_MAX, 2 * PIPES_MAX]
-        .iter()
-        .sum::<usize>();
+    let besides = [
+        API_CONNECTIONS_MAX,
+        REFUSALS_MAX,
+        2 * PIPES_MAX,
+        QUESTIONS_MAX,
+    ]
+    .iter()
+    .sum::<usize>();
     let besides = FILES_FOR_ITSELF
         + FILES_PER_WORKER * u64::try_from(workers).unwrap_or(u64::MAX)
         + u64::try_from(besides).unwrap_or(u64::MAX);
@@ -67,8 +73,8 @@ mod tests {
 
     #[test]
     fn players_get_what_nothing_else_may_need() {
-        assert_eq!(places(20_000, 2), 9_386);
-        assert_eq!(places(20_000, 64), 9_200);
+        assert_eq!(places(20_000, 2), 9_258);
+        assert_eq!(places(20_000, 64), 9_072);
         assert_eq!(places(1_024, 2), 384);
         assert_eq!(places(0, 2), 1);
     }

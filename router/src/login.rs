@@ -178,7 +178,10 @@ impl Services {
         let entered = self.try_in(hold, route, &route.backend).await;
         let signal = match &entered {
             Err(NotIn::Unreachable(error)) if is_out_of_files(error) => return entered,
-            Ok(_) => Signal::DialOk,
+            Ok(_) => {
+                self.status.reached(&route.key());
+                Signal::DialOk
+            }
             Err(NotIn::StillStarting) => Signal::ProbeFailed { begun },
             Err(NotIn::Unreachable(_) | NotIn::Closed(_)) => Signal::DialFailed { begun },
         };
@@ -333,7 +336,10 @@ impl Services {
                 })?;
                 hold.settle().await?;
                 match self.let_in(hold, route, backend).await {
-                    Ok(entered) => return Ok(entered),
+                    Ok(entered) => {
+                        self.status.reached(&route.key());
+                        return Ok(entered);
+                    }
                     Err(NotIn::StillStarting) => debug!("it is still starting; trying on"),
                     Err(NotIn::Unreachable(error) | NotIn::Closed(error)) => {
                         if Instant::now() > closed_until {

@@ -18,7 +18,7 @@ use crate::config::values::short;
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::listener::{self, Places};
-use crate::memory::{self, Memory};
+use crate::memory::Memory;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::routes::registry::{Full, Registry};
@@ -90,11 +90,7 @@ impl Router {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let (stop, cut, end) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            CancellationToken::new(),
-        );
+        let [stop, cut, end] = std::array::from_fn(|_| CancellationToken::new());
         let count = workers::count();
         let (listeners, players) = bind(format!("for players on port {}", config.port), || {
             socket::listen_for_players(config.port, count)
@@ -107,11 +103,8 @@ impl Router {
             })
         });
         let api = api.transpose()?;
-        let memory = Arc::<Memory>::default();
+        let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
-        if let Some(path) = &config.state_file {
-            memory.read_file(path);
-        }
         let services = services(&config, &memory, &servers, &stop)?;
         let (registry, counters) = (
             Arc::clone(&services.registry),
@@ -124,14 +117,8 @@ impl Router {
 
         // From here on nothing fails any more.
         let background = TaskTracker::new();
-        if let Some(path) = config.state_file {
-            let keep = memory::file::keep(Arc::clone(&memory), path, end.clone());
-            background.spawn(keep);
-        }
-        if let Some(postgres) = &config.postgres {
-            let keep = memory::database::keep(memory, postgres.dsn.clone(), end.clone());
-            background.spawn(keep);
-        }
+        let postgres = config.postgres.as_ref();
+        memory.keep(config.state_file, postgres, &background, &end);
         let sync = config.postgres.map(|postgres| {
             let status = Arc::new(SyncStatus::default());
             let (registry, shared) = (Arc::clone(&registry), Arc::clone(&status));

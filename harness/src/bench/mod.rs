@@ -5,6 +5,7 @@ mod plot;
 pub mod relay;
 mod routes;
 mod stats;
+pub mod status;
 mod wake;
 
 use std::io::Write;

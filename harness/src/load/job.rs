@@ -60,6 +60,13 @@ pub enum Job {
         /// For how long.
         span: Span,
     },
+    /// Ask for the status, ping, leave, as a server list does; over and over.
+    Pings {
+        /// How many at once.
+        at_once: usize,
+        /// For how long.
+        span: Span,
+    },
     /// Join, download, leave; over and over until told to end.
     Downloads {
         /// How many at once.

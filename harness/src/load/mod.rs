@@ -10,6 +10,7 @@ pub mod latency;
 mod paced;
 mod parent;
 pub mod part;
+mod ping;
 mod round_trips;
 mod sequence;
 mod server;
@@ -82,6 +83,7 @@ async fn players(Order { at, host, job }: Order) -> Result<Report> {
             bytes,
         } => transfer::run(door, parent, players, way, bytes).await,
         Job::Connects { at_once, span } => round_trips::connects(door, parent, at_once, span).await,
+        Job::Pings { at_once, span } => round_trips::pings(door, parent, at_once, span).await,
         Job::Downloads { at_once, bytes } => stay::downloads(door, parent, at_once, bytes).await,
         Job::Visits {
             players,

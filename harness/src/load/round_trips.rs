@@ -1,5 +1,6 @@
-//! Closed loops: round trips on open connections, and connects.
+//! Closed loops: round trips on open connections, connects, and pings of the server list.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +13,7 @@ use super::door::{Door, Ticket};
 use super::job::{Report, Said, Span};
 use super::latency::{Latency, nanos};
 use super::parent::{Parent, say};
+use super::ping::Ping;
 
 /// Room for the samples of one player, so that a run seldom has to make more.
 const SAMPLES: usize = 16 * 1024;
@@ -97,6 +99,40 @@ pub(super) async fn connects(
         took,
         latency: Some(latency),
         ..Report::default()
+    })
+}
+
+/// See [`super::job::Job::Pings`].
+pub(super) async fn pings(
+    door: &Door,
+    parent: &mut Parent,
+    at_once: usize,
+    span: Span,
+) -> Result<Report> {
+    // Everybody is shown the same, so one answer tells how long it is.
+    let ping = Arc::new(Ping::learn(door).await?);
+    parent.ready(0).await?;
+    let (window, mut working) = (window(span), JoinSet::new());
+    for _ in 0..at_once {
+        let (ping, mut all) = (Arc::clone(&ping), Loop::new(window));
+        working.spawn(async move {
+            loop {
+                let begin = Instant::now();
+                ping.send().await?;
+                if !all.note(begin, Instant::now()) {
+                    return Ok(all.samples);
+                }
+            }
+        });
+    }
+    let (units, took, latency) = watch(window, working).await?;
+    let down = units * u64::try_from(ping.status.len())?;
+    Ok(Report {
+        units,
+        bytes: (0, down),
+        took,
+        latency: Some(latency),
+        late: None,
     })
 }
 

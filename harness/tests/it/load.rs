@@ -74,6 +74,14 @@ async fn load_counts_every_packet_every_byte_and_every_connect() {
         assert_eq!(report(at, bulk).await.bytes, bytes, "{way:?}");
     }
 
+    let pings = Job::Pings {
+        at_once: 8,
+        span: Span::Count(10),
+    };
+    let pings = report(at, pings).await;
+    assert_eq!(pings.units, 80);
+    assert!(pings.bytes.1 > 0 && pings.bytes.1.is_multiple_of(80));
+
     let connects = Job::Connects {
         at_once: 8,
         span: Span::Count(10),

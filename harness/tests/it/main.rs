@@ -40,6 +40,8 @@ mod soak;
 #[cfg(test)]
 mod status;
 #[cfg(test)]
+mod status_kept;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tls;

@@ -65,6 +65,8 @@ impl Memory {
 pub async fn keep(memory: Arc<Memory>, path: PathBuf, stop: CancellationToken) {
     let (mut changes, mut told) = (memory.changed.subscribe(), false);
     let mut stopping = false;
+    // There may have been news before.
+    changes.mark_changed();
     while !stopping {
         // The sender is in `memory`, so this ends with news or with the router.
         stopping = stop.run_until_cancelled(changes.changed()).await.is_none();
@@ -128,7 +130,7 @@ fn write(path: &Path, json: &str) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    drop(File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()));
+    drop(File::open(folder.unwrap_or_else(|| Path::new("."))).and_then(|folder| folder.sync_all()));
     Ok(())
 }
 

@@ -6,12 +6,16 @@ pub mod database;
 pub mod file;
 pub mod model;
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use crate::config::PostgresConfig;
 use crate::status::answer::Known;
 use model::Model;
 
@@ -27,6 +31,33 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What the file at `path` remembers, see [`Self::read_file`]; nothing without one.
+    #[must_use]
+    pub fn of_file(path: Option<&Path>) -> Arc<Self> {
+        let memory = Self::default();
+        if let Some(path) = path {
+            memory.read_file(path);
+        }
+        Arc::new(memory)
+    }
+
+    /// Has `tasks` keep it in the file at `path` and in the database, where there are such, until
+    /// `stop` is cancelled.
+    pub fn keep(
+        self: &Arc<Self>,
+        path: Option<PathBuf>,
+        postgres: Option<&PostgresConfig>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        if let Some(path) = path {
+            tasks.spawn(file::keep(Arc::clone(self), path, stop.clone()));
+        }
+        if let Some(PostgresConfig { dsn, .. }) = postgres {
+            tasks.spawn(database::keep(Arc::clone(self), dsn.clone(), stop.clone()));
+        }
+    }
+
     /// Takes note of the status that `server` has just shown to a client that speaks `protocol`.
     pub fn remember_status(&self, server: &Arc<str>, protocol: i32, known: &Known) {
         if self.model().remember_status(server, protocol, known, now()) {

@@ -102,7 +102,7 @@ impl Model {
         let status = statuses.find(|status| status.protocol == protocol);
         Some(Known {
             icon: server.icon.1.clone(),
-            lasting: Arc::clone(&status.or(server.statuses.first())?.lasting),
+            lasting: Arc::clone(&status.or_else(|| server.statuses.first())?.lasting),
         })
     }
 

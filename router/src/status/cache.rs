@@ -105,6 +105,12 @@ impl StatusCache {
         self.memory.last_known(key, known_protocol(protocol))
     }
 
+    /// Takes note that the server called `key` has just been reached, so that it is not shown as away
+    /// a moment longer.
+    pub fn reached(&self, key: &str) {
+        self.shard(key).reached(key);
+    }
+
     fn shard(&self, key: &str) -> MutexGuard<'_, Live<watch::Receiver<Outcome>>> {
         let [hash, ..] = self.hasher.hash_one(key).to_ne_bytes();
         let [first, ..] = &self.shards;

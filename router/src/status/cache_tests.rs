@@ -1,1 +1,256 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::*;
+use crate::addr::BackendAddr;
+use crate::answer;
+use crate::greet::greet;
+use crate::protocol::greeting::Greeting;
+use crate::protocol::status::response;
+use crate::routes::StateHint;
+use crate::servers::Servers;
+use crate::status::live::FAILURE_TTL;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+const TTL: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// A server that counts who connects, and answers each once it is let.
+struct Server {
+    backend: BackendAddr,
+    asked: Arc<AtomicUsize>,
+    answering: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Answers with `text` when `gate` is notified; at once without one.
+    async fn start(text: &'static str, gate: Option<Arc<Notify>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let backend = BackendAddr::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let asked = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&asked);
+        let answering = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                if let Some(gate) = &gate {
+                    gate.notified().await;
+                }
+                let (greeting, raw) = greet(&mut stream).await.unwrap();
+                let Greeting::Status { handshake, length } = greeting else {
+                    panic!("{greeting:?}")
+                };
+                let frame = response(handshake.protocol, text);
+                // The router hangs up without a ping.
+                drop(answer::status_frame(&mut stream, &raw[length..], &frame).await);
+            }
+        });
+        Self {
+            backend,
+            asked,
+            answering,
+        }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    async fn stop(&mut self) {
+        self.answering.abort();
+        drop((&mut self.answering).await);
+    }
+}
+
+fn cache() -> (Arc<StatusCache>, Arc<Memory>) {
+    let memory = Arc::<Memory>::default();
+    (
+        StatusCache::new(TTL, Arc::clone(&memory), Servers::new(Arc::clone(&memory))),
+        memory,
+    )
+}
+
+async fn get(
+    cache: &Arc<StatusCache>,
+    backend: &BackendAddr,
+    protocol: i32,
+) -> Option<Arc<Answer>> {
+    let question = Question {
+        key: &"survival".into(),
+        backend,
+        address: "a.example",
+        protocol,
+        state: StateHint::Running,
+        wakeable: false,
+        dial_limit: LIMIT,
+    };
+    cache.get(question).await
+}
+
+fn frame(protocol: i32, text: &str) -> Vec<u8> {
+    response(protocol, text)
+}
+
+#[tokio::test]
+async fn five_hundred_pings_are_one_to_the_backend() {
+    let gate = Arc::<Notify>::default();
+    let server = Server::start("up", Some(Arc::clone(&gate))).await;
+    let (cache, _) = cache();
+    let mut pings = JoinSet::new();
+    for _ in 0..500 {
+        let (cache, backend) = (Arc::clone(&cache), server.backend.clone());
+        pings.spawn(async move { get(&cache, &backend, 769).await });
+    }
+    while server.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    gate.notify_one();
+
+    for shown in pings.join_all().await {
+        assert_eq!(shown.unwrap().frame(), frame(769, "up"));
+    }
+    assert!(get(&cache, &server.backend, 769).await.is_some());
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn whoever_leaves_does_not_take_the_answer_from_the_others() {
+    let gate = Arc::<Notify>::default();
+    let server = Server::start("up", Some(Arc::clone(&gate))).await;
+    let (cache, _) = cache();
+    let first = {
+        let (cache, backend) = (Arc::clone(&cache), server.backend.clone());
+        tokio::spawn(async move { get(&cache, &backend, 769).await })
+    };
+    while server.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
+    gate.notify_one();
+
+    assert!(get(&cache, &server.backend, 769).await.is_some());
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn every_protocol_has_an_answer_of_its_own_but_those_that_do_not_exist() {
+    let server = Server::start("up", None).await;
+    let (cache, _) = cache();
+    for (protocol, asked) in [
+        (47, 1),
+        (769, 2),
+        (47, 2),
+        (-5, 3),
+        (i32::MAX, 3),
+        (123_456, 3),
+    ] {
+        let shown = get(&cache, &server.backend, protocol).await.unwrap();
+        assert_eq!(
+            shown.frame(),
+            frame(known_protocol(protocol), "up"),
+            "{protocol}"
+        );
+        assert_eq!(server.asked(), asked, "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_has_gone_is_away_once_its_time_is_over_and_remembered() {
+    let mut server = Server::start("up", None).await;
+    let (cache, memory) = cache();
+    assert!(get(&cache, &server.backend, 769).await.is_some());
+    server.stop().await;
+    assert!(
+        get(&cache, &server.backend, 769).await.is_some(),
+        "from the cache"
+    );
+
+    tokio::time::pause();
+    tokio::time::advance(TTL).await;
+    tokio::time::resume();
+    assert_eq!(get(&cache, &server.backend, 769).await, None);
+    let known = cache.last_known("survival", 47).unwrap();
+    assert_eq!(memory.last_known("survival", 769), Some(known));
+    assert_eq!(cache.last_known("other", 769), None);
+}
+
+#[tokio::test]
+async fn a_dead_backend_is_not_dialled_by_each_ping() {
+    let (cache, _) = cache();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = BackendAddr::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    let hanging_up = tokio::spawn(async move {
+        let mut dials = 0;
+        while let Ok((stream, _)) = listener.accept().await {
+            dials += 1;
+            drop(stream);
+            if dials == 2 {
+                return;
+            }
+        }
+    });
+    for _ in 0..100 {
+        assert_eq!(get(&cache, &backend, 769).await, None);
+    }
+    assert!(!hanging_up.is_finished(), "dialled twice");
+
+    tokio::time::pause();
+    tokio::time::advance(FAILURE_TTL).await;
+    tokio::time::resume();
+    assert_eq!(get(&cache, &backend, 769).await, None);
+    hanging_up.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_hangs_is_given_up_in_time() {
+    let gate = Arc::<Notify>::default();
+    let server = Server::start("never", Some(gate)).await;
+    let (cache, _) = cache();
+    let begin = Instant::now();
+    assert_eq!(get(&cache, &server.backend, 769).await, None);
+    assert!(begin.elapsed() <= LIMIT + ANSWER_TIMEOUT + Duration::from_millis(10));
+}
+
+#[tokio::test]
+async fn questions_under_way_are_bounded() {
+    let gate = Arc::<Notify>::default();
+    let server = Server::start("up", Some(gate)).await;
+    let (cache, _) = cache();
+    let _all = cache
+        .places
+        .acquire_many(u32::try_from(QUESTIONS_MAX).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(get(&cache, &server.backend, 769).await, None);
+    assert_eq!(server.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_question_that_breaks_off_leaves_nobody_waiting() {
+    let gate = Arc::<Notify>::default();
+    let server = Server::start("up", Some(gate)).await;
+    let elsewhere = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let cache = {
+        let _inside = elsewhere.enter();
+        cache().0
+    };
+    let waiting = {
+        let (cache, backend) = (Arc::clone(&cache), server.backend.clone());
+        tokio::spawn(async move { get(&cache, &backend, 769).await })
+    };
+    while server.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    elsewhere.shutdown_background();
+    assert_eq!(waiting.await.unwrap(), None);
+    assert_eq!(
+        get(&cache, &server.backend, 769).await,
+        None,
+        "as after any failure"
+    );
+}

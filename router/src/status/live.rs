@@ -104,7 +104,7 @@ struct Entry<F> {
     state: StateHint,
     used: Instant,
     shown: Option<Arc<Answer>>,
-    /// When `shown` came.
+    /// When `shown` came, or the first question.
     came: Instant,
     stands_until: Instant,
     flight: Option<(u64, F)>,
@@ -212,6 +212,15 @@ impl<F: Clone> Live<F> {
         let shown = entry.shown.clone();
         self.trim(now);
         shown
+    }
+
+    /// Forgets that the server called `key` is away: somebody has just reached it.
+    pub fn reached(&mut self, key: &str) {
+        for entry in self.servers.get_mut(key).into_iter().flatten() {
+            if entry.shown.is_none() {
+                entry.stands_until = entry.came;
+            }
+        }
     }
 
     /// Drops what nobody asks for, and what is too much.

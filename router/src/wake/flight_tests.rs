@@ -63,7 +63,13 @@ async fn world() -> World {
     };
     let client = ManagerClient::new(&config).unwrap();
     let registry = Arc::<Registry>::default();
-    let waker = Waker::new(client, limits, Arc::clone(&registry), stop);
+    let waker = Waker::new(
+        client,
+        limits,
+        Arc::clone(&registry),
+        Servers::new(Arc::default()),
+        stop,
+    );
     World {
         waker,
         starts,
