@@ -2,10 +2,9 @@
 //!
 //! In order of need: [`postgres`] and a [`chaos`] proxy before it, [`router`] as a [`process`] or
 //! inside, [`backend`]s and [`player`]s, [`clients`] and servers that others have written, a [`manager`]
-//! that wakes servers by script or fails to,
-//! [`eventually`] for whatever takes its time, a [`table`] with its router, a whole [`world`], and
-//! [`load`] of more players than one process can hold, which [`mod@bench`] measures with and [`soak`] lets
-//! talk for long.
+//! that wakes servers by script or fails to, [`eventually`] for whatever takes its time, a [`table`] with
+//! its router, a whole [`world`], and [`load`] of more players than one process can hold, which
+//! [`mod@bench`] measures with and [`soak`] lets talk for long.
 
 pub mod backend;
 pub mod bench;
