@@ -157,6 +157,19 @@ fn the_server_manager_corrects_the_tables_address_if_nobody_is_there() {
 }
 
 #[test]
+fn past_the_deadline_no_new_window_begins() {
+    let story = World {
+        news: vec![
+            (secs(89), StateHint::Running, ROW),
+            (secs(92), StateHint::Running, MOVED),
+        ],
+        ..World::default()
+    }
+    .play();
+    assert_eq!(story.end, secs(89) + READY_WINDOW);
+}
+
+#[test]
 fn a_port_that_opens_without_a_status_is_ready_after_the_window_and_one_that_stays_shut_is_not() {
     let of = |reply| World {
         polls: vec![at_once(running(POLLED))],
