@@ -69,7 +69,7 @@ pub enum ConnectionError {
     Full,
     /// The player has been told already, in the configuration state.
     #[error("{0}")]
-    Told(Box<ConnectionError>),
+    Told(Box<Self>),
     /// The connection to the client failed.
     #[error("{0}")]
     Io(#[from] io::Error),

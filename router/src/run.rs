@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
 use crate::config::Config;
@@ -23,6 +25,7 @@ use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::routes::registry::{Full, Registry};
 use crate::servers::Servers;
+use crate::servers::events::Event;
 use crate::socket;
 use crate::status::cache::StatusCache;
 use crate::wake::Waker;
@@ -117,12 +120,14 @@ impl Router {
 
         // From here on nothing fails any more.
         let background = TaskTracker::new();
+        let manager = config.waker.is_some();
+        background.spawn(tell(servers.subscribe(), end.clone()));
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
         let sync = config.postgres.map(|postgres| {
             let status = Arc::new(SyncStatus::default());
             let (registry, shared) = (Arc::clone(&registry), Arc::clone(&status));
-            let (servers, manager) = (Arc::clone(&servers), config.waker.is_some());
+            let servers = Arc::clone(&servers);
             let heard = move |changes: &[_]| servers.changed(changes, manager);
             let follow = source::follow(postgres, registry, shared, heard, end.clone());
             background.spawn(follow);
@@ -136,6 +141,7 @@ impl Router {
                 sync,
                 counters,
                 servers,
+                manager,
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
@@ -236,6 +242,17 @@ fn accept(
 
 fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, StartError> {
     bind().map_err(|error| StartError::Listen { what, error })
+}
+
+/// Logs what happens to servers.
+async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
+    while let Some(event) = end.run_until_cancelled(events.recv()).await {
+        match event {
+            Ok(event) => event.log(),
+            Err(RecvError::Lagged(missed)) => debug!(missed, "events"),
+            Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 /// What every connection shares.

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use harness::backend::Backend;
+use harness::eventually::eventually;
+use harness::manager::Reply;
 use harness::player::Player;
 use harness::postgres::Postgres;
 use harness::router::{RouterInside, Settings};
+use harness::table::Table;
 use hyper::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,8 +31,8 @@ async fn a_route_that_is_posted_is_listed_and_used_until_it_is_deleted() {
     assert_eq!(
         listed.json().unwrap(),
         json!({
-            "a.example": { "backend": address.to_string(), "scalingTarget": "" },
-            "b.example": { "backend": "h:1", "scalingTarget": "" },
+            "a.example": { "backend": address.to_string(), "scalingTarget": "", "state": "unknown" },
+            "b.example": { "backend": "h:1", "scalingTarget": "", "state": "unknown" },
         })
     );
     Player::new("a.example")
@@ -220,4 +223,75 @@ async fn what_is_no_http_and_what_is_no_endpoint_ends_nothing() {
         let answer = router.at.api(method.clone(), path, "").await.unwrap();
         assert_eq!(answer.status, status, "{method} {path}");
     }
+}
+
+/// Who decides when a server stops has to know who waits for it and plays on it.
+#[tokio::test]
+async fn waiting_and_playing_count_as_use_and_the_time_to_stay_up_counts_from_ready() {
+    let settings = Settings::new().env("AUTOMC_MIN_ONLINE", "1h");
+    let (manager, table) = Table::with_manager(settings).await.unwrap();
+    let (asleep, player) = table.asleep("test1").await.unwrap();
+    let seen = async || {
+        let servers = table
+            .router
+            .at
+            .api(Method::GET, "/servers", "")
+            .await
+            .unwrap();
+        servers.json().unwrap()["test1"].clone()
+    };
+    let before = seen().await;
+    assert_eq!(
+        (&before["state"], &before["waiting"]),
+        (&json!("asleep"), &json!(0))
+    );
+    assert_eq!(before.get("keepSeconds"), None);
+
+    let waiting = player.knock(table.router.at.players).await.unwrap();
+    manager.polled(1, DEADLINE).await.unwrap();
+    eventually("the player to wait", DEADLINE, async || {
+        seen().await["waiting"] == 1
+    })
+    .await
+    .unwrap();
+    let starting = seen().await;
+    assert_eq!(
+        (&starting["state"], &starting["unusedSeconds"]),
+        (&json!("starting"), &json!(0))
+    );
+
+    let backend = asleep.wake("up").unwrap();
+    manager.polls([Reply::running(backend.addr())]);
+    let session = waiting.enter().await.unwrap();
+    eventually("the player to play", DEADLINE, async || {
+        seen().await["sessions"] == 1
+    })
+    .await
+    .unwrap();
+    let running = seen().await;
+    assert_eq!(
+        (&running["state"], &running["waiting"]),
+        (&json!("running"), &json!(0))
+    );
+    assert!(
+        running["keepSeconds"].as_u64().unwrap() > 3_500,
+        "{running}"
+    );
+    let routes = table
+        .router
+        .at
+        .api(Method::GET, "/routes", "")
+        .await
+        .unwrap();
+    assert_eq!(
+        routes.json().unwrap()["test1.example.com"]["state"],
+        "running"
+    );
+
+    drop(session);
+    eventually("the session to end", DEADLINE, async || {
+        seen().await["sessions"] == 0
+    })
+    .await
+    .unwrap();
 }

@@ -30,7 +30,6 @@ const PURE: &[&str] = &[
     "protocol/greeting.rs",
     "protocol/handshake.rs",
     "protocol/legacy.rs",
-    "protocol/login.rs",
     "protocol/login/mod.rs",
     "protocol/login/starting.rs",
     "protocol/nbt.rs",

@@ -4,6 +4,7 @@
 pub mod http;
 mod metrics;
 mod routes;
+mod servers;
 mod sync;
 
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct Api {
     pub counters: Arc<Counters>,
     /// What is known of servers.
     pub servers: Arc<Servers>,
+    /// Whether there is a server-manager.
+    pub manager: bool,
     /// Cancelled when the router begins to stop.
     pub stop: CancellationToken,
 }
@@ -58,6 +61,7 @@ impl Api {
             .route("/routes", get(routes::list).post(routes::add))
             .route("/routes/{host}", delete(routes::remove))
             .route("/defaultRoute", post(routes::set_default))
+            .route("/servers", get(servers::list))
             .route("/sync", get(sync::show))
             .route("/metrics", get(metrics::show))
             .route("/healthz", get(healthz))

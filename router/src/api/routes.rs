@@ -11,6 +11,7 @@ use super::{Api, Refusal};
 use crate::addr::BackendAddr;
 use crate::host::{Host, lookup_key};
 use crate::routes::registry::Removal;
+use crate::servers::Target;
 
 /// One route as it is listed.
 #[derive(serde::Serialize)]
@@ -19,17 +20,21 @@ pub(super) struct Listed {
     backend: String,
     /// The name its server is started by; empty when it cannot be.
     scaling_target: String,
+    /// What is known of its server.
+    state: &'static str,
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Json<BTreeMap<String, Listed>> {
     let table = api.registry.table();
     let listed = table.iter().map(|(host, route)| {
         let scaling_target = route.server.as_deref().unwrap_or_default().to_owned();
+        let seen = api.servers.snapshot(&Target::of(route, api.manager));
         (
             host.to_string(),
             Listed {
                 backend: route.backend.to_string(),
                 scaling_target,
+                state: seen.state.name(),
             },
         )
     });

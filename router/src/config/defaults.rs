@@ -112,7 +112,7 @@ fn motds(settings: &mut Settings) -> Texts {
             let template = switch(text).is_err().then(|| template(text));
             template.transpose()
         });
-        if let Some(template) = own.or(short.flatten()) {
+        if let Some(template) = own.or_else(|| short.flatten()) {
             texts = texts.with(text, template);
         }
     }

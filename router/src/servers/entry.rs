@@ -117,6 +117,8 @@ impl Entry {
         match signal {
             // Only what players see proves that a start is no longer needed.
             Signal::ProbeOk => self.retry = None,
+            // Told of changes only, so it has come up in spite of all.
+            Signal::Table(StateHint::Running) => self.retry = None,
             Signal::SessionOpened => self.lease.play(),
             Signal::SessionClosed => self.lease.play_over(now),
             _ => {}
@@ -317,7 +319,11 @@ mod tests {
             WakeEnd::Denied,
             WakeEnd::Broken,
         ] {
-            for cured in [true, false] {
+            for cure in [
+                Some(Signal::ProbeOk),
+                Some(Signal::Table(StateHint::Running)),
+                None,
+            ] {
                 let mut entry = Entry::new(StateHint::Stopped, true, begin);
                 for attempt in 1..3 {
                     let (number, _) = entry.begin_wake(begin);
@@ -332,8 +338,8 @@ mod tests {
                     2,
                     "an open port proves nothing"
                 );
-                if cured {
-                    entry.hear(Signal::ProbeOk, begin);
+                if let Some(signal) = cure {
+                    entry.hear(signal, begin);
                 } else {
                     let (number, _) = entry.begin_wake(begin);
                     entry.end_wake(number, WakeEnd::Ready, begin);

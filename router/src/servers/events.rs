@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::broadcast;
+use tracing::{debug, info};
 
 use super::counters::HeldEnd;
 use super::state::{State, WakeEnd};
@@ -20,6 +21,20 @@ pub struct Event {
     pub server: Arc<str>,
     /// What.
     pub kind: EventKind,
+}
+
+impl Event {
+    /// Writes it to the log: changes of state at info, the rest at debug.
+    pub fn log(&self) {
+        let server = self.server.escape_debug();
+        match self.kind {
+            EventKind::State { from, to } => {
+                let (from, to) = (from.name(), to.name());
+                info!(%server, "automc: {from} → {to}");
+            }
+            kind => debug!(%server, ?kind, "automc: event"),
+        }
+    }
 }
 
 /// What happened.
