@@ -1,5 +1,5 @@
 //! What is remembered of servers across restarts: the status each showed last, and how long its
-//! starts took. [`model`] holds it within bounds; [`file`] and [`database`] keep it, and neither is
+//! starts took. [`model`] holds it within bounds; [`mod@file`] and [`database`] keep it, and neither is
 //! ever in the way of a client.
 
 pub mod database;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value};
 
 use crate::protocol::status::{PROTOCOL_MAX, Shown, response};
-use crate::protocol::{TEXT_CHARS_MAX, encode_frame, put_string};
+use crate::protocol::{TEXT_CHARS_MAX, varint};
 
 /// Longest icon that is kept, in bytes: 64 pixels square as PNG and base64 take far less.
 pub const ICON_BYTES_MAX: usize = 64 * 1024;
@@ -19,6 +19,8 @@ pub const ICON_BYTES_MAX: usize = 64 * 1024;
 pub const LASTING_BYTES_MAX: usize = TEXT_CHARS_MAX;
 /// Most lines over the player count; vanilla sends as many names.
 pub const HOVER_LINES_MAX: usize = 12;
+/// Most statuses without their icon fit.
+const JSON_BYTES: usize = 1024;
 /// What an icon begins with.
 const ICON_PREFIX: &str = "data:image/png;base64,";
 /// Who is online under a hover line: nobody.
@@ -181,10 +183,14 @@ pub fn overlay(known: Option<&Known>, protocol: i32, text: &Value, hover: &[&str
         .map_or_else(|| response(protocol, ""), |json| framed(&json))
 }
 
+/// The packet with `json` in it, copied once: for most pings of a sleeping server this is made anew.
 fn framed(json: &str) -> Vec<u8> {
-    let mut body = Vec::with_capacity(json.len() + 8);
-    put_string(json, &mut body);
-    encode_frame(0, &body)
+    // Id 0 and the length of the text, with no text yet.
+    let (mut head, mut length) = (vec![0], Vec::new());
+    let number = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
+    varint::encode(number(json.len()), &mut head);
+    varint::encode(number(head.len() + json.len()), &mut length);
+    [&length, &head, json.as_bytes()].concat()
 }
 
 /// Whether a client takes a status of this length, which it counts in UTF-16.
@@ -214,7 +220,10 @@ fn overlaid(
         favicon,
         extras: &lasting.extras,
     };
-    serde_json::to_string(&status).unwrap_or_default()
+    let mut json = Vec::with_capacity(JSON_BYTES + favicon.map_or(0, str::len));
+    // Neither a text nor a map with texts as keys can fail to be written.
+    drop(serde_json::to_writer(&mut json, &status));
+    String::from_utf8(json).unwrap_or_default()
 }
 
 #[derive(Serialize)]
