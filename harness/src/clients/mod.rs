@@ -57,12 +57,14 @@ impl Script {
         said.filter(|said| said["event"] == event).collect()
     }
 
-    /// Whether it is still running.
+    /// Has a server of [`serve`] listen, and waits until it does.
     ///
     /// # Errors
-    /// The system does not tell.
-    pub fn is_running(&mut self) -> Result<bool> {
-        self.0.is_running()
+    /// It does not within [`DEADLINE`].
+    pub async fn listen(&self) -> Result<()> {
+        self.event("loaded").await?;
+        self.0.signal("USR2").await?;
+        self.event("ready").await.map(drop)
     }
 
     /// Everything it has printed.
@@ -83,20 +85,20 @@ impl Script {
 }
 
 /// Who joins, and by which name of the server.
-#[derive(Debug, Clone, Copy)]
-pub struct Guest<'a> {
+#[derive(Debug, Clone)]
+pub struct Guest {
     /// Minecraft's version.
-    pub version: &'a str,
+    pub version: String,
     /// The player's name.
-    pub name: &'a str,
+    pub name: String,
     /// The host name typed, which leads to the router.
-    pub typed: &'a str,
+    pub typed: String,
 }
 
-impl Guest<'_> {
-    async fn go(self, script: &str, router: SocketAddr) -> Result<Script> {
+impl Guest {
+    async fn go(&self, script: &str, router: SocketAddr) -> Result<Script> {
         let (host, port) = (router.ip().to_string(), router.port().to_string());
-        let arguments = [&*host, &*port, self.version, self.name, self.typed];
+        let arguments = [&*host, &*port, &*self.version, &*self.name, &*self.typed];
         Script::node(script, arguments).await
     }
 
@@ -106,7 +108,7 @@ impl Guest<'_> {
     ///
     /// # Errors
     /// It cannot be installed or started.
-    pub async fn join(self, router: SocketAddr) -> Result<Script> {
+    pub async fn join(&self, router: SocketAddr) -> Result<Script> {
         self.go("join.js", router).await
     }
 
@@ -115,7 +117,7 @@ impl Guest<'_> {
     ///
     /// # Errors
     /// It cannot be installed or started.
-    pub async fn play(self, router: SocketAddr) -> Result<Script> {
+    pub async fn play(&self, router: SocketAddr) -> Result<Script> {
         self.go("bot.js", router).await
     }
 }
@@ -130,8 +132,8 @@ pub enum Manner {
     Online,
 }
 
-/// A server of minecraft-protocol on loopback. Says `ready`, `handshake`, `answered` of its own
-/// request, and `joined`.
+/// A server of minecraft-protocol on loopback, which does not listen before [`Script::listen`]. Says
+/// `loaded`, `ready`, `handshake`, `answered` of its own request, `joined` and `left`.
 ///
 /// # Errors
 /// It cannot be installed or started.

@@ -1,9 +1,9 @@
 //! Clients and servers that others have written, with the router between them: minecraft-protocol,
 //! mineflayer, flying-squid, mcstatus.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::BTreeSet;
 
+use automc_router::hold;
 use harness::backend::Asleep;
 use harness::clients::{self, Guest, LOGIN_PLUGIN_PROTOCOL, Manner, Script, VERSIONS};
 use harness::eventually::eventually;
@@ -12,63 +12,93 @@ use harness::router::Settings;
 use harness::table::Table;
 use serde_json::Value;
 
-/// Longer than a player waits for the first sign of life (5 s).
-const HELD: Duration = Duration::from_secs(8);
+/// How many of [`VERSIONS`] are from before Login Plugin Requests.
+const OLD: usize = 3;
+/// What the handshake of a login says.
+const LOGIN: u64 = 2;
 /// Protocol of 1.21.4.
 const PROTOCOL: i32 = 769;
 
-/// A client that waits for a server that sleeps.
-struct Waiting {
-    version: &'static str,
-    name: String,
-    typed: String,
-    client: Script,
-    asleep: Asleep,
+/// Nobody is given up while many programs start on few processors.
+fn patient() -> Settings {
+    Settings::new().env("AUTOMC_WAKER_TIMEOUT", "2m")
 }
 
-impl Waiting {
-    fn port(&self) -> u16 {
-        self.asleep.addr().port()
+/// Routes a server that sleeps, for a player of `version`.
+async fn routed(table: &Table, version: &str) -> (Guest, Asleep) {
+    let name = format!("v{}", version.replace('.', "-"));
+    let (asleep, player) = table.asleep(&name).await.unwrap();
+    let guest = Guest {
+        version: version.to_owned(),
+        name: name.replace('-', "_"),
+        typed: player.address,
+    };
+    (guest, asleep)
+}
+
+/// A server that is ready to listen at once, and who is to play on it.
+struct Server {
+    guest: Guest,
+    script: Script,
+    _asleep: Asleep,
+}
+
+impl Server {
+    async fn load(table: &Table, versions: &[&str], manner: Manner) -> Vec<Self> {
+        let mut servers = Vec::new();
+        for version in versions {
+            let (guest, asleep) = routed(table, version).await;
+            let script = clients::serve(version, asleep.addr().port(), manner);
+            servers.push(Self {
+                guest,
+                script: script.await.unwrap(),
+                _asleep: asleep,
+            });
+        }
+        for server in &servers {
+            server.script.event("loaded").await.unwrap();
+        }
+        servers
+    }
+
+    /// Asserts that `client` gets in, and that the server sees it as if there were no router.
+    async fn lets_in(&self, client: &mut Script, manner: Manner) {
+        let (Guest { version, name, .. }, server) = (&self.guest, &self.script);
+        let entered = client.event("in").await;
+        let entered =
+            entered.unwrap_or_else(|error| panic!("{error:#}\nserver:\n{}", server.said()));
+        assert_eq!(entered["echo"], **name, "{version}");
+        client.succeed().await.unwrap();
+
+        let joined = server.event("joined").await.unwrap();
+        let online = manner == Manner::Online;
+        assert_eq!(joined["name"], **name, "{version}");
+        assert_eq!(joined["encrypted"], online, "{version}");
+        let mut logins = server.events("handshake");
+        logins.retain(|handshake| handshake["intent"] == LOGIN);
+        assert_eq!(logins.len(), 1, "{version}: {logins:?}");
+        assert_eq!(logins[0]["host"], *self.guest.typed, "{version}");
+        let asks = online && logins[0]["protocol"].as_u64().unwrap() >= LOGIN_PLUGIN_PROTOCOL;
+        let answers = server.events("answered");
+        let ids: Vec<_> = answers.iter().map(|answer| &answer["id"]).collect();
+        assert!(ids == if asks { vec![0] } else { vec![] }, "{ids:?}");
+        assert_eq!(server.events("error"), [Value::Null; 0], "{version}");
     }
 }
 
-fn named(version: &str) -> String {
-    format!("v{}", version.replace('.', "-"))
+/// Has everybody join with minecraft-protocol.
+async fn knock(table: &Table, guests: impl IntoIterator<Item = &Guest>) -> Vec<Script> {
+    let mut clients = Vec::new();
+    for guest in guests {
+        clients.push(guest.join(table.router.at.players).await.unwrap());
+    }
+    for client in &clients {
+        client.event("connected").await.unwrap();
+    }
+    clients
 }
 
-/// Routes a sleeping server for each of `versions`, each with a client that has knocked; `bots`
-/// are mineflayer's.
-async fn knock(table: &Table, versions: &[&'static str], bots: bool) -> Vec<Waiting> {
-    let mut waiting = Vec::new();
-    for &version in versions {
-        let (asleep, player) = table.asleep(&named(version)).await.unwrap();
-        let (name, typed) = (named(version).replace('-', "_"), player.address);
-        let guest = Guest {
-            version,
-            name: &name,
-            typed: &typed,
-        };
-        let players = table.router.at.players;
-        let client = if bots {
-            guest.play(players).await
-        } else {
-            guest.join(players).await
-        };
-        waiting.push(Waiting {
-            version,
-            client: client.unwrap(),
-            name,
-            typed,
-            asleep,
-        });
-    }
-    for one in &waiting {
-        one.client.event("connected").await.unwrap();
-    }
-    waiting
-}
-
-/// Waits until everybody has had the start of a server asked for.
+/// Waits until so many starts were asked for: each server's, once.
 async fn asked_for(manager: &Manager, starts: usize) {
     let all = eventually("starts", clients::DEADLINE, async || {
         manager.counts().0 == starts
@@ -76,146 +106,136 @@ async fn asked_for(manager: &Manager, starts: usize) {
     all.await.unwrap();
 }
 
-/// Has a client of each version wait for `held`, then starts the servers.
-async fn everybody_gets_in(held: Duration, manner: Manner) {
-    let (manager, table) = Table::with_manager(patient()).await.unwrap();
-    let mut waiting = knock(&table, &VERSIONS, false).await;
-    asked_for(&manager, VERSIONS.len()).await;
-    // What is tried is the time itself.
-    tokio::time::sleep(held).await;
-    let mut servers = Vec::new();
-    for one in &mut waiting {
-        assert!(one.client.is_running().unwrap(), "{}", one.client.said());
-        servers.push(
-            clients::serve(one.version, one.port(), manner)
-                .await
-                .unwrap(),
-        );
-    }
-    for server in &servers {
-        server.event("ready").await.unwrap();
+/// Waits until the router has sent its first packet.
+async fn held(client: &Script) {
+    let asked = client.event("asked").await.unwrap();
+    assert_eq!(asked["channel"], hold::CHANNEL, "{asked}");
+}
+
+/// Has the servers wake up; asserts that everybody gets into theirs.
+async fn wake(manager: &Manager, servers: &[Server], clients: &mut [Script], manner: Manner) {
+    asked_for(manager, servers.len()).await;
+    for server in servers {
+        server.script.listen().await.unwrap();
     }
     manager.polls([Reply::state("running")]);
-    for (one, server) in waiting.iter_mut().zip(&servers) {
-        let entered = one.client.event("in").await;
-        let entered =
-            entered.unwrap_or_else(|error| panic!("{error:#}\nserver:\n{}", server.said()));
-        assert_eq!(entered["echo"], *one.name, "{}", one.version);
-        one.client.succeed().await.unwrap();
-        assert_joined(one, server, manner).await;
+    for (server, client) in servers.iter().zip(clients) {
+        server.lets_in(client, manner).await;
     }
-    assert_eq!(manager.counts().0, VERSIONS.len());
-}
-
-/// Asserts that the server saw the client as if there were no router.
-async fn assert_joined(one: &Waiting, server: &Script, manner: Manner) {
-    let joined = server.event("joined").await.unwrap();
-    let online = manner == Manner::Online;
-    assert_eq!(joined["name"], *one.name);
-    assert_eq!(joined["encrypted"], online, "{}", one.version);
-    let handshakes = server.events("handshake");
-    let login = handshakes.last().unwrap();
-    assert_eq!(login["host"], *one.typed, "{}", one.version);
-    let asks = online && login["protocol"].as_u64().unwrap() >= LOGIN_PLUGIN_PROTOCOL;
-    let answers: Vec<Value> = server
-        .events("answered")
-        .iter()
-        .map(|answer| answer["id"].clone())
-        .collect();
-    let expected = if asks { vec![0] } else { vec![] };
-    assert_eq!(answers, expected, "{}", one.version);
-    assert_eq!(server.events("error"), [Value::Null; 0], "{}", one.version);
-}
-
-/// Nobody is given up while many programs start on few processors.
-fn patient() -> Settings {
-    Settings::new().env("AUTOMC_WAKER_TIMEOUT", "2m")
+    assert_eq!(manager.counts().0, servers.len());
 }
 
 #[tokio::test]
 async fn a_real_client_of_every_version_joins_a_sleeping_server() {
-    everybody_gets_in(Duration::ZERO, Manner::Offline).await;
+    let (manager, table) = Table::with_manager(patient()).await.unwrap();
+    // The oldest knock last, for they can be held for the shortest time.
+    let mut versions = VERSIONS;
+    versions.reverse();
+    let servers = Server::load(&table, &versions, Manner::Offline).await;
+    let (new, old) = servers.split_at(VERSIONS.len() - OLD);
+    let mut clients = knock(&table, new.iter().map(|server| &server.guest)).await;
+    clients.extend(knock(&table, old.iter().map(|server| &server.guest)).await);
+
+    wake(&manager, &servers, &mut clients, Manner::Offline).await;
 }
 
 #[tokio::test]
-async fn a_real_client_of_every_version_is_held_and_gets_into_an_encrypted_server() {
-    everybody_gets_in(HELD, Manner::Online).await;
+async fn a_real_client_of_every_version_gets_into_a_sleeping_server_that_encrypts() {
+    let (manager, table) = Table::with_manager(patient()).await.unwrap();
+    let (old, new) = VERSIONS.split_at(OLD);
+    let mut servers = Server::load(&table, new, Manner::Online).await;
+    servers.extend(Server::load(&table, old, Manner::Online).await);
+    let (new, old) = servers.split_at(new.len());
+    let mut clients = knock(&table, new.iter().map(|server| &server.guest)).await;
+    for client in &clients {
+        held(client).await;
+    }
+    clients.extend(knock(&table, old.iter().map(|server| &server.guest)).await);
+
+    wake(&manager, &servers, &mut clients, Manner::Online).await;
 }
 
 #[tokio::test]
 async fn a_real_client_of_every_version_understands_why_it_does_not_get_in() {
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
-    let waiting = knock(&table, &VERSIONS, false).await;
-    asked_for(&manager, VERSIONS.len()).await;
     manager.polls([Reply::state("failed")]);
-    let mut texts = BTreeMap::new();
-    for one in &waiting {
-        let refused = one.client.event("refused").await.unwrap();
-        let reason = refused["reason"].as_str().unwrap();
-        let text: Value = serde_json::from_str(reason).unwrap();
-        let text = text["text"].as_str().unwrap().to_owned();
-        texts.entry(text).or_insert_with(Vec::new).push(one.version);
-        one.client.event("ended").await.unwrap();
+    let mut guests = Vec::new();
+    for version in VERSIONS {
+        guests.push(routed(&table, version).await);
     }
-    let (text, _) = texts.first_key_value().unwrap();
-    assert!(texts.len() == 1 && !text.is_empty(), "{texts:?}");
+    let clients = knock(&table, guests.iter().map(|(guest, _)| guest)).await;
+    let mut texts = BTreeSet::new();
+    for client in &clients {
+        let refused = client.event("refused").await.unwrap();
+        let text: Value = serde_json::from_str(refused["reason"].as_str().unwrap()).unwrap();
+        texts.insert(text["text"].as_str().unwrap().to_owned());
+        client.event("ended").await.unwrap();
+    }
+    assert!(texts.len() == 1 && !texts.contains(""), "{texts:?}");
 }
 
 #[tokio::test]
 async fn a_mineflayer_bot_plays_on_a_flying_squid_server_that_slept() {
-    const VERSIONS: [&str; 4] = ["1.8.8", "1.16.5", "1.20.4", "1.21.4"];
+    const VERSIONS: [&str; 3] = ["1.16.5", "1.20.4", "1.21.4"];
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
-    let mut waiting = knock(&table, &VERSIONS, true).await;
-    asked_for(&manager, VERSIONS.len()).await;
+    let (mut guests, mut bots) = (Vec::new(), Vec::new());
+    for version in VERSIONS {
+        let (guest, asleep) = routed(&table, version).await;
+        bots.push(guest.play(table.router.at.players).await.unwrap());
+        guests.push((guest, asleep));
+    }
+    for bot in &bots {
+        held(bot).await;
+    }
     let mut servers = Vec::new();
-    for one in &waiting {
-        servers.push(clients::squid(one.version, one.port()).await.unwrap());
+    for (guest, asleep) in &guests {
+        let server = clients::squid(&guest.version, asleep.addr().port());
+        servers.push(server.await.unwrap());
     }
     for server in &servers {
         server.event("ready").await.unwrap();
     }
     manager.polls([Reply::state("running")]);
-    for (one, server) in waiting.iter_mut().zip(&servers) {
-        let played = one.client.succeed().await;
+    for ((bot, server), (guest, _)) in bots.iter_mut().zip(&servers).zip(&guests) {
+        let played = bot.succeed().await;
         played.unwrap_or_else(|error| panic!("{error:#}\nserver:\n{}", server.said()));
         let joined = server.event("joined").await.unwrap();
-        assert_eq!(joined["name"], *one.name, "{}", one.version);
+        assert_eq!(joined["name"], *guest.name, "{}", guest.version);
     }
+    assert_eq!(manager.counts().0, VERSIONS.len());
 }
 
 #[tokio::test]
 async fn mcstatus_reads_a_sleeping_server_a_running_one_and_none() {
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
-    let (asleep, player) = table.asleep("test1").await.unwrap();
-    let players = table.router.at.players;
-    let read = async |typed: &str| clients::status(players, PROTOCOL, typed).await.unwrap();
+    let servers = Server::load(&table, &["1.21.4"], Manner::Offline).await;
+    let (typed, players) = (&servers[0].guest.typed, table.router.at.players);
 
-    let sleeping = read(&player.address).await;
+    let sleeping = clients::status(players, PROTOCOL, typed).await.unwrap();
     assert_eq!(
-        sleeping["text"], "This server is asleep.\nJoin to wake it up.",
-        "{sleeping}"
+        sleeping["text"],
+        "This server is asleep.\nJoin to wake it up."
     );
     assert_eq!(sleeping["protocol"], PROTOCOL, "{sleeping}");
     assert_eq!(sleeping["online"], 0, "{sleeping}");
-    let pong = clients::ping(players, PROTOCOL, &player.address)
-        .await
-        .unwrap();
+    let pong = clients::ping(players, PROTOCOL, typed).await.unwrap();
     assert!(pong["milliseconds"].is_f64(), "{pong}");
 
-    let port = asleep.addr().port();
-    let server = clients::serve("1.21.4", port, Manner::Offline)
-        .await
-        .unwrap();
-    server.event("ready").await.unwrap();
-    let running = read(&player.address).await;
-    assert_eq!(running["text"], "a server of 1.21.4", "{running}");
-    assert_eq!(running["version"], "1.21.4", "{running}");
-    assert_eq!(running["max"], 20, "{running}");
+    servers[0].script.listen().await.unwrap();
+    let update = "UPDATE servers SET state = 'running'";
+    table.sql.batch_execute(update).await.unwrap();
+    let awake = eventually("the server's own text", clients::DEADLINE, async || {
+        let status = clients::status(players, PROTOCOL, typed).await?;
+        let own = status["text"] == "a server of 1.21.4";
+        anyhow::ensure!(own, "{status}");
+        Ok(status)
+    });
+    let awake = awake.await.unwrap();
+    assert_eq!(awake["version"], "1.21.4", "{awake}");
+    assert_eq!(awake["max"], 20, "{awake}");
 
-    let none = read("nowhere.example.com").await;
-    assert_eq!(
-        none["text"], "There is no server of this name here.",
-        "{none}"
-    );
+    let none = clients::status(players, PROTOCOL, "nowhere.example.com");
+    let none = none.await.unwrap();
+    assert_eq!(none["text"], "There is no server of this name here.");
     assert_eq!(manager.counts(), (0, 0));
 }
