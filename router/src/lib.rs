@@ -1,10 +1,11 @@
 //! A lean Minecraft Java Edition router: host names to backends, routes live from Postgres,
 //! sleeping servers woken through an HTTP server-manager when a player logs in.
 //!
-//! The way of a connection: [`listener`] → [`greet`] → [`routes`] → [`dial`] or [`wake`] →
-//! [`relay`], told in one place by [`connection`]. What is decided without acting (bytes,
-//! tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`], [`routes`],
-//! [`backoff`], [`wake::machine`], [`postgres::pace`], [`status::live`] and [`memory::model`].
+//! The way of a connection: [`listener`] → [`greet`] → [`routes`] → `login` ([`dial`], else [`wake`]
+//! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`]. What is decided
+//! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`],
+//! [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`], [`wake::machine`],
+//! [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and [`memory::model`].
 
 pub mod addr;
 pub mod answer;

@@ -58,12 +58,6 @@ impl<'c> Hold<'c> {
         self.inbox.for_backend()
     }
 
-    /// Whether the client has heard from the router, and so the player has been held.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.schedule.has_begun()
-    }
-
     /// Keeps the client while `wait` goes on.
     ///
     /// # Errors

@@ -58,7 +58,6 @@ struct Flights {
 #[derive(Debug)]
 struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
-    progress: watch::Receiver<Progress>,
     waiters: usize,
     accepted: bool,
     /// Somebody who does not wait means to come back.
@@ -81,21 +80,6 @@ impl Landed {
     }
 }
 
-/// How far a wake is, for those who tell others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// What it is at.
-    pub phase: Phase,
-    /// When it began.
-    pub since: Instant,
-    /// How far the boot is, in percent, if the server-manager says that.
-    pub percent: Option<u8>,
-    /// How long it usually takes, if whoever began it knew.
-    pub expected: Option<Duration>,
-    /// How many wait for it with a [`Ticket`].
-    pub waiters: usize,
-}
-
 /// One waiter's place; dropping it gives the place up.
 #[derive(Debug)]
 pub struct Ticket {
@@ -109,7 +93,6 @@ struct Pilot {
     waker: Arc<Waker>,
     wanted: Wanted,
     outcome: watch::Sender<Option<Outcome>>,
-    progress: watch::Sender<Progress>,
     call_off: CancellationToken,
     /// Tells everybody else how it goes; taken when it ends.
     waking: Option<Waking>,
@@ -142,12 +125,6 @@ impl Waker {
     #[must_use]
     pub fn is_waking(&self, server: &str) -> bool {
         self.flights().flying.contains_key(server)
-    }
-
-    /// How far the wake of `server` is; `None` if none is under way.
-    #[must_use]
-    pub fn progress(&self, server: &str) -> Option<Progress> {
-        self.flights().flying.get(server).map(Flight::seen)
     }
 
     /// Where `server` was ready at most [`RETURN_WINDOW`] ago, for players who prove that they
@@ -186,11 +163,10 @@ impl Waker {
     ///
     /// # Errors
     /// [`WakeError::BackingOff`]: nothing is begun.
-    pub fn poke(self: &Arc<Self>, wanted: Wanted) -> Result<Progress, WakeError> {
+    pub fn poke(self: &Arc<Self>, wanted: Wanted) -> Result<(), WakeError> {
         let mut flights = self.flights();
-        let flight = self.board(&mut flights, wanted)?;
-        flight.kept = true;
-        Ok(flight.seen())
+        self.board(&mut flights, wanted)?.kept = true;
+        Ok(())
     }
 
     /// The flight of `wanted`, begun if there is none.
@@ -218,25 +194,16 @@ impl Waker {
         Ok(flight.or_insert_with(|| {
             let call_off = self.stop.child_token();
             let (sender, outcome) = watch::channel(None);
-            let (progress_sender, progress) = watch::channel(Progress {
-                phase: Phase::Asking,
-                since: now,
-                percent: None,
-                expected: wanted.expected,
-                waiters: 0,
-            });
             let pilot = Pilot {
                 waker: Arc::clone(self),
                 waking: Some(self.servers.wake(&wanted.target())),
                 wanted,
                 outcome: sender,
-                progress: progress_sender,
                 call_off: call_off.clone(),
             };
             self.runtime.spawn(pilot.fly(now));
             Flight {
                 outcome,
-                progress,
                 waiters: 0,
                 accepted: false,
                 kept: false,
@@ -247,15 +214,6 @@ impl Waker {
 
     fn flights(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Flight {
-    fn seen(&self) -> Progress {
-        Progress {
-            waiters: self.waiters,
-            ..*self.progress.borrow()
-        }
     }
 }
 
@@ -298,6 +256,7 @@ impl Pilot {
         let mut changes = registry.changes();
         self.look_up(&mut wake);
         let names = Names::default();
+        let mut shown = (Phase::Asking, None);
         let (mut start, mut poll, mut probe, mut seen) = (None, None, None, None);
         loop {
             let now = Instant::now();
@@ -319,7 +278,7 @@ impl Pilot {
                 Step::WaitUntil(at) => at,
                 Step::Done(outcome) => return outcome,
             };
-            self.show(&wake);
+            self.show(&wake, &mut shown);
             tokio::select! {
                 biased;
                 reply = arrival(&mut start) => {
@@ -353,23 +312,19 @@ impl Pilot {
         }
     }
 
-    /// Lets others see how far it is.
-    fn show(&self, wake: &Wake) {
+    /// Lets others see how far it is; `shown` is what they have seen.
+    fn show(&self, wake: &Wake, shown: &mut (Phase, Option<u8>)) {
         let (phase, percent) = (wake.phase(), wake.percent());
-        let mut entered = None;
-        self.progress.send_if_modified(|progress| {
-            entered = (progress.phase != phase).then_some(phase);
-            let modified = entered.is_some() || progress.percent != percent;
-            (progress.phase, progress.percent) = (phase, percent);
-            modified
-        });
+        let entered = (shown.0 != phase).then_some(phase);
+        let news = percent.filter(|_| shown.1 != percent);
+        *shown = (phase, percent);
         if let Some(waking) = &self.waking {
             match entered {
                 Some(Phase::Settling) => waking.settling(),
                 Some(_) if wake.is_started() => waking.accepted(),
                 _ => {}
             }
-            if let Some(percent) = percent {
+            if let Some(percent) = news {
                 waking.progress(f64::from(percent) / 100.0);
             }
         }
@@ -454,14 +409,6 @@ impl Ticket {
             Ok(outcome) => outcome.clone().unwrap_or(Err(WakeError::Stopping)),
             Err(_) => Err(WakeError::Stopping),
         }
-    }
-
-    /// How far the wake is; `None` once it is over.
-    #[must_use]
-    pub fn progress(&self) -> Option<Progress> {
-        let flights = self.waker.flights();
-        let flight = flights.flying.get(&self.server)?;
-        (flight.outcome.same_channel(&self.outcome)).then(|| flight.seen())
     }
 }
 
