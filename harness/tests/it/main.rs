@@ -46,6 +46,10 @@ mod tidy;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod transfer;
+#[cfg(test)]
+mod transfer_ends;
+#[cfg(test)]
 mod wake;
 #[cfg(test)]
 mod wake_shared;
