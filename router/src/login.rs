@@ -229,7 +229,7 @@ impl Services {
         if !permitted && !waker.is_waking(&wanted.server) {
             let permit = self.permit(guest);
             if let Err(refused) = permit {
-                return self.elsewhere(hold, route, refused.into()).await;
+                return self.not_woken(hold, route, refused).await;
             }
         }
         let chain = join::chain(
@@ -304,16 +304,29 @@ impl Services {
         let now = Instant::now().into_std();
         let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
         let rules = &guest.route.policy.wake;
-        let refused = permits.may_wake(rules, &claim, now, SystemTime::now());
-        if let Err(refused) = &refused {
-            self.servers.refused(match refused {
-                Refused::Denied => Refusal::Denied,
-                Refused::NotListed => Refusal::NotListed,
-                Refused::Hours { .. } => Refusal::Hours,
-                Refused::TooOften { .. } => Refusal::TooOften,
-            });
+        permits.may_wake(rules, &claim, now, SystemTime::now())
+    }
+
+    /// Lets a player in who may not have the server started and need not: the table may be wrong
+    /// about a server it calls stopped, and then nobody has dialled it yet.
+    async fn not_woken(
+        &self,
+        hold: &Hold<'_>,
+        route: &Route,
+        refused: Refused,
+    ) -> Result<LoginEnd, ConnectionError> {
+        if route.state.is_not_running()
+            && let Ok(entered) = self.enter(hold, route).await
+        {
+            return Ok(entered);
         }
-        refused
+        self.servers.refused(match refused {
+            Refused::Denied => Refusal::Denied,
+            Refused::NotListed => Refusal::NotListed,
+            Refused::Hours { .. } => Refusal::Hours,
+            Refused::TooOften { .. } => Refusal::TooOften,
+        });
+        self.elsewhere(hold, route, refused.into()).await
     }
 
     /// Holds the player until the server at `address` lets in, `limit` at most.
