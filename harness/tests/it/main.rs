@@ -18,6 +18,8 @@ mod load;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod may_wake;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod outage;
