@@ -131,6 +131,15 @@ impl ConnectionError {
         }
     }
 
+    /// Whether nothing was tried, since the last start failed a moment ago.
+    #[must_use]
+    pub fn is_backing_off(&self) -> bool {
+        match self {
+            Self::Told(error) => error.is_backing_off(),
+            error => matches!(error, Self::Wake(WakeError::BackingOff { .. })),
+        }
+    }
+
     /// A word for it, for logs that are searched.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -252,13 +252,15 @@ impl Services {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
                     let address = self.woken(waker.join(wanted.clone()), route);
                     let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
-                    match &moved {
-                        Ok(()) => end(waiter, HeldEnd::Transferred),
-                        Err(error) if error.is_kick() => end(waiter, HeldEnd::Kicked),
-                        // Dropped, which says that the wait was abandoned.
-                        Err(_) => {}
-                    }
-                    return moved.map(|()| LoginEnd::Transferred);
+                    return match moved {
+                        Ok(()) => {
+                            end(waiter, HeldEnd::Transferred);
+                            Ok(LoginEnd::Transferred)
+                        }
+                        // A waiter that is dropped has left.
+                        Err(error) if !error.is_kick() => Err(error),
+                        Err(error) => Err(self.kicked(waiter, error)),
+                    };
                 }
                 Attempt::Forward(address) => {
                     // The start goes on without this player.
@@ -279,7 +281,6 @@ impl Services {
                 Err(error) => failed = Some(error),
             }
         }
-        end(waiter, HeldEnd::Kicked);
         let error = match failed {
             Some(error) => error,
             None => match (waker.poke(wanted.clone()), seen.eta) {
@@ -288,10 +289,16 @@ impl Services {
                 (Ok(_), _) => ConnectionError::ComeBack,
             },
         };
-        if let ConnectionError::Wake(WakeError::BackingOff { .. }) = &error {
+        Err(self.kicked(waiter, error))
+    }
+
+    /// Takes note of a player who is told to come back.
+    fn kicked(&self, waiter: Option<Waiter>, error: ConnectionError) -> ConnectionError {
+        end(waiter, HeldEnd::Kicked);
+        if error.is_backing_off() {
             self.servers.refused(Refusal::BackingOff);
         }
-        Err(error)
+        error
     }
 
     /// Whether the player may have the server started.
