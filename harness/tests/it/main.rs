@@ -44,6 +44,8 @@ mod status;
 #[cfg(test)]
 mod status_kept;
 #[cfg(test)]
+mod texts;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tls;

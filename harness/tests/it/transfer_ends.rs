@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use automc_router::hold::configuration::SAID_BYTES_MAX;
+use automc_router::hold::configuration::{SAID_BYTES_MAX, STATE_CHANGE_MAX};
 use automc_router::protocol::dialog::LEAVE;
 use automc_router::protocol::{encode_frame, put_string};
 use harness::backend::Asleep;
@@ -49,6 +49,8 @@ async fn the_leave_button_ends_the_wait_with_its_text_and_the_player_has_left() 
     let (_asleep, player) = table.asleep("test1").await.unwrap();
     let player = Player {
         protocol: 771,
+        // Told, it is not kept until the router has lost its patience.
+        patience: Some(STATE_CHANGE_MAX / 2),
         ..player
     };
     let mut session = configuring(&player, &table).await;
