@@ -140,6 +140,39 @@ async fn texts_of_a_row_lie_over_those_of_everybody_and_change_live() {
     }
 }
 
+/// A locale; what the dialog's title and button say then, how its text ends, and how a leaver is told.
+const SPOKEN: [[&str; 5]; 4] = [
+    [
+        "de_at",
+        "Bitte test1",
+        "Weg",
+        "Wartende Spieler: 1",
+        "Tschüss",
+    ],
+    [
+        "pt_br",
+        "Oi",
+        "Sair",
+        "Jogadores à espera: 1",
+        "Você parou de esperar.",
+    ],
+    [
+        "en_us",
+        "test1, please",
+        "Leave",
+        "Waiting players: 1",
+        "You stopped waiting.",
+    ],
+    // Neither told nor built in: the row's own default.
+    [
+        "tlh_aa",
+        "test1, please",
+        "Quitter",
+        "Joueurs en attente : 1",
+        "Vous n'attendez plus.",
+    ],
+];
+
 #[tokio::test]
 async fn who_waits_in_configuration_reads_the_texts_of_the_clients_language() {
     let (_manager, table) = with_manager().await;
@@ -157,37 +190,7 @@ async fn who_waits_in_configuration_reads_the_texts_of_the_clients_language() {
         protocol: 771,
         ..player.await.unwrap()
     };
-    for (locale, title, leave, waiting, left) in [
-        (
-            "de_at",
-            "Bitte test1",
-            "Weg",
-            "Wartende Spieler: 1",
-            "Tschüss",
-        ),
-        (
-            "pt_br",
-            "Oi",
-            "Sair",
-            "Jogadores à espera: 1",
-            "Você parou de esperar.",
-        ),
-        (
-            "en_us",
-            "test1, please",
-            "Leave",
-            "Waiting players: 1",
-            "You stopped waiting.",
-        ),
-        // Neither told nor built in: the row's own default.
-        (
-            "tlh_aa",
-            "test1, please",
-            "Quitter",
-            "Joueurs en attente : 1",
-            "Vous n'attendez plus.",
-        ),
-    ] {
+    for [locale, title, leave, waiting, left] in SPOKEN {
         let player = Player {
             locale: locale.to_owned(),
             ..player.clone()

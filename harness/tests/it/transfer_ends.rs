@@ -16,9 +16,11 @@ use tokio::time::timeout;
 
 use crate::transfer::{DEADLINE, TICK, configuring, keep_alives, until_kept, with_manager};
 
-/// How a player is told that the wait is over.
+/// How a player is told that the wait is over; the player hangs up then.
 async fn told(session: &mut Session) -> String {
-    match session.wait().await.unwrap() {
+    let outcome = session.wait().await.unwrap();
+    session.stream.shutdown().await.unwrap();
+    match outcome {
         Outcome::Refused(component) => plain_text(&component),
         other => panic!("{other:?}"),
     }
