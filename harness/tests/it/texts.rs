@@ -11,6 +11,7 @@ use harness::player::{Outcome, Player, legacy_ping, ping_1_6, plain_text};
 use harness::router::Settings;
 use harness::table::Table;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::binary::ran;
 use crate::transfer::{configuring, with_manager};
@@ -242,7 +243,7 @@ fn seconds(text: &str, before: &str, after: &str) -> u64 {
 /// How a player is told who is held in configuration, or would be.
 async fn told(player: &Player, table: &Table) -> String {
     let mut session = configuring(player, table).await;
-    match session.wait().await.unwrap() {
+    match timeout(DEADLINE, session.wait()).await.unwrap().unwrap() {
         Outcome::Refused(component) => plain_text(&component),
         other => panic!("{other:?}"),
     }

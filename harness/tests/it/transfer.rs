@@ -16,6 +16,7 @@ use harness::table::Table;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// From one sign of life to the next where nothing is said of it.
@@ -36,7 +37,7 @@ pub(crate) async fn with_manager() -> (Manager, Table) {
 /// Knocks, is let into the configuration state, and says there what it is.
 pub(crate) async fn configuring(player: &Player, table: &Table) -> Session {
     let mut session = player.knock(table.router.at.players).await.unwrap();
-    let outcome = session.wait().await.unwrap();
+    let outcome = timeout(DEADLINE, session.wait()).await.unwrap().unwrap();
     assert_eq!(outcome, Outcome::In, "{:?}", session.seen);
     assert_eq!(session.seen.len(), 1, "{:?}", session.seen);
     session.acknowledge().await.unwrap();
@@ -58,7 +59,7 @@ pub(crate) async fn until_kept(session: &mut Session, times: usize) {
 
 /// Where a player who waits in the configuration state is sent in the end.
 async fn sent(session: &mut Session) -> Player {
-    match session.wait().await.unwrap() {
+    match timeout(DEADLINE, session.wait()).await.unwrap().unwrap() {
         Outcome::Transferred { host, port } => session.player.transferred(&host, port),
         other => panic!("{other:?}"),
     }
@@ -118,7 +119,8 @@ async fn every_version_that_can_is_kept_in_configuration_and_let_in_after_a_tran
         });
     }
     for _ in &servers {
-        all_kept.recv().await.unwrap();
+        let one = timeout(DEADLINE, all_kept.recv()).await;
+        assert_eq!(one.unwrap(), Some(()));
     }
     let wake = |(asleep, protocol): (Asleep, i32)| (asleep.wake("woken").unwrap(), protocol);
     let backends: Vec<_> = servers.into_iter().map(wake).collect();

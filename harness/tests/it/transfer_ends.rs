@@ -14,11 +14,13 @@ use harness::table::Table;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::transfer::{DEADLINE, TICK, configuring, keep_alives, until_kept, with_manager};
+use crate::transfer::{
+    DEADLINE, TICK, configuring, keep_alives, settings, until_kept, with_manager,
+};
 
 /// How a player is told that the wait is over; the player hangs up then.
 async fn told(session: &mut Session) -> String {
-    let outcome = session.wait().await.unwrap();
+    let outcome = timeout(DEADLINE, session.wait()).await.unwrap().unwrap();
     session.stream.shutdown().await.unwrap();
     match outcome {
         Outcome::Refused(component) => plain_text(&component),
@@ -187,18 +189,21 @@ async fn a_client_that_floods_is_ended_and_one_that_talks_is_not() {
     assert!(DEADLINE > TICK * 10);
 }
 
+/// Long before it would have been given up for its silence.
 #[tokio::test]
 async fn a_client_that_goes_is_noticed_at_once_and_its_place_is_free() {
-    let (manager, table) = with_manager().await;
+    let (manager, table) = Table::with_manager(settings("10s")).await.unwrap();
     let (_asleep, player) = table.asleep("test1").await.unwrap();
-    let session = configuring(&player, &table).await;
+    let mut session = configuring(&player, &table).await;
     manager.polled(1, DEADLINE).await.unwrap();
+    // The next one is ten seconds away, and would tell, too.
+    until_kept(&mut session, 1).await;
     drop(session);
-    counted(&table, "abandoned").await;
     let line = ["closed without a session", "end=\"client_left\""];
     let process = &table.router.process;
     process
         .line_with(&line, Duration::from_secs(5))
         .await
         .unwrap();
+    counted(&table, "abandoned").await;
 }
