@@ -116,6 +116,21 @@ impl ConnectionError {
         }
     }
 
+    /// Whether a wait that ends so is ended here, and neither by the player nor with the router.
+    #[must_use]
+    pub fn is_kick(&self) -> bool {
+        match self {
+            Self::ClientLeft
+            | Self::LeaveClicked
+            | Self::Stopping
+            | Self::Wake(WakeError::Stopping)
+            | Self::Greet(_)
+            | Self::Io(_) => false,
+            Self::Told(error) => error.is_kick(),
+            _ => true,
+        }
+    }
+
     /// A word for it, for logs that are searched.
     #[must_use]
     pub fn kind(&self) -> &'static str {

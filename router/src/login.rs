@@ -252,10 +252,13 @@ impl Services {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
                     let address = self.woken(waker.join(wanted.clone()), route);
                     let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
-                    return moved.map(|()| {
-                        end(waiter, HeldEnd::Transferred);
-                        LoginEnd::Transferred
-                    });
+                    match &moved {
+                        Ok(()) => end(waiter, HeldEnd::Transferred),
+                        Err(error) if error.is_kick() => end(waiter, HeldEnd::Kicked),
+                        // Dropped, which says that the wait was abandoned.
+                        Err(_) => {}
+                    }
+                    return moved.map(|()| LoginEnd::Transferred);
                 }
                 Attempt::Forward(address) => {
                     // The start goes on without this player.
@@ -272,9 +275,7 @@ impl Services {
                     end(waiter, HeldEnd::LetIn);
                     return Ok(entered);
                 }
-                Err(error @ (ConnectionError::ClientLeft | ConnectionError::Stopping)) => {
-                    return Err(error);
-                }
+                Err(error) if !error.is_kick() => return Err(error),
                 Err(error) => failed = Some(error),
             }
         }
