@@ -18,6 +18,7 @@ use crate::closing::Closing;
 use crate::error::ConnectionError;
 use crate::greet::greet;
 use crate::hold::cookie::Signer;
+use crate::host::Host;
 use crate::login::{Login, LoginEnd};
 use crate::protocol::greeting::Greeting;
 use crate::relay::counters::Counters;
@@ -69,9 +70,9 @@ pub enum Served {
 }
 
 /// Where the first part of the way leads.
-pub(crate) enum Way {
+pub(crate) enum Onward {
     /// On to this backend, which has the player's greeting and said this in answer.
-    Session(TcpStream, Vec<u8>, Session),
+    Session(TcpStream, Vec<u8>, Option<Session>),
     /// Nowhere: the player has been sent here once more.
     Transferred,
     /// Nowhere: it was a ping, and it is done.
@@ -90,10 +91,10 @@ pub async fn serve(
     let span = closing.span();
     // What greeting, waking and dialling take is given back before the long part.
     let way = Box::pin(services.find_way(client, closing).instrument(span.clone()));
-    let (mut backend, said, _playing) = match way.await? {
-        Way::Session(backend, said, playing) => (backend, said, playing),
-        Way::Transferred => return Ok(Served::Transferred),
-        Way::Pinged(session) => return Ok(Served::Pinged(session)),
+    let (mut backend, said, playing) = match way.await? {
+        Onward::Session(backend, said, playing) => (backend, said, playing),
+        Onward::Transferred => return Ok(Served::Transferred),
+        Onward::Pinged(session) => return Ok(Served::Pinged(session)),
     };
     drop(span);
     client.write_all(&said).await?;
@@ -102,7 +103,9 @@ pub async fn serve(
     let mut session = relay(client, &mut backend, &services.counters).await;
     session.down += said_bytes;
     drop(backend);
-    Box::pin(services.part(client, session, closing)).await
+    let own = playing.is_some();
+    drop(playing);
+    Box::pin(services.part(client, session, own, closing)).await
 }
 
 /// Tells a client that there is no place for it.
@@ -138,7 +141,7 @@ impl Services {
         &self,
         client: &mut TcpStream,
         closing: &mut Closing,
-    ) -> Result<Way, ConnectionError> {
+    ) -> Result<Onward, ConnectionError> {
         let (greeting, raw) = greet(client).await?;
         match greeting {
             Greeting::Legacy(ping) => self.legacy(client, &ping, &raw, closing).await,
@@ -162,9 +165,9 @@ impl Services {
                         if let Ok(address) = backend.peer_addr() {
                             closing.backend(address);
                         }
-                        Ok(Way::Session(backend, said, playing))
+                        Ok(Onward::Session(backend, said, playing))
                     }
-                    Ok(LoginEnd::Transferred) => Ok(Way::Transferred),
+                    Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
                     Err(error) => {
                         self.tell(client, &error, closing).await;
                         Err(error)
@@ -174,16 +177,17 @@ impl Services {
         }
     }
 
-    /// What is owed to a player whose server has gone.
+    /// What is owed to a player whose server has gone; `own` if it was the route's.
     async fn part(
         &self,
         client: &mut TcpStream,
         session: Relayed,
+        own: bool,
         closing: &Closing,
     ) -> Result<Served, ConnectionError> {
         match session.end {
             End::Failed(Side::Backend, error) if session.down == 0 => {
-                if let Some(route) = closing.found() {
+                if let Some(route) = closing.found().filter(|_| own) {
                     let begun = Instant::now().into_std();
                     let away = Signal::DialFailed { begun };
                     self.servers.signal(&self.target(route), away);
@@ -236,7 +240,8 @@ impl Services {
         };
         let target = self.target(route);
         let seen = self.servers.snapshot(&target);
-        let mut fields = seen.fields(target.server);
+        let host = route.host.as_ref().map(Host::as_str);
+        let mut fields = seen.fields(route.server.as_deref().or(host));
         fill(&mut fields);
         route.policy.texts.render(text, locale, &fields)
     }

@@ -131,6 +131,21 @@ impl ConnectionError {
         }
     }
 
+    /// Whether nothing more can be tried for the player.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Told(_)) || !self.is_kick()
+    }
+
+    /// What the player has been told, where that has happened already; else this itself.
+    #[must_use]
+    pub fn told(&self) -> &Self {
+        match self {
+            Self::Told(error) => error,
+            _ => self,
+        }
+    }
+
     /// A word for it, for logs that are searched.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -157,6 +172,14 @@ impl ConnectionError {
     }
 }
 
+/// The backend did not answer.
+pub(crate) fn unreachable(backend: &BackendAddr, error: io::Error) -> ConnectionError {
+    ConnectionError::Unreachable {
+        backend: backend.clone(),
+        error,
+    }
+}
+
 fn wake_text(error: &WakeError) -> Text {
     match error {
         WakeError::Stopping => Text::KickRestarting,
@@ -165,7 +188,9 @@ fn wake_text(error: &WakeError) -> Text {
         WakeError::Denied(_) | WakeError::Broken(_) | WakeError::Failed(_) => Text::KickWakeFailed,
         // Once may be chance, and then the cause is of more use.
         WakeError::BackingOff {
-            attempts: 1, last, ..
+            attempts: 0 | 1,
+            last,
+            ..
         } => wake_text(last),
         WakeError::BackingOff { .. } => Text::KickBackingOff,
     }

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use crate::hold::Hold;
+use crate::hold::{Hold, Left};
 use crate::protocol::login::still_starting;
 
 /// How long a backend's first word is waited for before the relay takes over.
@@ -37,6 +37,14 @@ pub enum NotIn {
     StillStarting,
     /// It took the connection and ended it without a byte.
     Closed(io::Error),
+    /// It was not tried to the end: the client has gone.
+    Left,
+}
+
+impl From<Left> for NotIn {
+    fn from(Left: Left) -> Self {
+        Self::Left
+    }
 }
 
 /// Hands over what the client has sent; with `listens`, hears what the backend says first.
@@ -62,14 +70,15 @@ pub async fn introduce(
 
 async fn listen(client: &TcpStream, backend: &TcpStream) -> Result<Vec<u8>, NotIn> {
     let deadline = Instant::now() + FIRST_WORD_MAX;
-    let mut said = Vec::new();
+    let (mut said, mut first) = (Vec::new(), [0]);
     loop {
         tokio::select! {
             biased;
             readable = backend.readable() => if let Err(error) = readable {
                 return end(said, error);
             },
-            _ = client.readable() => return Ok(said),
+            // Being readable once is remembered; this looks.
+            _ = client.peek(&mut first) => return Ok(said),
             () = sleep_until(deadline) => return Ok(said),
         }
         said.reserve(FIRST_READ_BYTES);

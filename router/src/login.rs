@@ -1,39 +1,35 @@
 //! The way of a login: dial, else wake; and while the server is not ready, what its route does
-//! with players.
+//! with players. How one is handed over or held is in [`crate::enter`].
 //!
 //! Nothing here waits for Postgres, the API or metrics.
 
-use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::addr::BackendAddr;
 use crate::closing::Closing;
 use crate::connection::Services;
-use crate::dial::{READY_WINDOW, dial, dial_until_ready, is_out_of_files};
-use crate::error::ConnectionError;
-use crate::first_word::{Introduced, NotIn, introduce};
+use crate::dial::{dial, is_out_of_files};
+use crate::error::{ConnectionError, unreachable};
+use crate::first_word::NotIn;
 use crate::hold::cookie::Bearer;
 use crate::hold::schedule::Way;
 use crate::hold::{Hold, Left};
 use crate::host::lookup_key;
-use crate::join::{self, Attempt, Waiting};
+use crate::join::{self, Attempt, Chain, Waiting};
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::version;
 use crate::routes::Route;
 use crate::routes::policy::Join;
 use crate::servers::counters::{HeldEnd, Refusal};
-use crate::servers::state::Signal;
+use crate::servers::state::State;
 use crate::servers::{Session, Waiter};
 use crate::wake::permit::{Claim, Refused};
 use crate::wake::{Ticket, WakeError, Waker, Wanted};
-
-/// Pause before a server that let nobody in is tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Who logs in.
 #[derive(Debug)]
@@ -47,8 +43,9 @@ pub(crate) struct Login {
 
 /// What a login comes to.
 pub(crate) enum LoginEnd {
-    /// A backend has the player's greeting, and said this in answer.
-    Entered(TcpStream, Vec<u8>, Session),
+    /// A backend has the player's greeting, and said this in answer; there is no session of a
+    /// player who was forwarded, since nobody plays on the route's own server.
+    Entered(TcpStream, Vec<u8>, Option<Session>),
     /// The client has been sent here once more.
     Transferred,
 }
@@ -59,7 +56,15 @@ pub(crate) struct Guest<'g> {
     pub(crate) route: &'g Arc<Route>,
     pub(crate) bearer: Bearer<'g>,
     /// Whether the player has proved to have waited here.
-    returned: bool,
+    pub(crate) returned: bool,
+}
+
+/// What is known of the backend's door.
+enum Door {
+    /// Nobody has knocked, for the server is said not to run.
+    Untried,
+    /// It let nobody in.
+    Shut(NotIn),
 }
 
 impl From<Left> for ConnectionError {
@@ -95,48 +100,45 @@ impl Services {
             bearer,
             returned,
         };
-        let waker = self.waker.as_ref().zip(Wanted::of(route));
         if let Some(address) = self.recent(&guest) {
             let address = std::future::ready(Ok(address));
-            let limit = route.policy.hold_max;
-            match self.wait(&mut hold, route, address, limit).await {
+            let limit = join::hold_limit(&route.policy, guest.waiting(&hold, None));
+            match self.wait(&mut hold, &guest, address, limit).await {
                 Err(ConnectionError::NotReady { .. } | ConnectionError::BackendClosed(_)) => {}
                 outcome => return outcome,
             }
         }
-        let away = if waker.is_some() && route.state.is_not_running() {
-            None
+        let waker = self.waker.as_ref().zip(Wanted::of(route));
+        let door = if waker.is_some() && self.is_away(route) {
+            Door::Untried
         } else {
-            match self.enter(&hold, route).await {
-                Ok(end) => return Ok(end),
-                Err(error) => Some(error),
+            match self.enter(&mut hold, &guest).await {
+                Ok(entered) => return Ok(entered),
+                Err(error) => Door::Shut(error),
             }
         };
-        match (waker, away) {
+        match (waker, door) {
+            (_, Door::Shut(NotIn::Left)) => Err(ConnectionError::ClientLeft),
             // That this process has too many files open says nothing about the server.
-            (_, Some(NotIn::Unreachable(error))) if is_out_of_files(&error) => {
+            (_, Door::Shut(NotIn::Unreachable(error))) if is_out_of_files(&error) => {
                 Err(unreachable(&route.backend, error))
             }
-            (_, Some(NotIn::StillStarting)) => {
-                let address = std::future::ready(Ok(route.backend.clone()));
-                let limit = route.policy.hold_max;
-                self.wait(&mut hold, route, address, limit).await
-            }
-            (Some((waker, wanted)), away) => {
-                if let Some(NotIn::Unreachable(error) | NotIn::Closed(error)) = away {
+            (_, Door::Shut(NotIn::StillStarting)) => self.wait_on(&mut hold, &guest).await,
+            (Some((waker, wanted)), door) => {
+                if let Door::Shut(NotIn::Unreachable(error) | NotIn::Closed(error)) = &door {
                     debug!(%error, "dial failed; waking");
                 }
-                self.wake(&mut hold, &guest, waker, &wanted).await
+                self.wake(&mut hold, &guest, door, waker, wanted).await
             }
-            (None, Some(NotIn::Unreachable(error))) => {
+            (None, Door::Shut(NotIn::Unreachable(error))) => {
                 let error = unreachable(&route.backend, error);
-                self.elsewhere(&hold, route, error).await
+                self.elsewhere(&mut hold, route, error).await
             }
-            (None, Some(NotIn::Closed(error))) => {
+            (None, Door::Shut(NotIn::Closed(error))) => {
                 let error = ConnectionError::BackendClosed(error);
-                self.elsewhere(&hold, route, error).await
+                self.elsewhere(&mut hold, route, error).await
             }
-            (None, None) => Err(ConnectionError::ComeBack),
+            (None, Door::Untried) => Err(ConnectionError::ComeBack),
         }
     }
 
@@ -172,46 +174,17 @@ impl Services {
         self.waker.as_ref()?.recent(server)
     }
 
-    /// Dials the backend of `route`, and takes note of what came of it.
-    async fn enter(&self, hold: &Hold<'_>, route: &Route) -> Result<LoginEnd, NotIn> {
-        let begun = Instant::now().into_std();
-        let entered = self.try_in(hold, route, &route.backend).await;
-        let signal = match &entered {
-            Err(NotIn::Unreachable(error)) if is_out_of_files(error) => return entered,
-            Ok(_) => {
-                self.status.reached(&route.key());
-                Signal::DialOk
-            }
-            Err(NotIn::StillStarting) => Signal::ProbeFailed { begun },
-            Err(NotIn::Unreachable(_) | NotIn::Closed(_)) => Signal::DialFailed { begun },
+    /// Whether the row says that the server does not run, and nothing newer is known: its address
+    /// may be another server's by now.
+    fn is_away(&self, route: &Route) -> bool {
+        let seen = || self.servers.snapshot(&self.target(route)).state;
+        let server = route.server.as_ref();
+        let elsewhere = |waker: &Arc<Waker>| {
+            let recent = server.and_then(|server| waker.recent(server));
+            recent.is_some_and(|address| address != route.backend)
         };
-        self.servers.signal(&self.target(route), signal);
-        entered
-    }
-
-    async fn try_in(
-        &self,
-        hold: &Hold<'_>,
-        route: &Route,
-        address: &BackendAddr,
-    ) -> Result<LoginEnd, NotIn> {
-        let backend = dial(address, self.dial_timeout)
-            .await
-            .map_err(NotIn::Unreachable)?;
-        self.let_in(hold, route, backend).await
-    }
-
-    /// Hands the greeting over, and hears what the backend says first where that decides.
-    async fn let_in(
-        &self,
-        hold: &Hold<'_>,
-        route: &Route,
-        backend: TcpStream,
-    ) -> Result<LoginEnd, NotIn> {
-        let holds = route.policy.join.contains(&Join::Hold);
-        let Introduced { backend, said } = introduce(hold, backend, holds).await?;
-        let playing = self.servers.session(&self.target(route));
-        Ok(LoginEnd::Entered(backend, said, playing))
+        route.state.is_not_running()
+            && (seen() != State::Running || self.waker.as_ref().is_some_and(elsewhere))
     }
 
     /// Has the server started, and does with the player what the route says.
@@ -219,79 +192,126 @@ impl Services {
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
+        door: Door,
         waker: &Arc<Waker>,
-        wanted: &Wanted,
+        mut wanted: Wanted,
     ) -> Result<LoginEnd, ConnectionError> {
         let route = guest.route;
-        let target = self.target(route);
-        let seen = self.servers.snapshot(&target);
-        let permitted = guest.returned || seen.retry_in.is_some();
-        if !permitted && !waker.is_waking(&wanted.server) {
-            let permit = self.permit(guest);
-            if let Err(refused) = permit {
-                return self.elsewhere(hold, route, refused.into()).await;
+        let protocol = guest.login.handshake.protocol;
+        wanted.shows_status = self.status.last_known(&route.key(), protocol).is_some();
+        let seen = self.servers.snapshot(&self.target(route));
+        let chain = join::chain(&route.policy, guest.waiting(hold, seen.eta));
+        let untried = match door {
+            // The row may be wrong, and nobody who is not to wait would ever learn of it.
+            Door::Untried if !chain.begins_with_a_wait() => {
+                if let Some(entered) = self.try_row(hold, guest).await? {
+                    return Ok(entered);
+                }
+                false
             }
+            Door::Untried => true,
+            Door::Shut(_) => false,
+        };
+        // Who joins a start that is under way, or comes before the next one, wakes nothing.
+        let starts = seen.retry_in.is_none()
+            && !matches!(seen.state, State::Starting | State::Settling)
+            && !waker.is_waking(&wanted.server);
+        let permit = if guest.returned || !starts {
+            Ok(())
+        } else {
+            self.permit(guest)
+        };
+        if let Err(refused) = permit {
+            if untried && let Some(entered) = self.try_row(hold, guest).await? {
+                return Ok(entered);
+            }
+            return self.elsewhere(hold, route, refused.into()).await;
         }
-        let chain = join::chain(
-            &route.policy,
-            Waiting {
-                protocol: guest.login.handshake.protocol,
-                eta: seen.eta,
-                returned: guest.returned,
+        let (error, waiter) = match self.attempt(hold, guest, &chain, waker, &wanted).await {
+            (Ok(end), _) => return Ok(end),
+            (Err(error), waiter) => (error, waiter),
+        };
+        let error = match error {
+            Some(error) => error,
+            None => match (waker.poke(wanted), seen.eta) {
+                (Err(error), _) => error.into(),
+                (Ok(()), Some(eta)) if chain.too_long => ConnectionError::LongStart(eta),
+                (Ok(()), _) => ConnectionError::ComeBack,
             },
-        );
+        };
+        if error.is_kick() {
+            end(waiter, HeldEnd::Kicked);
+        }
+        if let ConnectionError::Wake(WakeError::BackingOff { .. }) = error.told() {
+            self.servers.refused(Refusal::BackingOff);
+        }
+        Err(error)
+    }
+
+    /// Knocks at the row's address after all.
+    async fn try_row(
+        &self,
+        hold: &mut Hold<'_>,
+        guest: &Guest<'_>,
+    ) -> Result<Option<LoginEnd>, ConnectionError> {
+        match self.enter(hold, guest).await {
+            Ok(entered) => Ok(Some(entered)),
+            Err(NotIn::Left) => Err(ConnectionError::ClientLeft),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Tries what is to be tried, in order. Comes with what is to be told if nothing let the player
+    /// in, if that is known, and with the player's place.
+    async fn attempt(
+        &self,
+        hold: &mut Hold<'_>,
+        guest: &Guest<'_>,
+        chain: &Chain<'_>,
+        waker: &Arc<Waker>,
+        wanted: &Wanted,
+    ) -> (Result<LoginEnd, Option<ConnectionError>>, Option<Waiter>) {
+        let (route, target) = (guest.route, self.target(guest.route));
         let (mut waiter, mut failed) = (None::<Waiter>, None);
-        for attempt in chain.attempts {
-            let outcome = match attempt {
-                Attempt::Hold(_, limit) => {
+        for attempt in &chain.attempts {
+            let (outcome, held) = match *attempt {
+                Attempt::Hold(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
                     let address = self.woken(waker.join(wanted.clone()), route);
-                    self.wait(hold, route, address, limit).await
+                    let entered = self.wait(hold, guest, address, limit).await;
+                    (entered, HeldEnd::LetIn)
                 }
                 Attempt::Transfer(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
                     let address = self.woken(waker.join(wanted.clone()), route);
                     let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
-                    match &moved {
-                        Ok(()) => end(waiter, HeldEnd::Transferred),
-                        Err(error) if error.is_kick() => end(waiter, HeldEnd::Kicked),
-                        // Dropped, which says that the wait was abandoned.
-                        Err(_) => {}
-                    }
-                    return moved.map(|()| LoginEnd::Transferred);
+                    (moved.map(|()| LoginEnd::Transferred), HeldEnd::Transferred)
                 }
                 Attempt::Forward(address) => {
                     // The start goes on without this player.
-                    let begun = waker.poke(wanted.clone());
-                    let entered = self.forward(hold, route, address).await;
-                    if entered.is_ok() {
-                        end(waiter.take(), HeldEnd::Forwarded);
+                    if let Err(error) = waker.poke(wanted.clone()) {
+                        failed.get_or_insert(error.into());
                     }
-                    entered.map_err(|error| begun.err().map_or(error, Into::into))
+                    match self.forward(hold, address).await {
+                        // Of more use to the player than what is wrong with the lobby.
+                        Err(error) if !error.is_final() => {
+                            debug!(%error, "not forwarded");
+                            continue;
+                        }
+                        forwarded => (forwarded, HeldEnd::Forwarded),
+                    }
                 }
             };
             match outcome {
                 Ok(entered) => {
-                    end(waiter, HeldEnd::LetIn);
-                    return Ok(entered);
+                    end(waiter, held);
+                    return (Ok(entered), None);
                 }
-                Err(error) if !error.is_kick() => return Err(error),
+                Err(error) if error.is_final() => return (Err(Some(error)), waiter),
                 Err(error) => failed = Some(error),
             }
         }
-        end(waiter, HeldEnd::Kicked);
-        let error = match failed {
-            Some(error) => error,
-            None => match (waker.poke(wanted.clone()), seen.eta) {
-                (Err(error), _) => error.into(),
-                (Ok(_), Some(eta)) if chain.too_long => ConnectionError::LongStart(eta),
-                (Ok(_), _) => ConnectionError::ComeBack,
-            },
-        };
-        if let ConnectionError::Wake(WakeError::BackingOff { .. }) = &error {
-            self.servers.refused(Refusal::BackingOff);
-        }
-        Err(error)
+        (Err(failed), waiter)
     }
 
     /// Whether the player may have the server started.
@@ -316,46 +336,27 @@ impl Services {
         refused
     }
 
-    /// Holds the player until the server at `address` lets in, `limit` at most.
-    async fn wait(
+    /// Waits for a server that is up and turns players away because it is still starting.
+    async fn wait_on(
         &self,
         hold: &mut Hold<'_>,
-        route: &Route,
-        address: impl Future<Output = Result<BackendAddr, ConnectionError>>,
-        limit: Duration,
+        guest: &Guest<'_>,
     ) -> Result<LoginEnd, ConnectionError> {
-        let waiting = async {
-            let address = hold.until(address).await??;
-            let closed_until = Instant::now() + READY_WINDOW;
-            loop {
-                hold.settle().await?;
-                let dialling = dial_until_ready(&address, self.dial_timeout);
-                let backend = hold.until(dialling).await?;
-                let backend = backend.map_err(|error| ConnectionError::NotReady {
-                    backend: address.clone(),
-                    error,
-                })?;
-                hold.settle().await?;
-                match self.let_in(hold, route, backend).await {
-                    Ok(entered) => {
-                        self.status.reached(&route.key());
-                        return Ok(entered);
-                    }
-                    Err(NotIn::StillStarting) => debug!("it is still starting; trying on"),
-                    Err(NotIn::Unreachable(error) | NotIn::Closed(error)) => {
-                        if Instant::now() > closed_until {
-                            return Err(ConnectionError::BackendClosed(error));
-                        }
-                    }
+        let route = guest.route;
+        let limit = join::hold_limit(&route.policy, guest.waiting(hold, None));
+        let waiter = self.servers.wait(&self.target(route));
+        let address = std::future::ready(Ok(route.backend.clone()));
+        match self.wait(hold, guest, address, limit).await {
+            Ok(entered) => {
+                waiter.end(HeldEnd::LetIn);
+                Ok(entered)
+            }
+            Err(error) => {
+                if error.is_kick() {
+                    waiter.end(HeldEnd::Kicked);
                 }
-                hold.until(sleep(RETRY_PAUSE)).await?;
+                Err(error)
             }
-        };
-        tokio::select! {
-            entered = timeout(limit, waiting) => {
-                entered.unwrap_or(Err(ConnectionError::HeldTooLong(limit)))
-            }
-            () = self.stop.cancelled() => Err(ConnectionError::Stopping),
         }
     }
 
@@ -386,14 +387,14 @@ impl Services {
     /// Forwards a player whose server is away and is not woken, if the route says so.
     async fn elsewhere(
         &self,
-        hold: &Hold<'_>,
+        hold: &mut Hold<'_>,
         route: &Route,
         error: ConnectionError,
     ) -> Result<LoginEnd, ConnectionError> {
         let forwards = route.policy.join.contains(&Join::Forward);
         match route.policy.forward_to.as_ref().filter(|_| forwards) {
             Some(address) => {
-                let forwarded = self.forward(hold, route, address).await;
+                let forwarded = self.forward(hold, address).await;
                 forwarded.map_err(|forwarding| {
                     debug!(error = %forwarding, "not forwarded");
                     error
@@ -402,32 +403,22 @@ impl Services {
             None => Err(error),
         }
     }
+}
 
-    async fn forward(
-        &self,
-        hold: &Hold<'_>,
-        route: &Route,
-        address: &BackendAddr,
-    ) -> Result<LoginEnd, ConnectionError> {
-        let entered = self.try_in(hold, route, address).await;
-        entered.map_err(|error| match error {
-            NotIn::Unreachable(error) => unreachable(address, error),
-            NotIn::Closed(error) => ConnectionError::BackendClosed(error),
-            NotIn::StillStarting => ConnectionError::ComeBack,
-        })
+impl Guest<'_> {
+    fn waiting(&self, hold: &Hold<'_>, eta: Option<Duration>) -> Waiting {
+        Waiting {
+            protocol: self.login.handshake.protocol,
+            eta,
+            transferred: self.login.handshake.intent == Intent::Transfer,
+            silent_for: hold.silent_for(),
+        }
     }
 }
 
 fn end(waiter: Option<Waiter>, end: HeldEnd) {
     if let Some(waiter) = waiter {
         waiter.end(end);
-    }
-}
-
-fn unreachable(backend: &BackendAddr, error: io::Error) -> ConnectionError {
-    ConnectionError::Unreachable {
-        backend: backend.clone(),
-        error,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::addr::BackendAddr;
 use crate::connection::Services;
 use crate::error::ConnectionError;
 use crate::hold::Hold;
-use crate::hold::configuration::{self, Gone, Room, Screen};
+use crate::hold::configuration::{Gone, Profile, Room, Screen};
 use crate::host::undecorated;
 use crate::login::{Guest, since_1970};
 use crate::routes::Route;
@@ -29,7 +29,7 @@ impl Services {
     ) -> Result<(), ConnectionError> {
         hold.settle().await?;
         let handshake = &guest.login.handshake;
-        let claimed = configuration::Guest {
+        let claimed = Profile {
             protocol: handshake.protocol,
             name: &guest.login.player,
             uuid: guest.login.uuid.unwrap_or_default(),

@@ -58,6 +58,12 @@ impl<'c> Hold<'c> {
         self.inbox.for_backend()
     }
 
+    /// How long the client has heard nothing.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        self.schedule.silent_for(Instant::now().into_std())
+    }
+
     /// Keeps the client while `wait` goes on.
     ///
     /// # Errors
