@@ -18,6 +18,8 @@ pub struct Waiting {
     pub eta: Option<Duration>,
     /// Whether the player has been sent here by this router's own transfer.
     pub returned: bool,
+    /// How long it has waited by now, as while its server was dialled.
+    pub waited: Duration,
 }
 
 /// One thing to try.
@@ -53,9 +55,7 @@ pub fn chain(policy: &Policy, waiting: Waiting) -> Chain<'_> {
     for method in &policy.join {
         match method {
             Join::Hold => {
-                let way = Way::of(waiting.protocol, policy.compression_hold);
-                let borne = way.limit(waiting.protocol, policy.tick);
-                let limit = borne.map_or(policy.hold_max, |borne| borne.min(policy.hold_max));
+                let (way, limit) = hold(policy, waiting.protocol, waiting.waited);
                 chain.wait(Attempt::Hold(way, limit), limit, waiting.eta);
             }
             Join::Transfer if version::can_transfer(waiting.protocol) && !waiting.returned => {
@@ -72,6 +72,17 @@ pub fn chain(policy: &Policy, waiting: Waiting) -> Chain<'_> {
         }
     }
     chain
+}
+
+/// How a client of `protocol` that has waited for `waited` is held in the login phase, and for how
+/// long at most: for what the route allows, and no longer than the client bears.
+#[must_use]
+pub fn hold(policy: &Policy, protocol: i32, waited: Duration) -> (Way, Duration) {
+    let way = Way::of(protocol, policy.compression_hold);
+    let borne = way.limit(protocol, policy.tick);
+    let left = borne.map(|borne| borne.saturating_sub(waited));
+    let limit = left.map_or(policy.hold_max, |left| left.min(policy.hold_max));
+    (way, limit)
 }
 
 impl<'p> Chain<'p> {
@@ -106,6 +117,7 @@ mod tests {
             protocol,
             eta: None,
             returned: false,
+            waited: Duration::ZERO,
         }
     }
 
@@ -123,6 +135,15 @@ mod tests {
         assert_eq!(lobby_less(765), [Attempt::Hold(Way::Requests, LIMIT)]);
         assert_eq!(lobby_less(340), [Attempt::Hold(Way::Silence, TICK * 5 / 2)]);
         assert_eq!(lobby_less(5), [Attempt::Hold(Way::Silence, TICK * 3 / 2)]);
+    }
+
+    #[test]
+    fn what_a_client_bears_in_silence_counts_from_its_first_byte() {
+        let policy = policy(&[Join::Hold]);
+        let limit = |protocol, waited| hold(&policy, protocol, waited).1;
+        assert_eq!(limit(5, TICK / 5), TICK * 3 / 2 - TICK / 5);
+        assert_eq!(limit(340, TICK * 3), Duration::ZERO);
+        assert_eq!(limit(393, TICK * 3), LIMIT, "it is kept by words");
     }
 
     #[test]
@@ -176,15 +197,16 @@ mod tests {
         #[test]
         fn no_wait_outlasts_the_routes_limit_or_what_the_client_bears(
             methods in proptest::collection::vec(join(), 0..6), protocol: i32, eta in 0_u64..200,
+            waited in 0_u64..30,
         ) {
             let policy = policy(&methods);
-            let eta = Duration::from_secs(eta);
-            let chain = chain(&policy, Waiting { protocol, eta: Some(eta), returned: false });
+            let (eta, waited) = (Duration::from_secs(eta), Duration::from_secs(waited));
+            let chain = chain(&policy, Waiting { protocol, eta: Some(eta), returned: false, waited });
             for attempt in chain.attempts {
                 match attempt {
                     Attempt::Hold(way, limit) => {
                         prop_assert!(limit <= LIMIT && eta <= limit);
-                        prop_assert!(way.limit(protocol, TICK).is_none_or(|borne| limit <= borne));
+                        prop_assert!(way.limit(protocol, TICK).is_none_or(|borne| limit <= borne.saturating_sub(waited)));
                     }
                     Attempt::Transfer(limit) => {
                         prop_assert!(limit <= LIMIT && version::can_transfer(protocol));

@@ -117,11 +117,7 @@ impl Services {
             (_, Some(NotIn::Unreachable(error))) if is_out_of_files(&error) => {
                 Err(unreachable(&route.backend, error))
             }
-            (_, Some(NotIn::StillStarting)) => {
-                let address = std::future::ready(Ok(route.backend.clone()));
-                let limit = route.policy.hold_max;
-                self.wait(&mut hold, route, address, limit).await
-            }
+            (_, Some(NotIn::StillStarting)) => self.still_starting(&mut hold, &guest).await,
             (Some((waker, wanted)), away) => {
                 if let Some(NotIn::Unreachable(error) | NotIn::Closed(error)) = away {
                     debug!(%error, "dial failed; waking");
@@ -214,6 +210,38 @@ impl Services {
         Ok(LoginEnd::Entered(backend, said, playing))
     }
 
+    /// Holds the player whose server is up and says that it is still starting.
+    async fn still_starting(
+        &self,
+        hold: &mut Hold<'_>,
+        guest: &Guest<'_>,
+    ) -> Result<LoginEnd, ConnectionError> {
+        let route = guest.route;
+        let waiter = self.servers.wait(&self.target(route));
+        let protocol = guest.login.handshake.protocol;
+        let (_, limit) = join::hold(&route.policy, protocol, hold.waited());
+        let address = std::future::ready(Ok(route.backend.clone()));
+        let outcome = match self.wait(hold, route, address, limit).await {
+            Err(error @ ConnectionError::HeldTooLong(_)) => {
+                let forwarded = self.elsewhere(hold, route, error).await;
+                forwarded.map(|entered| (entered, HeldEnd::Forwarded))
+            }
+            outcome => outcome.map(|entered| (entered, HeldEnd::LetIn)),
+        };
+        match outcome {
+            Ok((entered, ended)) => {
+                waiter.end(ended);
+                Ok(entered)
+            }
+            Err(error) => {
+                if error.is_kick() {
+                    waiter.end(HeldEnd::Kicked);
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Has the server started, and does with the player what the route says.
     async fn wake(
         &self,
@@ -238,6 +266,7 @@ impl Services {
                 protocol: guest.login.handshake.protocol,
                 eta: seen.eta,
                 returned: guest.returned,
+                waited: hold.waited(),
             },
         );
         let (mut waiter, mut failed) = (None::<Waiter>, None);

@@ -33,17 +33,26 @@ pub struct Hold<'c> {
     client: &'c TcpStream,
     inbox: Inbox,
     schedule: Schedule,
+    began: Instant,
 }
 
 impl<'c> Hold<'c> {
     /// Holds `client`, who has sent `greeting`, from now on.
     #[must_use]
     pub fn new(client: &'c TcpStream, greeting: Vec<u8>, way: Way, tick: Duration) -> Self {
+        let began = Instant::now();
         Self {
             client,
             inbox: Inbox::new(greeting),
-            schedule: Schedule::new(way, tick, Instant::now().into_std()),
+            schedule: Schedule::new(way, tick, began.into_std()),
+            began,
         }
+    }
+
+    /// How long the client has waited by now, with or without a word.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The client itself.
