@@ -137,12 +137,12 @@ impl ConnectionError {
         matches!(self, Self::Told(_)) || !self.is_kick()
     }
 
-    /// What the player has been told, where that has happened already; else this itself.
+    /// Whether nothing was tried, since the last start failed a moment ago.
     #[must_use]
-    pub fn told(&self) -> &Self {
+    pub fn is_backing_off(&self) -> bool {
         match self {
-            Self::Told(error) => error,
-            _ => self,
+            Self::Told(error) => error.is_backing_off(),
+            error => matches!(error, Self::Wake(WakeError::BackingOff { .. })),
         }
     }
 

@@ -225,6 +225,12 @@ impl Services {
             if untried && let Some(entered) = self.try_row(hold, guest).await? {
                 return Ok(entered);
             }
+            self.servers.refused(match refused {
+                Refused::Denied => Refusal::Denied,
+                Refused::NotListed => Refusal::NotListed,
+                Refused::Hours { .. } => Refusal::Hours,
+                Refused::TooOften { .. } => Refusal::TooOften,
+            });
             return self.elsewhere(hold, route, refused.into()).await;
         }
         let (error, waiter) = match self.attempt(hold, guest, &chain, waker, &wanted).await {
@@ -239,13 +245,18 @@ impl Services {
                 (Ok(()), _) => ConnectionError::ComeBack,
             },
         };
+        Err(self.kicked(waiter, error))
+    }
+
+    /// Takes note of how a wait ended that let nobody in; who left has dropped a place.
+    fn kicked(&self, waiter: Option<Waiter>, error: ConnectionError) -> ConnectionError {
         if error.is_kick() {
             end(waiter, HeldEnd::Kicked);
         }
-        if let ConnectionError::Wake(WakeError::BackingOff { .. }) = error.told() {
+        if error.is_backing_off() {
             self.servers.refused(Refusal::BackingOff);
         }
-        Err(error)
+        error
     }
 
     /// Knocks at the row's address after all.
@@ -324,16 +335,7 @@ impl Services {
         let now = Instant::now().into_std();
         let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
         let rules = &guest.route.policy.wake;
-        let refused = permits.may_wake(rules, &claim, now, SystemTime::now());
-        if let Err(refused) = &refused {
-            self.servers.refused(match refused {
-                Refused::Denied => Refusal::Denied,
-                Refused::NotListed => Refusal::NotListed,
-                Refused::Hours { .. } => Refusal::Hours,
-                Refused::TooOften { .. } => Refusal::TooOften,
-            });
-        }
-        refused
+        permits.may_wake(rules, &claim, now, SystemTime::now())
     }
 
     /// Waits for a server that is up and turns players away because it is still starting.
@@ -346,17 +348,19 @@ impl Services {
         let limit = join::hold_limit(&route.policy, guest.waiting(hold, None));
         let waiter = self.servers.wait(&self.target(route));
         let address = std::future::ready(Ok(route.backend.clone()));
-        match self.wait(hold, guest, address, limit).await {
-            Ok(entered) => {
-                waiter.end(HeldEnd::LetIn);
+        let outcome = match self.wait(hold, guest, address, limit).await {
+            Err(error @ ConnectionError::HeldTooLong(_)) => {
+                let forwarded = self.elsewhere(hold, route, error).await;
+                forwarded.map(|entered| (entered, HeldEnd::Forwarded))
+            }
+            outcome => outcome.map(|entered| (entered, HeldEnd::LetIn)),
+        };
+        match outcome {
+            Ok((entered, held)) => {
+                waiter.end(held);
                 Ok(entered)
             }
-            Err(error) => {
-                if error.is_kick() {
-                    waiter.end(HeldEnd::Kicked);
-                }
-                Err(error)
-            }
+            Err(error) => Err(self.kicked(Some(waiter), error)),
         }
     }
 

@@ -12,6 +12,10 @@ mod check_db;
 #[cfg(test)]
 mod followed;
 #[cfg(test)]
+mod hold;
+#[cfg(test)]
+mod hold_trouble;
+#[cfg(test)]
 mod infra;
 #[cfg(test)]
 mod load;
