@@ -76,12 +76,33 @@ impl Table {
         address: SocketAddr,
         state: impl Into<Option<&str>>,
     ) -> Result<Player> {
+        self.server_with(name, address, state, &[]).await
+    }
+
+    /// The same with settings of its own: columns of the table, and what is in them.
+    ///
+    /// # Errors
+    /// As for [`Self::server`], or there is no such column.
+    pub async fn server_with(
+        &self,
+        name: &str,
+        address: SocketAddr,
+        state: impl Into<Option<&str>>,
+        settings: &[(&str, &str)],
+    ) -> Result<Player> {
         let domain = format!("{name}.example.com");
         let address = address.to_string();
-        let insert = "INSERT INTO servers (name, domain, address, state) VALUES ($1, $2, $3, $4)";
+        let columns: String = settings.iter().map(|one| format!(", {}", one.0)).collect();
+        // Literals, which become whatever type the column has.
+        let literal = |text: &str| format!(", '{}'", text.replace('\'', "''"));
+        let values: String = settings.iter().map(|one| literal(one.1)).collect();
+        let insert = format!(
+            "INSERT INTO servers (name, domain, address, state{columns}) \
+             VALUES ($1, $2, $3, $4{values})"
+        );
         let row: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
             [&name, &domain, &address, &state.into()];
-        self.sql.execute(insert, &row).await?;
+        self.sql.execute(&insert, &row).await?;
         self.router
             .at
             .routed(&domain, Some(&address), ROUTE_DEADLINE)

@@ -54,6 +54,7 @@ impl Services {
                 Ok(())
             }
             Err(error) => {
+                room.hear_language().await;
                 let message = self.message(Some(guest.route), &error, room.locale());
                 if let Some(message) = message {
                     room.kick(&message.to_component()).await;

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-async fn ran(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub(crate) async fn ran(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binaries::router().await.unwrap());
     command
         .args(arguments)

@@ -22,6 +22,8 @@ mod load;
 #[cfg(test)]
 mod login;
 #[cfg(test)]
+mod may_wake;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod outage;
@@ -46,9 +48,15 @@ mod status;
 #[cfg(test)]
 mod status_kept;
 #[cfg(test)]
+mod texts;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod transfer;
+#[cfg(test)]
+mod transfer_ends;
 #[cfg(test)]
 mod wake;
 #[cfg(test)]

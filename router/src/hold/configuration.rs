@@ -6,10 +6,12 @@
 //! comes.
 
 use std::io;
+use std::net::Shutdown;
 use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
@@ -20,6 +22,8 @@ use crate::protocol::{decode_frame, dialog, version};
 
 /// Longest wait for the client to enter the configuration state, and to leave after a transfer.
 pub const STATE_CHANGE_MAX: Duration = Duration::from_secs(10);
+/// Longest wait for the client to say its language, which it does as soon as it is in that state.
+pub const LANGUAGE_MAX: Duration = Duration::from_secs(2);
 /// Most that is read of a client in the configuration state; a vanilla one says under a kilobyte.
 pub const SAID_BYTES_MAX: usize = 1024 * 1024;
 /// Longest locale that is kept, in bytes; `de_de` has five.
@@ -185,10 +189,20 @@ impl<'c> Room<'c> {
         Ok(())
     }
 
-    /// Shows `component` and ends it.
+    /// Waits for the language of a client that is told something at once, [`LANGUAGE_MAX`] at most.
+    pub async fn hear_language(&mut self) {
+        let heard = async {
+            while self.hear().is_ok() && self.locale.is_none() && self.read().await.is_ok() {}
+        };
+        // Without it there is a language for everybody.
+        drop(timeout(LANGUAGE_MAX, heard).await);
+    }
+
+    /// Shows `component` and ends it: closes our side, as servers do, for clients that wait for it.
     pub async fn kick(mut self, component: &Value) {
         if let Ok(frame) = configuration::disconnect(component)
             && send(self.client, &frame).is_ok()
+            && SockRef::from(self.client).shutdown(Shutdown::Write).is_ok()
         {
             self.leave().await;
         }
