@@ -28,9 +28,9 @@ use crate::routes::Route;
 use crate::routes::policy::Join;
 use crate::servers::counters::{HeldEnd, Refusal};
 use crate::servers::state::Signal;
-use crate::servers::{Session, Waiter};
+use crate::servers::{Session, Snapshot, Waiter};
 use crate::wake::permit::{Claim, Refused};
-use crate::wake::{Ticket, WakeError, Waker, Wanted};
+use crate::wake::{Ticket, WakeError, Wanted};
 
 /// Pause before a server that let nobody in is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -88,56 +88,58 @@ impl Services {
             address: closing.peer(),
             host: &host,
         };
-        let returned = self.returned(&mut hold, login, route, bearer).await?;
+        let returned = Box::pin(self.returned(&mut hold, login, route, bearer)).await?;
         let guest = Guest {
             login,
             route,
             bearer,
             returned,
         };
-        let waker = self.waker.as_ref().zip(Wanted::of(route));
-        if let Some(address) = self.recent(&guest) {
+        // What comes before the long part takes no room in it.
+        if let Some(end) = Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
+            return Ok(end);
+        }
+        self.wake(&mut hold, &guest).await
+    }
+
+    /// Where a login ends whose server is not woken for it; `None` for one that has to be.
+    async fn unless_asleep(
+        &self,
+        hold: &mut Hold<'_>,
+        guest: &Guest<'_>,
+    ) -> Result<Option<LoginEnd>, ConnectionError> {
+        let route = guest.route;
+        let limit = route.policy.hold_max;
+        if let Some(address) = self.recent(guest) {
             let address = std::future::ready(Ok(address));
-            let limit = route.policy.hold_max;
-            match self.wait(&mut hold, route, address, limit).await {
+            match self.wait(hold, route, address, limit).await {
                 Err(ConnectionError::NotReady { .. } | ConnectionError::BackendClosed(_)) => {}
-                outcome => return outcome,
+                outcome => return outcome.map(Some),
             }
         }
-        let away = if waker.is_some() && route.state.is_not_running() {
-            None
-        } else {
-            match self.enter(&hold, route).await {
-                Ok(end) => return Ok(end),
-                Err(error) => Some(error),
-            }
-        };
-        match (waker, away) {
+        let wakes = self.waker.is_some() && route.server.is_some();
+        if wakes && route.state.is_not_running() {
+            return Ok(None);
+        }
+        let error = match self.enter(hold, route).await {
+            Ok(end) => return Ok(Some(end)),
             // That this process has too many files open says nothing about the server.
-            (_, Some(NotIn::Unreachable(error))) if is_out_of_files(&error) => {
-                Err(unreachable(&route.backend, error))
+            Err(NotIn::Unreachable(error)) if is_out_of_files(&error) => {
+                return Err(unreachable(&route.backend, error));
             }
-            (_, Some(NotIn::StillStarting)) => {
+            Err(NotIn::StillStarting) => {
                 let address = std::future::ready(Ok(route.backend.clone()));
-                let limit = route.policy.hold_max;
-                self.wait(&mut hold, route, address, limit).await
+                let waited = self.wait(hold, route, address, limit).await;
+                return waited.map(Some);
             }
-            (Some((waker, wanted)), away) => {
-                if let Some(NotIn::Unreachable(error) | NotIn::Closed(error)) = away {
-                    debug!(%error, "dial failed; waking");
-                }
-                self.wake(&mut hold, &guest, waker, &wanted).await
+            Err(NotIn::Unreachable(error) | NotIn::Closed(error)) if wakes => {
+                debug!(%error, "dial failed; waking");
+                return Ok(None);
             }
-            (None, Some(NotIn::Unreachable(error))) => {
-                let error = unreachable(&route.backend, error);
-                self.elsewhere(&hold, route, error).await
-            }
-            (None, Some(NotIn::Closed(error))) => {
-                let error = ConnectionError::BackendClosed(error);
-                self.elsewhere(&hold, route, error).await
-            }
-            (None, None) => Err(ConnectionError::ComeBack),
-        }
+            Err(NotIn::Unreachable(error)) => unreachable(&route.backend, error),
+            Err(NotIn::Closed(error)) => ConnectionError::BackendClosed(error),
+        };
+        self.elsewhere(hold, route, error).await.map(Some)
     }
 
     /// Whether the player proves to have waited here before. Backends see such a player log in,
@@ -219,24 +221,23 @@ impl Services {
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
-        waker: &Arc<Waker>,
-        wanted: &Wanted,
     ) -> Result<LoginEnd, ConnectionError> {
         let route = guest.route;
+        let Some((waker, wanted)) = self.waker.as_ref().zip(Wanted::of(route)) else {
+            return Err(ConnectionError::ComeBack);
+        };
         let target = self.target(route);
-        let seen = self.servers.snapshot(&target);
-        let permitted = guest.returned || seen.retry_in.is_some();
-        if !permitted && !waker.is_waking(&wanted.server) {
-            let permit = self.permit(guest);
-            if let Err(refused) = permit {
-                return self.elsewhere(hold, route, refused.into()).await;
-            }
+        let Snapshot { eta, retry_in, .. } = self.servers.snapshot(&target);
+        let permitted = guest.returned || retry_in.is_some() || waker.is_waking(&wanted.server);
+        if !permitted && let Err(refused) = self.permit(guest) {
+            let elsewhere = self.elsewhere(hold, route, refused.into());
+            return Box::pin(elsewhere).await;
         }
         let chain = join::chain(
             &route.policy,
             Waiting {
                 protocol: guest.login.handshake.protocol,
-                eta: seen.eta,
+                eta,
                 returned: guest.returned,
             },
         );
@@ -245,12 +246,12 @@ impl Services {
             let outcome = match attempt {
                 Attempt::Hold(_, limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = self.woken(waker.join(wanted.clone()), route);
-                    self.wait(hold, route, address, limit).await
+                    let address = Box::pin(self.woken(waker.join(wanted.clone()), route));
+                    Box::pin(self.wait(hold, route, address, limit)).await
                 }
                 Attempt::Transfer(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = self.woken(waker.join(wanted.clone()), route);
+                    let address = Box::pin(self.woken(waker.join(wanted.clone()), route));
                     let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
                     return moved.map(|()| {
                         end(waiter, HeldEnd::Transferred);
@@ -260,7 +261,7 @@ impl Services {
                 Attempt::Forward(address) => {
                     // The start goes on without this player.
                     let begun = waker.poke(wanted.clone());
-                    let entered = self.forward(hold, route, address).await;
+                    let entered = Box::pin(self.forward(hold, route, address)).await;
                     if entered.is_ok() {
                         end(waiter.take(), HeldEnd::Forwarded);
                     }
@@ -279,14 +280,10 @@ impl Services {
             }
         }
         end(waiter, HeldEnd::Kicked);
-        let error = match failed {
-            Some(error) => error,
-            None => match (waker.poke(wanted.clone()), seen.eta) {
-                (Err(error), _) => error.into(),
-                (Ok(_), Some(eta)) if chain.too_long => ConnectionError::LongStart(eta),
-                (Ok(_), _) => ConnectionError::ComeBack,
-            },
-        };
+        let error = failed.unwrap_or_else(|| {
+            let too_long = eta.filter(|_| chain.too_long);
+            come_back(waker.poke(wanted), too_long)
+        });
         if let ConnectionError::Wake(WakeError::BackingOff { .. }) = &error {
             self.servers.refused(Refusal::BackingOff);
         }
@@ -320,7 +317,7 @@ impl Services {
         &self,
         hold: &mut Hold<'_>,
         route: &Route,
-        address: impl Future<Output = Result<BackendAddr, ConnectionError>>,
+        address: impl Future<Output = Result<BackendAddr, ConnectionError>> + Unpin,
         limit: Duration,
     ) -> Result<LoginEnd, ConnectionError> {
         let waiting = async {
@@ -328,14 +325,14 @@ impl Services {
             let closed_until = Instant::now() + READY_WINDOW;
             loop {
                 hold.settle().await?;
-                let dialling = dial_until_ready(&address, self.dial_timeout);
+                let dialling = Box::pin(dial_until_ready(&address, self.dial_timeout));
                 let backend = hold.until(dialling).await?;
                 let backend = backend.map_err(|error| ConnectionError::NotReady {
                     backend: address.clone(),
                     error,
                 })?;
                 hold.settle().await?;
-                match self.let_in(hold, route, backend).await {
+                match Box::pin(self.let_in(hold, route, backend)).await {
                     Ok(entered) => {
                         self.status.reached(&route.key());
                         return Ok(entered);
@@ -347,7 +344,7 @@ impl Services {
                         }
                     }
                 }
-                hold.until(sleep(RETRY_PAUSE)).await?;
+                hold.until(Box::pin(sleep(RETRY_PAUSE))).await?;
             }
         };
         tokio::select! {
@@ -374,7 +371,7 @@ impl Services {
             WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }
         );
         if of_no_help && route.state.is_not_running() {
-            let dialled = dial(&route.backend, self.dial_timeout).await;
+            let dialled = Box::pin(dial(&route.backend, self.dial_timeout)).await;
             if dialled.is_ok() {
                 return Ok(route.backend.clone());
             }
@@ -414,6 +411,15 @@ impl Services {
             NotIn::Closed(error) => ConnectionError::BackendClosed(error),
             NotIn::StillStarting => ConnectionError::ComeBack,
         })
+    }
+}
+
+/// What a player reads who does not wait for a start that takes `too_long`, or for any.
+fn come_back<T>(begun: Result<T, WakeError>, too_long: Option<Duration>) -> ConnectionError {
+    match (begun, too_long) {
+        (Err(error), _) => error.into(),
+        (Ok(_), Some(eta)) => ConnectionError::LongStart(eta),
+        (Ok(_), None) => ConnectionError::ComeBack,
     }
 }
 
