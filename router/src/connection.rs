@@ -4,6 +4,7 @@
 //! ([`crate::login`]) → relay.
 //! Nothing here waits for Postgres, the API or metrics.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -142,37 +143,61 @@ impl Services {
         client: &mut TcpStream,
         closing: &mut Closing,
     ) -> Result<Onward, ConnectionError> {
-        let (greeting, raw) = greet(client).await?;
+        let (greeting, raw) = Box::pin(greet(client)).await?;
+        self.way_of(client, greeting, raw, closing).await
+    }
+
+    /// A box for each way: a player who waits in one has no room of the others.
+    fn way_of<'w>(
+        &'w self,
+        client: &'w mut TcpStream,
+        greeting: Greeting,
+        raw: Vec<u8>,
+        closing: &'w mut Closing,
+    ) -> Pin<Box<dyn Future<Output = Result<Onward, ConnectionError>> + Send + 'w>> {
         match greeting {
-            Greeting::Legacy(ping) => self.legacy(client, &ping, &raw, closing).await,
-            Greeting::Status { handshake, length } => {
+            Greeting::Legacy(ping) => {
+                Box::pin(async move { self.legacy(client, &ping, &raw, closing).await })
+            }
+            Greeting::Status { handshake, length } => Box::pin(async move {
                 let early = raw.get(length..).unwrap_or_default();
                 self.status(client, &handshake, early, closing).await
-            }
+            }),
             Greeting::Login {
                 handshake,
                 player,
                 uuid,
             } => {
                 closing.player(&player);
-                let login = Login {
+                let login = Box::new(Login {
                     handshake,
                     player,
                     uuid,
-                };
-                match self.login(client, &login, raw, closing).await {
-                    Ok(LoginEnd::Entered(backend, said, playing)) => {
-                        if let Ok(address) = backend.peer_addr() {
-                            closing.backend(address);
-                        }
-                        Ok(Onward::Session(backend, said, playing))
-                    }
-                    Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
-                    Err(error) => {
-                        self.tell(client, &error, closing).await;
-                        Err(error)
-                    }
+                });
+                Box::pin(self.log_in(client, login, raw, closing))
+            }
+        }
+    }
+
+    /// A login, and what the player reads when it fails.
+    async fn log_in(
+        &self,
+        client: &mut TcpStream,
+        login: Box<Login>,
+        raw: Vec<u8>,
+        closing: &mut Closing,
+    ) -> Result<Onward, ConnectionError> {
+        match self.login(client, &login, raw, closing).await {
+            Ok(LoginEnd::Entered(backend, said, playing)) => {
+                if let Ok(address) = backend.peer_addr() {
+                    closing.backend(address);
                 }
+                Ok(Onward::Session(backend, said, playing))
+            }
+            Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
+            Err(error) => {
+                Box::pin(self.tell(client, &error, closing)).await;
+                Err(error)
             }
         }
     }

@@ -73,21 +73,21 @@ impl Services {
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
-        address: impl Future<Output = Result<BackendAddr, ConnectionError>>,
+        address: impl Future<Output = Result<BackendAddr, ConnectionError>> + Unpin,
         limit: Duration,
     ) -> Result<LoginEnd, ConnectionError> {
         let mut closed = None;
         let waiting = async {
             let address = hold.until(address).await??;
             loop {
-                let dialling = dial_until_ready(&address, self.dial_timeout);
+                let dialling = Box::pin(dial_until_ready(&address, self.dial_timeout));
                 let backend = hold.until(dialling).await?;
                 let backend = backend.map_err(|error| ConnectionError::NotReady {
                     backend: address.clone(),
                     error,
                 })?;
                 hold.settle().await?;
-                match self.let_in(hold, guest, backend).await {
+                match Box::pin(self.let_in(hold, guest, backend)).await {
                     Ok(entered) => {
                         self.status.reached(&guest.route.key());
                         return Ok(entered);
@@ -100,7 +100,7 @@ impl Services {
                     // So does the published port of a container whose server is not up yet.
                     Err(NotIn::Unreachable(error) | NotIn::Closed(error)) => closed = Some(error),
                 }
-                hold.until(sleep(RETRY_PAUSE)).await?;
+                hold.until(Box::pin(sleep(RETRY_PAUSE))).await?;
             }
         };
         let waited = tokio::select! {
@@ -117,7 +117,9 @@ impl Services {
 
     /// One attempt, with the client kept meanwhile and nothing of it due afterwards.
     async fn dial(&self, hold: &mut Hold<'_>, address: &BackendAddr) -> Result<TcpStream, NotIn> {
-        let dialled = hold.until(dial(address, self.dial_timeout)).await?;
+        let dialled = hold
+            .until(Box::pin(dial(address, self.dial_timeout)))
+            .await?;
         let backend = dialled.map_err(NotIn::Unreachable)?;
         hold.settle().await?;
         Ok(backend)

@@ -137,7 +137,7 @@ mod tests {
         time::advance(TICK / 2).await;
         time::resume();
         let mut word = plugin_request(FIRST_ID, CHANNEL, &[]);
-        let heard = hold.until(client.read_exact(&mut word)).await;
+        let heard = hold.until(Box::pin(client.read_exact(&mut word))).await;
         heard.unwrap().unwrap();
         let mut answer = Vec::new();
         varint::encode(FIRST_ID, &mut answer);

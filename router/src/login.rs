@@ -27,7 +27,7 @@ use crate::routes::Route;
 use crate::routes::policy::Join;
 use crate::servers::counters::{HeldEnd, Refusal};
 use crate::servers::state::State;
-use crate::servers::{Session, Waiter};
+use crate::servers::{Session, Snapshot, Waiter};
 use crate::wake::permit::{Claim, Refused};
 use crate::wake::{Ticket, WakeError, Waker, Wanted};
 
@@ -59,12 +59,13 @@ pub(crate) struct Guest<'g> {
     pub(crate) returned: bool,
 }
 
-/// What is known of the backend's door.
-enum Door {
-    /// Nobody has knocked, for the server is said not to run.
-    Untried,
-    /// It let nobody in.
-    Shut(NotIn),
+/// What a login comes to before anything is woken.
+enum Before {
+    Ended(LoginEnd),
+    /// The server does not run; `tried` if its address has been dialled.
+    Asleep {
+        tried: bool,
+    },
 }
 
 impl From<Left> for ConnectionError {
@@ -93,53 +94,58 @@ impl Services {
             address: closing.peer(),
             host: &host,
         };
-        let returned = self.returned(&mut hold, login, route, bearer).await?;
+        let returned = Box::pin(self.returned(&mut hold, login, route, bearer)).await?;
         let guest = Guest {
             login,
             route,
             bearer,
             returned,
         };
-        if let Some(address) = self.recent(&guest) {
+        // What comes before the long part takes no room in it.
+        match Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
+            Before::Ended(end) => Ok(end),
+            Before::Asleep { tried } => self.wake(&mut hold, &guest, tried).await,
+        }
+    }
+
+    /// The way of a login whose server is not woken for it.
+    async fn unless_asleep(
+        &self,
+        hold: &mut Hold<'_>,
+        guest: &Guest<'_>,
+    ) -> Result<Before, ConnectionError> {
+        let route = guest.route;
+        if let Some(address) = self.recent(guest) {
             let address = std::future::ready(Ok(address));
-            let limit = join::hold_limit(&route.policy, guest.waiting(&hold, None));
-            match self.wait(&mut hold, &guest, address, limit).await {
+            let limit = join::hold_limit(&route.policy, guest.waiting(hold, None));
+            match self.wait(hold, guest, address, limit).await {
                 Err(ConnectionError::NotReady { .. } | ConnectionError::BackendClosed(_)) => {}
-                outcome => return outcome,
+                outcome => return outcome.map(Before::Ended),
             }
         }
-        let waker = self.waker.as_ref().zip(Wanted::of(route));
-        let door = if waker.is_some() && self.is_away(route) {
-            Door::Untried
-        } else {
-            match self.enter(&mut hold, &guest).await {
-                Ok(entered) => return Ok(entered),
-                Err(error) => Door::Shut(error),
-            }
-        };
-        match (waker, door) {
-            (_, Door::Shut(NotIn::Left)) => Err(ConnectionError::ClientLeft),
+        let wakes = self.waker.is_some() && route.server.is_some();
+        if wakes && self.is_away(route) {
+            return Ok(Before::Asleep { tried: false });
+        }
+        let error = match self.enter(hold, guest).await {
+            Ok(end) => return Ok(Before::Ended(end)),
+            Err(NotIn::Left) => return Err(ConnectionError::ClientLeft),
             // That this process has too many files open says nothing about the server.
-            (_, Door::Shut(NotIn::Unreachable(error))) if is_out_of_files(&error) => {
-                Err(unreachable(&route.backend, error))
+            Err(NotIn::Unreachable(error)) if is_out_of_files(&error) => {
+                return Err(unreachable(&route.backend, error));
             }
-            (_, Door::Shut(NotIn::StillStarting)) => self.wait_on(&mut hold, &guest).await,
-            (Some((waker, wanted)), door) => {
-                if let Door::Shut(NotIn::Unreachable(error) | NotIn::Closed(error)) = &door {
-                    debug!(%error, "dial failed; waking");
-                }
-                self.wake(&mut hold, &guest, door, waker, wanted).await
+            Err(NotIn::StillStarting) => {
+                return self.wait_on(hold, guest).await.map(Before::Ended);
             }
-            (None, Door::Shut(NotIn::Unreachable(error))) => {
-                let error = unreachable(&route.backend, error);
-                self.elsewhere(&mut hold, route, error).await
+            Err(NotIn::Unreachable(error) | NotIn::Closed(error)) if wakes => {
+                debug!(%error, "dial failed; waking");
+                return Ok(Before::Asleep { tried: true });
             }
-            (None, Door::Shut(NotIn::Closed(error))) => {
-                let error = ConnectionError::BackendClosed(error);
-                self.elsewhere(&mut hold, route, error).await
-            }
-            (None, Door::Untried) => Err(ConnectionError::ComeBack),
-        }
+            Err(NotIn::Unreachable(error)) => unreachable(&route.backend, error),
+            Err(NotIn::Closed(error)) => ConnectionError::BackendClosed(error),
+        };
+        let elsewhere = self.elsewhere(hold, route, error).await;
+        elsewhere.map(Before::Ended)
     }
 
     /// Whether the player proves to have waited here before. Backends see such a player log in,
@@ -192,37 +198,37 @@ impl Services {
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
-        door: Door,
-        waker: &Arc<Waker>,
-        mut wanted: Wanted,
+        mut tried: bool,
     ) -> Result<LoginEnd, ConnectionError> {
         let route = guest.route;
+        let Some((waker, mut wanted)) = self.waker.as_ref().zip(Wanted::of(route)) else {
+            return Err(ConnectionError::ComeBack);
+        };
         let protocol = guest.login.handshake.protocol;
         wanted.shows_status = self.status.last_known(&route.key(), protocol).is_some();
-        let seen = self.servers.snapshot(&self.target(route));
-        let chain = join::chain(&route.policy, guest.waiting(hold, seen.eta));
-        let untried = match door {
-            // The row may be wrong, and nobody who is not to wait would ever learn of it.
-            Door::Untried if !chain.begins_with_a_wait() => {
-                if let Some(entered) = self.try_row(hold, guest).await? {
-                    return Ok(entered);
-                }
-                false
+        let Snapshot {
+            state,
+            eta,
+            retry_in,
+            ..
+        } = self.servers.snapshot(&self.target(route));
+        let chain = join::chain(&route.policy, guest.waiting(hold, eta));
+        // The row may be wrong, and nobody who is not to wait would ever learn of it.
+        if !tried && !chain.begins_with_a_wait() {
+            tried = true;
+            if let Some(entered) = Box::pin(self.try_row(hold, guest)).await? {
+                return Ok(entered);
             }
-            Door::Untried => true,
-            Door::Shut(_) => false,
-        };
+        }
         // Who joins a start that is under way, or comes before the next one, wakes nothing.
-        let starts = seen.retry_in.is_none()
-            && !matches!(seen.state, State::Starting | State::Settling)
-            && !waker.is_waking(&wanted.server);
+        let starts = retry_in.is_none() && !matches!(state, State::Starting | State::Settling);
         let permit = if guest.returned || !starts {
             Ok(())
         } else {
             self.permit(guest)
         };
         if let Err(refused) = permit {
-            if untried && let Some(entered) = self.try_row(hold, guest).await? {
+            if !tried && let Some(entered) = Box::pin(self.try_row(hold, guest)).await? {
                 return Ok(entered);
             }
             self.servers.refused(match refused {
@@ -231,15 +237,14 @@ impl Services {
                 Refused::Hours { .. } => Refusal::Hours,
                 Refused::TooOften { .. } => Refusal::TooOften,
             });
-            return self.elsewhere(hold, route, refused.into()).await;
+            return Box::pin(self.elsewhere(hold, route, refused.into())).await;
         }
-        let (error, waiter) = match self.attempt(hold, guest, &chain, waker, &wanted).await {
-            (Ok(end), _) => return Ok(end),
-            (Err(error), waiter) => (error, waiter),
-        };
-        let error = match error {
-            Some(error) => error,
-            None => match (waker.poke(wanted), seen.eta) {
+        let mut waiter = None;
+        let attempts = self.attempt(hold, guest, &chain, (waker, &wanted), &mut waiter);
+        let error = match attempts.await {
+            Ok(end) => return Ok(end),
+            Err(Some(error)) => error,
+            Err(None) => match (waker.poke(wanted), eta) {
                 (Err(error), _) => error.into(),
                 (Ok(()), Some(eta)) if chain.too_long => ConnectionError::LongStart(eta),
                 (Ok(()), _) => ConnectionError::ComeBack,
@@ -272,29 +277,31 @@ impl Services {
         }
     }
 
-    /// Tries what is to be tried, in order. Comes with what is to be told if nothing let the player
-    /// in, if that is known, and with the player's place.
+    /// Tries what is to be tried, in order; whoever waits has a place in `waiter`.
+    ///
+    /// # Errors
+    /// Nothing let the player in; comes with what is to be told, where that is known.
     async fn attempt(
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
         chain: &Chain<'_>,
-        waker: &Arc<Waker>,
-        wanted: &Wanted,
-    ) -> (Result<LoginEnd, Option<ConnectionError>>, Option<Waiter>) {
+        (waker, wanted): (&Arc<Waker>, &Wanted),
+        waiter: &mut Option<Waiter>,
+    ) -> Result<LoginEnd, Option<ConnectionError>> {
         let (route, target) = (guest.route, self.target(guest.route));
-        let (mut waiter, mut failed) = (None::<Waiter>, None);
+        let mut failed = None;
         for attempt in &chain.attempts {
             let (outcome, held) = match *attempt {
                 Attempt::Hold(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = self.woken(waker.join(wanted.clone()), route);
-                    let entered = self.wait(hold, guest, address, limit).await;
+                    let address = Box::pin(self.woken(waker.join(wanted.clone()), route));
+                    let entered = Box::pin(self.wait(hold, guest, address, limit)).await;
                     (entered, HeldEnd::LetIn)
                 }
                 Attempt::Transfer(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = self.woken(waker.join(wanted.clone()), route);
+                    let address = Box::pin(self.woken(waker.join(wanted.clone()), route));
                     let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
                     (moved.map(|()| LoginEnd::Transferred), HeldEnd::Transferred)
                 }
@@ -303,7 +310,7 @@ impl Services {
                     if let Err(error) = waker.poke(wanted.clone()) {
                         failed.get_or_insert(error.into());
                     }
-                    match self.forward(hold, address).await {
+                    match Box::pin(self.forward(hold, address)).await {
                         // Of more use to the player than what is wrong with the lobby.
                         Err(error) if !error.is_final() => {
                             debug!(%error, "not forwarded");
@@ -315,14 +322,14 @@ impl Services {
             };
             match outcome {
                 Ok(entered) => {
-                    end(waiter, held);
-                    return (Ok(entered), None);
+                    end(waiter.take(), held);
+                    return Ok(entered);
                 }
-                Err(error) if error.is_final() => return (Err(Some(error)), waiter),
+                Err(error) if error.is_final() => return Err(Some(error)),
                 Err(error) => failed = Some(error),
             }
         }
-        (Err(failed), waiter)
+        Err(failed)
     }
 
     /// Whether the player may have the server started.
@@ -380,7 +387,7 @@ impl Services {
             WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }
         );
         if of_no_help && route.state.is_not_running() {
-            let dialled = dial(&route.backend, self.dial_timeout).await;
+            let dialled = Box::pin(dial(&route.backend, self.dial_timeout)).await;
             if dialled.is_ok() {
                 return Ok(route.backend.clone());
             }

@@ -24,7 +24,7 @@ impl Services {
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
-        ready: impl Future<Output = Result<BackendAddr, ConnectionError>>,
+        ready: impl Future<Output = Result<BackendAddr, ConnectionError>> + Unpin,
         limit: Duration,
     ) -> Result<(), ConnectionError> {
         hold.settle().await?;
