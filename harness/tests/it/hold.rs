@@ -144,9 +144,13 @@ async fn without_router(players: &[Player], conduct: &Conduct) -> Vec<Record> {
     backend.logins()
 }
 
-fn by_name(mut records: Vec<Record>) -> Vec<Record> {
-    records.sort_by(|one, other| one.bytes.cmp(&other.bytes));
-    records
+fn by_name(records: Vec<Record>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let said = records
+        .into_iter()
+        .map(|record| (record.bytes, record.replies));
+    let mut said: Vec<_> = said.collect();
+    said.sort();
+    said
 }
 
 /// A sleeping server, the players who wait for it, and how it treats them once it is awake.
