@@ -26,6 +26,8 @@ mod login;
 #[cfg(test)]
 mod may_wake;
 #[cfg(test)]
+mod misled;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod outage;
