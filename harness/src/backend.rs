@@ -57,6 +57,8 @@ impl Default for Conduct {
 /// What one connection began with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
+    /// When that was complete.
+    pub at: std::time::Instant,
     /// Every byte up to and including the greeting, and what came with it.
     pub bytes: Vec<u8>,
     /// What it says; `None` for pings from before 1.7.
@@ -298,6 +300,7 @@ impl Shared {
         let number = records.len();
         (number < RECORDS_MAX).then(|| {
             records.push(Record {
+                at: std::time::Instant::now(),
                 bytes: bytes.to_vec(),
                 handshake,
                 login,

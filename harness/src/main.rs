@@ -77,7 +77,8 @@ fn command() -> Command {
                         .help("Folder for *.json and *.svg"),
                 )
                 .subcommand(relay())
-                .subcommand(status()),
+                .subcommand(status())
+                .subcommand(wake()),
         )
         .subcommand(soak_command())
         .subcommand(
@@ -184,6 +185,34 @@ fn status() -> Command {
         )
 }
 
+fn wake() -> Command {
+    let number = |name: &'static str, default: &'static str, help: &'static str| {
+        let argument = Arg::new(name).long(name).help(help);
+        argument
+            .default_value(default)
+            .value_parser(value_parser!(usize))
+    };
+    Command::new("wake")
+        .about("From a server that is ready to its players in, and what they cost until then")
+        .arg(number(
+            "rounds",
+            "10",
+            "How many times signs and crowd are measured",
+        ))
+        .arg(number(
+            "wakes",
+            "20",
+            "Servers that wake by one sign in one round",
+        ))
+        .arg(number("players", "1000", "Players who wait for one server"))
+        .arg(number("servers", "200", "Servers that wake at once"))
+        .arg(number(
+            "held",
+            "2000",
+            "Players who are held while memory is looked at",
+        ))
+}
+
 /// Load has the process to itself, on one thread; everything else shares a runtime of many.
 fn start(matches: &ArgMatches) -> anyhow::Result<()> {
     if let Some(("load", load)) = matches.subcommand() {
@@ -220,6 +249,7 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
                     };
                     Box::pin(bench::status::run(&options)).await
                 }
+                Some(("wake", wake)) => Box::pin(bench::wake::run(&wakes(out, wake).await?)).await,
                 Some((_, relay)) => Box::pin(relay::run(&options(out, relay))).await,
                 None => Box::pin(bench::run(&out)).await,
             }
@@ -227,6 +257,19 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("soak", soak)) => Box::pin(soak::run(&soak_options(soak).await?)).await,
         _ => Ok(()),
     }
+}
+
+async fn wakes(out: PathBuf, wake: &ArgMatches) -> anyhow::Result<bench::wake::Options> {
+    let number = |name: &str| wake.get_one::<usize>(name).copied().unwrap_or_default();
+    Ok(bench::wake::Options {
+        router: binaries::release_router().await?,
+        out,
+        rounds: number("rounds"),
+        wakes: number("wakes"),
+        players: number("players"),
+        servers: number("servers"),
+        held: number("held"),
+    })
 }
 
 async fn soak_options(soak: &ArgMatches) -> anyhow::Result<soak::Options> {

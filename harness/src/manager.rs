@@ -1,7 +1,7 @@
 //! A server-manager that answers by script and remembers what it was asked, for all the ways in
 //! which a real one can go wrong.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -76,6 +76,8 @@ pub struct Request {
 struct Script {
     starts: VecDeque<Reply>,
     polls: VecDeque<Reply>,
+    /// Answers to polls of one server, by the path that is asked for.
+    running: HashMap<String, Reply>,
     requests: Vec<Request>,
 }
 
@@ -125,6 +127,13 @@ impl Manager {
         lock(&self.script).polls = replies.into_iter().collect();
     }
 
+    /// Whatever the script says: from now on `server`, whose name needs no escapes, runs at `address`.
+    pub fn runs(&self, server: &str, address: SocketAddr) {
+        let path = format!("/servers/{server}");
+        let running = Reply::running(address);
+        lock(&self.script).running.insert(path, running);
+    }
+
     /// Every request so far, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
@@ -166,20 +175,29 @@ impl Respond for Scripted {
                 .map(text)
                 .collect(),
         };
-        let replies = if remembered.method == "POST" {
-            &mut script.starts
-        } else {
-            &mut script.polls
-        };
-        let reply = if replies.len() > 1 {
-            replies.pop_front()
-        } else {
-            replies.front().cloned()
-        };
+        let start = remembered.method == "POST";
+        let running = script.running.get(&remembered.path).filter(|_| !start);
+        let reply = running.cloned().or_else(|| script.next(start));
         if script.requests.len() < REQUESTS_MAX {
             script.requests.push(remembered);
         }
         reply.map_or_else(|| ResponseTemplate::new(500), |reply| reply.0)
+    }
+}
+
+impl Script {
+    /// The next answer to a start or a poll; the last one repeats.
+    fn next(&mut self, start: bool) -> Option<Reply> {
+        let replies = if start {
+            &mut self.starts
+        } else {
+            &mut self.polls
+        };
+        if replies.len() > 1 {
+            replies.pop_front()
+        } else {
+            replies.front().cloned()
+        }
     }
 }
 

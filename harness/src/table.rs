@@ -2,12 +2,14 @@
 //! anybody, is up to the settings.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tokio_postgres::Client;
 
 use crate::backend::Asleep;
+use crate::binaries;
 use crate::manager::Manager;
 use crate::player::Player;
 use crate::postgres::{Database, Postgres};
@@ -33,11 +35,19 @@ impl Table {
     /// # Errors
     /// No Postgres is to be had, or the router does not start.
     pub async fn start(settings: Settings) -> Result<Self> {
+        Self::start_program(&binaries::router().await?, settings).await
+    }
+
+    /// The same with the router's binary at `program`.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub async fn start_program(program: &Path, settings: Settings) -> Result<Self> {
         let database = Postgres::shared().await?.database().await?;
         let sql = database.client().await?;
         sql.batch_execute("ALTER TABLE servers ALTER state DROP NOT NULL")
             .await?;
-        let router = RouterProcess::start(settings.database(&database)).await?;
+        let router = RouterProcess::start_program(program, settings.database(&database)).await?;
         Ok(Self {
             router,
             database,

@@ -4,6 +4,7 @@
 //! ([`crate::login`]) → relay.
 //! Nothing here waits for Postgres, the API or metrics.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::closing::Closing;
 use crate::error::ConnectionError;
 use crate::greet::greet;
 use crate::hold::cookie::Signer;
+use crate::host::Host;
 use crate::login::{Login, LoginEnd};
 use crate::protocol::greeting::Greeting;
 use crate::relay::counters::Counters;
@@ -69,9 +71,9 @@ pub enum Served {
 }
 
 /// Where the first part of the way leads.
-pub(crate) enum Way {
+pub(crate) enum Onward {
     /// On to this backend, which has the player's greeting and said this in answer.
-    Session(TcpStream, Vec<u8>, Session),
+    Session(TcpStream, Vec<u8>, Option<Session>),
     /// Nowhere: the player has been sent here once more.
     Transferred,
     /// Nowhere: it was a ping, and it is done.
@@ -90,10 +92,10 @@ pub async fn serve(
     let span = closing.span();
     // What greeting, waking and dialling take is given back before the long part.
     let way = Box::pin(services.find_way(client, closing).instrument(span.clone()));
-    let (mut backend, said, _playing) = match way.await? {
-        Way::Session(backend, said, playing) => (backend, said, playing),
-        Way::Transferred => return Ok(Served::Transferred),
-        Way::Pinged(session) => return Ok(Served::Pinged(session)),
+    let (mut backend, said, playing) = match way.await? {
+        Onward::Session(backend, said, playing) => (backend, said, playing),
+        Onward::Transferred => return Ok(Served::Transferred),
+        Onward::Pinged(session) => return Ok(Served::Pinged(session)),
     };
     drop(span);
     client.write_all(&said).await?;
@@ -102,7 +104,9 @@ pub async fn serve(
     let mut session = relay(client, &mut backend, &services.counters).await;
     session.down += said_bytes;
     drop(backend);
-    Box::pin(services.part(client, session, closing)).await
+    let own = playing.is_some();
+    drop(playing);
+    Box::pin(services.part(client, session, own, closing)).await
 }
 
 /// Tells a client that there is no place for it.
@@ -138,52 +142,77 @@ impl Services {
         &self,
         client: &mut TcpStream,
         closing: &mut Closing,
-    ) -> Result<Way, ConnectionError> {
-        let (greeting, raw) = greet(client).await?;
+    ) -> Result<Onward, ConnectionError> {
+        let (greeting, raw) = Box::pin(greet(client)).await?;
+        self.way_of(client, greeting, raw, closing).await
+    }
+
+    /// A box for each way: a player who waits in one has no room of the others.
+    fn way_of<'w>(
+        &'w self,
+        client: &'w mut TcpStream,
+        greeting: Greeting,
+        raw: Vec<u8>,
+        closing: &'w mut Closing,
+    ) -> Pin<Box<dyn Future<Output = Result<Onward, ConnectionError>> + Send + 'w>> {
         match greeting {
-            Greeting::Legacy(ping) => self.legacy(client, &ping, &raw, closing).await,
-            Greeting::Status { handshake, length } => {
+            Greeting::Legacy(ping) => {
+                Box::pin(async move { self.legacy(client, &ping, &raw, closing).await })
+            }
+            Greeting::Status { handshake, length } => Box::pin(async move {
                 let early = raw.get(length..).unwrap_or_default();
                 self.status(client, &handshake, early, closing).await
-            }
+            }),
             Greeting::Login {
                 handshake,
                 player,
                 uuid,
             } => {
                 closing.player(&player);
-                let login = Login {
+                let login = Box::new(Login {
                     handshake,
                     player,
                     uuid,
-                };
-                match self.login(client, &login, raw, closing).await {
-                    Ok(LoginEnd::Entered(backend, said, playing)) => {
-                        if let Ok(address) = backend.peer_addr() {
-                            closing.backend(address);
-                        }
-                        Ok(Way::Session(backend, said, playing))
-                    }
-                    Ok(LoginEnd::Transferred) => Ok(Way::Transferred),
-                    Err(error) => {
-                        self.tell(client, &error, closing).await;
-                        Err(error)
-                    }
-                }
+                });
+                Box::pin(self.log_in(client, login, raw, closing))
             }
         }
     }
 
-    /// What is owed to a player whose server has gone.
+    /// A login, and what the player reads when it fails.
+    async fn log_in(
+        &self,
+        client: &mut TcpStream,
+        login: Box<Login>,
+        raw: Vec<u8>,
+        closing: &mut Closing,
+    ) -> Result<Onward, ConnectionError> {
+        match self.login(client, &login, raw, closing).await {
+            Ok(LoginEnd::Entered(backend, said, playing)) => {
+                if let Ok(address) = backend.peer_addr() {
+                    closing.backend(address);
+                }
+                Ok(Onward::Session(backend, said, playing))
+            }
+            Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
+            Err(error) => {
+                Box::pin(self.tell(client, &error, closing)).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// What is owed to a player whose server has gone; `own` if it was the route's.
     async fn part(
         &self,
         client: &mut TcpStream,
         session: Relayed,
+        own: bool,
         closing: &Closing,
     ) -> Result<Served, ConnectionError> {
         match session.end {
             End::Failed(Side::Backend, error) if session.down == 0 => {
-                if let Some(route) = closing.found() {
+                if let Some(route) = closing.found().filter(|_| own) {
                     let begun = Instant::now().into_std();
                     let away = Signal::DialFailed { begun };
                     self.servers.signal(&self.target(route), away);
@@ -236,7 +265,8 @@ impl Services {
         };
         let target = self.target(route);
         let seen = self.servers.snapshot(&target);
-        let mut fields = seen.fields(target.server);
+        let host = route.host.as_ref().map(Host::as_str);
+        let mut fields = seen.fields(route.server.as_deref().or(host));
         fill(&mut fields);
         route.policy.texts.render(text, locale, &fields)
     }

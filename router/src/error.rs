@@ -131,6 +131,12 @@ impl ConnectionError {
         }
     }
 
+    /// Whether nothing more can be tried for the player.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Told(_)) || !self.is_kick()
+    }
+
     /// Whether nothing was tried, since the last start failed a moment ago.
     #[must_use]
     pub fn is_backing_off(&self) -> bool {
@@ -166,6 +172,14 @@ impl ConnectionError {
     }
 }
 
+/// The backend did not answer.
+pub(crate) fn unreachable(backend: &BackendAddr, error: io::Error) -> ConnectionError {
+    ConnectionError::Unreachable {
+        backend: backend.clone(),
+        error,
+    }
+}
+
 fn wake_text(error: &WakeError) -> Text {
     match error {
         WakeError::Stopping => Text::KickRestarting,
@@ -174,7 +188,9 @@ fn wake_text(error: &WakeError) -> Text {
         WakeError::Denied(_) | WakeError::Broken(_) | WakeError::Failed(_) => Text::KickWakeFailed,
         // Once may be chance, and then the cause is of more use.
         WakeError::BackingOff {
-            attempts: 1, last, ..
+            attempts: 0 | 1,
+            last,
+            ..
         } => wake_text(last),
         WakeError::BackingOff { .. } => Text::KickBackingOff,
     }

@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use crate::hold::Hold;
+use crate::hold::{Hold, Left};
 use crate::protocol::login::still_starting;
 
 /// How long a backend's first word is waited for before the relay takes over.
@@ -37,6 +37,14 @@ pub enum NotIn {
     StillStarting,
     /// It took the connection and ended it without a byte.
     Closed(io::Error),
+    /// It was not tried to the end: the client has gone.
+    Left,
+}
+
+impl From<Left> for NotIn {
+    fn from(Left: Left) -> Self {
+        Self::Left
+    }
 }
 
 /// Hands over what the client has sent; with `listens`, hears what the backend says first.
@@ -63,13 +71,15 @@ pub async fn introduce(
 async fn listen(client: &TcpStream, backend: &TcpStream) -> Result<Vec<u8>, NotIn> {
     let deadline = Instant::now() + FIRST_WORD_MAX;
     let mut said = Vec::new();
+    // To look for bytes: that the client is `readable` may still stand for what has been read.
+    let mut byte = [0];
     loop {
         tokio::select! {
             biased;
             readable = backend.readable() => if let Err(error) = readable {
                 return end(said, error);
             },
-            _ = client.readable() => return Ok(said),
+            _ = client.peek(&mut byte) => return Ok(said),
             () = sleep_until(deadline) => return Ok(said),
         }
         said.reserve(FIRST_READ_BYTES);
@@ -93,5 +103,69 @@ fn end(said: Vec<u8>, error: io::Error) -> Result<Vec<u8>, NotIn> {
         Err(NotIn::Closed(error))
     } else {
         Ok(said)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hold::CHANNEL;
+    use crate::hold::schedule::{FIRST_ID, TICK, Way};
+    use crate::protocol::login::{disconnect, plugin_request};
+    use crate::protocol::{encode_frame, varint};
+    use std::net::Ipv4Addr;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::time;
+
+    /// The two ends of a connection.
+    async fn connection() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap());
+        let (one, other) = tokio::try_join!(dialled, listener.accept()).unwrap();
+        (one, other.0)
+    }
+
+    #[tokio::test]
+    async fn a_kick_is_heard_though_the_client_has_only_just_answered() {
+        let (mut client, held) = connection().await;
+        let (backend, mut server) = connection().await;
+        let greeting = encode_frame(0, b"hello");
+        let mut hold = Hold::new(&held, greeting.clone(), Way::Requests, TICK);
+        held.writable().await.unwrap();
+        time::pause();
+        time::advance(TICK / 2).await;
+        time::resume();
+        let mut word = plugin_request(FIRST_ID, CHANNEL, &[]);
+        let heard = hold.until(Box::pin(client.read_exact(&mut word))).await;
+        heard.unwrap().unwrap();
+        let mut answer = Vec::new();
+        varint::encode(FIRST_ID, &mut answer);
+        answer.push(0);
+        let answer = encode_frame(2, &answer);
+        let (settled, answered) = tokio::join!(hold.settle(), client.write_all(&answer));
+        (settled.unwrap(), answered.unwrap());
+
+        let kicks = async {
+            server.read_exact(&mut greeting.clone()).await.unwrap();
+            let kick = disconnect("Server is still starting!");
+            server.write_all(&kick).await.unwrap();
+        };
+        let (introduced, ()) = tokio::join!(introduce(&hold, backend, true), kicks);
+
+        assert!(matches!(introduced, Err(NotIn::StillStarting)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_goes_on_talking_is_not_kept_waiting_for_the_servers_word() {
+        let (mut client, held) = connection().await;
+        let (backend, _server) = connection().await;
+        let hold = Hold::new(&held, b"hello".to_vec(), Way::Silence, TICK);
+        client.write_all(b"more").await.unwrap();
+        let begun = Instant::now();
+
+        let introduced = introduce(&hold, backend, true).await.unwrap();
+
+        assert_eq!((introduced.said, begun.elapsed()), (vec![], Duration::ZERO));
     }
 }

@@ -16,15 +16,17 @@ pub struct Waiting {
     pub protocol: i32,
     /// How long the server will probably take from now on, if that is known.
     pub eta: Option<Duration>,
-    /// Whether the player has been sent here by this router's own transfer.
-    pub returned: bool,
+    /// Whether the client has been transferred here, by this router or somebody else.
+    pub transferred: bool,
+    /// How long the client has heard nothing.
+    pub silent_for: Duration,
 }
 
 /// One thing to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt<'p> {
     /// Hold in the login phase, this long at most.
-    Hold(Way, Duration),
+    Hold(Duration),
     /// Hold in the configuration phase, this long at most, and transfer.
     Transfer(Duration),
     /// Relay to this address.
@@ -43,7 +45,8 @@ pub struct Chain<'p> {
 /// What `policy` means for one player.
 ///
 /// A wait is left out when the server will take longer than it may last: the player is told at
-/// once and not after the wait. Who came back from a transfer is not transferred again.
+/// once and not after the wait. Who came by a transfer is not transferred again, so that nobody is
+/// sent in circles.
 #[must_use]
 pub fn chain(policy: &Policy, waiting: Waiting) -> Chain<'_> {
     let mut chain = Chain {
@@ -53,12 +56,10 @@ pub fn chain(policy: &Policy, waiting: Waiting) -> Chain<'_> {
     for method in &policy.join {
         match method {
             Join::Hold => {
-                let way = Way::of(waiting.protocol, policy.compression_hold);
-                let borne = way.limit(waiting.protocol, policy.tick);
-                let limit = borne.map_or(policy.hold_max, |borne| borne.min(policy.hold_max));
-                chain.wait(Attempt::Hold(way, limit), limit, waiting.eta);
+                let limit = hold_limit(policy, waiting);
+                chain.wait(Attempt::Hold(limit), limit, waiting.eta);
             }
-            Join::Transfer if version::can_transfer(waiting.protocol) && !waiting.returned => {
+            Join::Transfer if version::can_transfer(waiting.protocol) && !waiting.transferred => {
                 let limit = policy.hold_max;
                 chain.wait(Attempt::Transfer(limit), limit, waiting.eta);
             }
@@ -74,7 +75,25 @@ pub fn chain(policy: &Policy, waiting: Waiting) -> Chain<'_> {
     chain
 }
 
+/// How long a client may be held in the login phase: what `policy` says, and what it bears.
+#[must_use]
+pub fn hold_limit(policy: &Policy, waiting: Waiting) -> Duration {
+    let way = Way::of(waiting.protocol, policy.compression_hold);
+    let borne = way.limit(waiting.protocol, policy.tick);
+    let borne = borne.map(|borne| borne.saturating_sub(waiting.silent_for));
+    borne.map_or(policy.hold_max, |borne| borne.min(policy.hold_max))
+}
+
 impl<'p> Chain<'p> {
+    /// Whether the player waits before anything else is tried.
+    #[must_use]
+    pub fn begins_with_a_wait(&self) -> bool {
+        matches!(
+            self.attempts.first(),
+            Some(Attempt::Hold(_) | Attempt::Transfer(_))
+        )
+    }
+
     fn wait(&mut self, attempt: Attempt<'p>, limit: Duration, eta: Option<Duration>) {
         if eta.is_some_and(|eta| eta > limit) {
             self.too_long = true;
@@ -105,7 +124,8 @@ mod tests {
         Waiting {
             protocol,
             eta: None,
-            returned: false,
+            transferred: false,
+            silent_for: Duration::ZERO,
         }
     }
 
@@ -115,14 +135,17 @@ mod tests {
         let lobby_less = |protocol| chain(&policy, waiting(protocol)).attempts;
         assert_eq!(
             lobby_less(769),
-            [
-                Attempt::Transfer(LIMIT),
-                Attempt::Hold(Way::Requests, LIMIT)
-            ]
+            [Attempt::Transfer(LIMIT), Attempt::Hold(LIMIT)]
         );
-        assert_eq!(lobby_less(765), [Attempt::Hold(Way::Requests, LIMIT)]);
-        assert_eq!(lobby_less(340), [Attempt::Hold(Way::Silence, TICK * 5 / 2)]);
-        assert_eq!(lobby_less(5), [Attempt::Hold(Way::Silence, TICK * 3 / 2)]);
+        assert_eq!(lobby_less(765), [Attempt::Hold(LIMIT)]);
+        assert_eq!(lobby_less(340), [Attempt::Hold(TICK * 5 / 2)]);
+        assert_eq!(lobby_less(5), [Attempt::Hold(TICK * 3 / 2)]);
+        let dialled = Waiting {
+            silent_for: TICK / 2,
+            ..waiting(340)
+        };
+        let rest = chain(&policy, dialled).attempts;
+        assert_eq!(rest, [Attempt::Hold(TICK * 2)], "of what it bears");
     }
 
     #[test]
@@ -140,13 +163,10 @@ mod tests {
     fn who_came_back_from_a_transfer_is_not_sent_away_again() {
         let policy = policy(&[Join::Transfer, Join::Hold]);
         let back = Waiting {
-            returned: true,
+            transferred: true,
             ..waiting(769)
         };
-        assert_eq!(
-            chain(&policy, back).attempts,
-            [Attempt::Hold(Way::Requests, LIMIT)]
-        );
+        assert_eq!(chain(&policy, back).attempts, [Attempt::Hold(LIMIT)]);
     }
 
     #[test]
@@ -176,15 +196,21 @@ mod tests {
         #[test]
         fn no_wait_outlasts_the_routes_limit_or_what_the_client_bears(
             methods in proptest::collection::vec(join(), 0..6), protocol: i32, eta in 0_u64..200,
+            silent_for in 0_u64..40,
         ) {
             let policy = policy(&methods);
             let eta = Duration::from_secs(eta);
-            let chain = chain(&policy, Waiting { protocol, eta: Some(eta), returned: false });
+            let silent_for = Duration::from_secs(silent_for);
+            let waiting =
+                Waiting { protocol, eta: Some(eta), transferred: false, silent_for };
+            let chain = chain(&policy, waiting);
             for attempt in chain.attempts {
                 match attempt {
-                    Attempt::Hold(way, limit) => {
+                    Attempt::Hold(limit) => {
                         prop_assert!(limit <= LIMIT && eta <= limit);
-                        prop_assert!(way.limit(protocol, TICK).is_none_or(|borne| limit <= borne));
+                        let borne = Way::of(protocol, false).limit(protocol, TICK);
+                        let left = borne.map(|borne| borne.saturating_sub(silent_for));
+                        prop_assert!(left.is_none_or(|left| limit <= left));
                     }
                     Attempt::Transfer(limit) => {
                         prop_assert!(limit <= LIMIT && version::can_transfer(protocol));

@@ -1,39 +1,35 @@
 //! The way of a login: dial, else wake; and while the server is not ready, what its route does
-//! with players.
+//! with players. How one is handed over or held is in [`crate::enter`].
 //!
 //! Nothing here waits for Postgres, the API or metrics.
 
-use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tracing::debug;
 
 use crate::addr::BackendAddr;
 use crate::closing::Closing;
 use crate::connection::Services;
-use crate::dial::{READY_WINDOW, dial, dial_until_ready, is_out_of_files};
-use crate::error::ConnectionError;
-use crate::first_word::{Introduced, NotIn, introduce};
+use crate::dial::{dial, is_out_of_files};
+use crate::error::{ConnectionError, unreachable};
+use crate::first_word::NotIn;
 use crate::hold::cookie::Bearer;
 use crate::hold::schedule::Way;
 use crate::hold::{Hold, Left};
 use crate::host::lookup_key;
-use crate::join::{self, Attempt, Waiting};
+use crate::join::{self, Attempt, Chain, Waiting};
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::version;
 use crate::routes::Route;
 use crate::routes::policy::Join;
 use crate::servers::counters::{HeldEnd, Refusal};
-use crate::servers::state::Signal;
-use crate::servers::{Session, Waiter};
+use crate::servers::state::State;
+use crate::servers::{Session, Snapshot, Waiter};
 use crate::wake::permit::{Claim, Refused};
 use crate::wake::{Ticket, WakeError, Waker, Wanted};
-
-/// Pause before a server that let nobody in is tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Who logs in.
 #[derive(Debug)]
@@ -47,8 +43,9 @@ pub(crate) struct Login {
 
 /// What a login comes to.
 pub(crate) enum LoginEnd {
-    /// A backend has the player's greeting, and said this in answer.
-    Entered(TcpStream, Vec<u8>, Session),
+    /// A backend has the player's greeting, and said this in answer; there is no session of a
+    /// player who was forwarded, since nobody plays on the route's own server.
+    Entered(TcpStream, Vec<u8>, Option<Session>),
     /// The client has been sent here once more.
     Transferred,
 }
@@ -59,7 +56,16 @@ pub(crate) struct Guest<'g> {
     pub(crate) route: &'g Arc<Route>,
     pub(crate) bearer: Bearer<'g>,
     /// Whether the player has proved to have waited here.
-    returned: bool,
+    pub(crate) returned: bool,
+}
+
+/// What a login comes to before anything is woken.
+enum Before {
+    Ended(LoginEnd),
+    /// The server does not run; `tried` if its address has been dialled.
+    Asleep {
+        tried: bool,
+    },
 }
 
 impl From<Left> for ConnectionError {
@@ -88,56 +94,58 @@ impl Services {
             address: closing.peer(),
             host: &host,
         };
-        let returned = self.returned(&mut hold, login, route, bearer).await?;
+        let returned = Box::pin(self.returned(&mut hold, login, route, bearer)).await?;
         let guest = Guest {
             login,
             route,
             bearer,
             returned,
         };
-        let waker = self.waker.as_ref().zip(Wanted::of(route));
-        if let Some(address) = self.recent(&guest) {
+        // What comes before the long part takes no room in it.
+        match Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
+            Before::Ended(end) => Ok(end),
+            Before::Asleep { tried } => self.wake(&mut hold, &guest, tried).await,
+        }
+    }
+
+    /// The way of a login whose server is not woken for it.
+    async fn unless_asleep(
+        &self,
+        hold: &mut Hold<'_>,
+        guest: &Guest<'_>,
+    ) -> Result<Before, ConnectionError> {
+        let route = guest.route;
+        if let Some(address) = self.recent(guest) {
             let address = std::future::ready(Ok(address));
-            let limit = route.policy.hold_max;
-            match self.wait(&mut hold, route, address, limit).await {
+            let limit = join::hold_limit(&route.policy, guest.waiting(hold, None));
+            match self.wait(hold, guest, address, limit).await {
                 Err(ConnectionError::NotReady { .. } | ConnectionError::BackendClosed(_)) => {}
-                outcome => return outcome,
+                outcome => return outcome.map(Before::Ended),
             }
         }
-        let away = if waker.is_some() && route.state.is_not_running() {
-            None
-        } else {
-            match self.enter(&hold, route).await {
-                Ok(end) => return Ok(end),
-                Err(error) => Some(error),
-            }
-        };
-        match (waker, away) {
+        let wakes = self.waker.is_some() && route.server.is_some();
+        if wakes && self.is_away(route) {
+            return Ok(Before::Asleep { tried: false });
+        }
+        let error = match self.enter(hold, guest).await {
+            Ok(end) => return Ok(Before::Ended(end)),
+            Err(NotIn::Left) => return Err(ConnectionError::ClientLeft),
             // That this process has too many files open says nothing about the server.
-            (_, Some(NotIn::Unreachable(error))) if is_out_of_files(&error) => {
-                Err(unreachable(&route.backend, error))
+            Err(NotIn::Unreachable(error)) if is_out_of_files(&error) => {
+                return Err(unreachable(&route.backend, error));
             }
-            (_, Some(NotIn::StillStarting)) => {
-                let address = std::future::ready(Ok(route.backend.clone()));
-                let limit = route.policy.hold_max;
-                self.wait(&mut hold, route, address, limit).await
+            Err(NotIn::StillStarting) => {
+                return self.wait_on(hold, guest).await.map(Before::Ended);
             }
-            (Some((waker, wanted)), away) => {
-                if let Some(NotIn::Unreachable(error) | NotIn::Closed(error)) = away {
-                    debug!(%error, "dial failed; waking");
-                }
-                self.wake(&mut hold, &guest, waker, &wanted).await
+            Err(NotIn::Unreachable(error) | NotIn::Closed(error)) if wakes => {
+                debug!(%error, "dial failed; waking");
+                return Ok(Before::Asleep { tried: true });
             }
-            (None, Some(NotIn::Unreachable(error))) => {
-                let error = unreachable(&route.backend, error);
-                self.elsewhere(&hold, route, error).await
-            }
-            (None, Some(NotIn::Closed(error))) => {
-                let error = ConnectionError::BackendClosed(error);
-                self.elsewhere(&hold, route, error).await
-            }
-            (None, None) => Err(ConnectionError::ComeBack),
-        }
+            Err(NotIn::Unreachable(error)) => unreachable(&route.backend, error),
+            Err(NotIn::Closed(error)) => ConnectionError::BackendClosed(error),
+        };
+        let elsewhere = self.elsewhere(hold, route, error).await;
+        elsewhere.map(Before::Ended)
     }
 
     /// Whether the player proves to have waited here before. Backends see such a player log in,
@@ -172,46 +180,17 @@ impl Services {
         self.waker.as_ref()?.recent(server)
     }
 
-    /// Dials the backend of `route`, and takes note of what came of it.
-    async fn enter(&self, hold: &Hold<'_>, route: &Route) -> Result<LoginEnd, NotIn> {
-        let begun = Instant::now().into_std();
-        let entered = self.try_in(hold, route, &route.backend).await;
-        let signal = match &entered {
-            Err(NotIn::Unreachable(error)) if is_out_of_files(error) => return entered,
-            Ok(_) => {
-                self.status.reached(&route.key());
-                Signal::DialOk
-            }
-            Err(NotIn::StillStarting) => Signal::ProbeFailed { begun },
-            Err(NotIn::Unreachable(_) | NotIn::Closed(_)) => Signal::DialFailed { begun },
+    /// Whether the row says that the server does not run, and nothing newer is known: its address
+    /// may be another server's by now.
+    fn is_away(&self, route: &Route) -> bool {
+        let seen = || self.servers.snapshot(&self.target(route)).state;
+        let server = route.server.as_ref();
+        let elsewhere = |waker: &Arc<Waker>| {
+            let recent = server.and_then(|server| waker.recent(server));
+            recent.is_some_and(|address| address != route.backend)
         };
-        self.servers.signal(&self.target(route), signal);
-        entered
-    }
-
-    async fn try_in(
-        &self,
-        hold: &Hold<'_>,
-        route: &Route,
-        address: &BackendAddr,
-    ) -> Result<LoginEnd, NotIn> {
-        let backend = dial(address, self.dial_timeout)
-            .await
-            .map_err(NotIn::Unreachable)?;
-        self.let_in(hold, route, backend).await
-    }
-
-    /// Hands the greeting over, and hears what the backend says first where that decides.
-    async fn let_in(
-        &self,
-        hold: &Hold<'_>,
-        route: &Route,
-        backend: TcpStream,
-    ) -> Result<LoginEnd, NotIn> {
-        let holds = route.policy.join.contains(&Join::Hold);
-        let Introduced { backend, said } = introduce(hold, backend, holds).await?;
-        let playing = self.servers.session(&self.target(route));
-        Ok(LoginEnd::Entered(backend, said, playing))
+        route.state.is_not_running()
+            && (seen() != State::Running || self.waker.as_ref().is_some_and(elsewhere))
     }
 
     /// Has the server started, and does with the player what the route says.
@@ -219,86 +198,138 @@ impl Services {
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
-        waker: &Arc<Waker>,
-        wanted: &Wanted,
+        mut tried: bool,
     ) -> Result<LoginEnd, ConnectionError> {
         let route = guest.route;
-        let target = self.target(route);
-        let seen = self.servers.snapshot(&target);
-        let permitted = guest.returned || seen.retry_in.is_some();
-        if !permitted && !waker.is_waking(&wanted.server) {
-            let permit = self.permit(guest);
-            if let Err(refused) = permit {
-                return self.not_woken(hold, route, refused).await;
+        let Some((waker, mut wanted)) = self.waker.as_ref().zip(Wanted::of(route)) else {
+            return Err(ConnectionError::ComeBack);
+        };
+        let protocol = guest.login.handshake.protocol;
+        wanted.shows_status = self.status.last_known(&route.key(), protocol).is_some();
+        let Snapshot {
+            state,
+            eta,
+            retry_in,
+            ..
+        } = self.servers.snapshot(&self.target(route));
+        let chain = join::chain(&route.policy, guest.waiting(hold, eta));
+        // The row may be wrong, and nobody who is not to wait would ever learn of it.
+        if !tried && !chain.begins_with_a_wait() {
+            tried = true;
+            if let Some(entered) = Box::pin(self.try_row(hold, guest)).await? {
+                return Ok(entered);
             }
         }
-        let chain = join::chain(
-            &route.policy,
-            Waiting {
-                protocol: guest.login.handshake.protocol,
-                eta: seen.eta,
-                returned: guest.returned,
-            },
-        );
-        let (mut waiter, mut failed) = (None::<Waiter>, None);
-        for attempt in chain.attempts {
-            let outcome = match attempt {
-                Attempt::Hold(_, limit) => {
-                    waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = self.woken(waker.join(wanted.clone()), route);
-                    self.wait(hold, route, address, limit).await
-                }
-                Attempt::Transfer(limit) => {
-                    waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = self.woken(waker.join(wanted.clone()), route);
-                    let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
-                    return match moved {
-                        Ok(()) => {
-                            end(waiter, HeldEnd::Transferred);
-                            Ok(LoginEnd::Transferred)
-                        }
-                        // A waiter that is dropped has left.
-                        Err(error) if !error.is_kick() => Err(error),
-                        Err(error) => Err(self.kicked(waiter, error)),
-                    };
-                }
-                Attempt::Forward(address) => {
-                    // The start goes on without this player.
-                    let begun = waker.poke(wanted.clone());
-                    let entered = self.forward(hold, route, address).await;
-                    if entered.is_ok() {
-                        end(waiter.take(), HeldEnd::Forwarded);
-                    }
-                    entered.map_err(|error| begun.err().map_or(error, Into::into))
-                }
-            };
-            match outcome {
-                Ok(entered) => {
-                    end(waiter, HeldEnd::LetIn);
-                    return Ok(entered);
-                }
-                Err(error) if !error.is_kick() => return Err(error),
-                Err(error) => failed = Some(error),
+        // Who joins a start that is under way, or comes before the next one, wakes nothing.
+        let starts = retry_in.is_none() && !matches!(state, State::Starting | State::Settling);
+        let permit = if guest.returned || !starts {
+            Ok(())
+        } else {
+            self.permit(guest)
+        };
+        if let Err(refused) = permit {
+            if !tried && let Some(entered) = Box::pin(self.try_row(hold, guest)).await? {
+                return Ok(entered);
             }
+            self.servers.refused(match refused {
+                Refused::Denied => Refusal::Denied,
+                Refused::NotListed => Refusal::NotListed,
+                Refused::Hours { .. } => Refusal::Hours,
+                Refused::TooOften { .. } => Refusal::TooOften,
+            });
+            return Box::pin(self.elsewhere(hold, route, refused.into())).await;
         }
-        let error = match failed {
-            Some(error) => error,
-            None => match (waker.poke(wanted.clone()), seen.eta) {
+        let mut waiter = None;
+        let attempts = self.attempt(hold, guest, &chain, (waker, &wanted), &mut waiter);
+        let error = match attempts.await {
+            Ok(end) => return Ok(end),
+            Err(Some(error)) => error,
+            Err(None) => match (waker.poke(wanted), eta) {
                 (Err(error), _) => error.into(),
-                (Ok(_), Some(eta)) if chain.too_long => ConnectionError::LongStart(eta),
-                (Ok(_), _) => ConnectionError::ComeBack,
+                (Ok(()), Some(eta)) if chain.too_long => ConnectionError::LongStart(eta),
+                (Ok(()), _) => ConnectionError::ComeBack,
             },
         };
         Err(self.kicked(waiter, error))
     }
 
-    /// Takes note of a player who is told to come back.
+    /// Takes note of how a wait ended that let nobody in; who left has dropped a place.
     fn kicked(&self, waiter: Option<Waiter>, error: ConnectionError) -> ConnectionError {
-        end(waiter, HeldEnd::Kicked);
+        if error.is_kick() {
+            end(waiter, HeldEnd::Kicked);
+        }
         if error.is_backing_off() {
             self.servers.refused(Refusal::BackingOff);
         }
         error
+    }
+
+    /// Knocks at the row's address after all.
+    async fn try_row(
+        &self,
+        hold: &mut Hold<'_>,
+        guest: &Guest<'_>,
+    ) -> Result<Option<LoginEnd>, ConnectionError> {
+        match self.enter(hold, guest).await {
+            Ok(entered) => Ok(Some(entered)),
+            Err(NotIn::Left) => Err(ConnectionError::ClientLeft),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Tries what is to be tried, in order; whoever waits has a place in `waiter`.
+    ///
+    /// # Errors
+    /// Nothing let the player in; comes with what is to be told, where that is known.
+    async fn attempt(
+        &self,
+        hold: &mut Hold<'_>,
+        guest: &Guest<'_>,
+        chain: &Chain<'_>,
+        (waker, wanted): (&Arc<Waker>, &Wanted),
+        waiter: &mut Option<Waiter>,
+    ) -> Result<LoginEnd, Option<ConnectionError>> {
+        let (route, target) = (guest.route, self.target(guest.route));
+        let mut failed = None;
+        for attempt in &chain.attempts {
+            let (outcome, held) = match *attempt {
+                Attempt::Hold(limit) => {
+                    waiter.get_or_insert_with(|| self.servers.wait(&target));
+                    let address = Box::pin(self.woken(waker.join(wanted.clone()), route));
+                    let entered = Box::pin(self.wait(hold, guest, address, limit)).await;
+                    (entered, HeldEnd::LetIn)
+                }
+                Attempt::Transfer(limit) => {
+                    waiter.get_or_insert_with(|| self.servers.wait(&target));
+                    let address = Box::pin(self.woken(waker.join(wanted.clone()), route));
+                    let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
+                    (moved.map(|()| LoginEnd::Transferred), HeldEnd::Transferred)
+                }
+                Attempt::Forward(address) => {
+                    // The start goes on without this player.
+                    if let Err(error) = waker.poke(wanted.clone()) {
+                        failed.get_or_insert(error.into());
+                    }
+                    match Box::pin(self.forward(hold, address)).await {
+                        // Of more use to the player than what is wrong with the lobby.
+                        Err(error) if !error.is_final() => {
+                            debug!(%error, "not forwarded");
+                            continue;
+                        }
+                        forwarded => (forwarded, HeldEnd::Forwarded),
+                    }
+                }
+            };
+            match outcome {
+                Ok(entered) => {
+                    end(waiter.take(), held);
+                    return Ok(entered);
+                }
+                Err(error) if error.is_final() => return Err(Some(error)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed)
     }
 
     /// Whether the player may have the server started.
@@ -314,68 +345,29 @@ impl Services {
         permits.may_wake(rules, &claim, now, SystemTime::now())
     }
 
-    /// Lets a player in who may not have the server started and need not: the table may be wrong
-    /// about a server it calls stopped, and then nobody has dialled it yet.
-    async fn not_woken(
-        &self,
-        hold: &Hold<'_>,
-        route: &Route,
-        refused: Refused,
-    ) -> Result<LoginEnd, ConnectionError> {
-        if route.state.is_not_running()
-            && let Ok(entered) = self.enter(hold, route).await
-        {
-            return Ok(entered);
-        }
-        self.servers.refused(match refused {
-            Refused::Denied => Refusal::Denied,
-            Refused::NotListed => Refusal::NotListed,
-            Refused::Hours { .. } => Refusal::Hours,
-            Refused::TooOften { .. } => Refusal::TooOften,
-        });
-        self.elsewhere(hold, route, refused.into()).await
-    }
-
-    /// Holds the player until the server at `address` lets in, `limit` at most.
-    async fn wait(
+    /// Waits for a server that is up and turns players away because it is still starting.
+    async fn wait_on(
         &self,
         hold: &mut Hold<'_>,
-        route: &Route,
-        address: impl Future<Output = Result<BackendAddr, ConnectionError>>,
-        limit: Duration,
+        guest: &Guest<'_>,
     ) -> Result<LoginEnd, ConnectionError> {
-        let waiting = async {
-            let address = hold.until(address).await??;
-            let closed_until = Instant::now() + READY_WINDOW;
-            loop {
-                hold.settle().await?;
-                let dialling = dial_until_ready(&address, self.dial_timeout);
-                let backend = hold.until(dialling).await?;
-                let backend = backend.map_err(|error| ConnectionError::NotReady {
-                    backend: address.clone(),
-                    error,
-                })?;
-                hold.settle().await?;
-                match self.let_in(hold, route, backend).await {
-                    Ok(entered) => {
-                        self.status.reached(&route.key());
-                        return Ok(entered);
-                    }
-                    Err(NotIn::StillStarting) => debug!("it is still starting; trying on"),
-                    Err(NotIn::Unreachable(error) | NotIn::Closed(error)) => {
-                        if Instant::now() > closed_until {
-                            return Err(ConnectionError::BackendClosed(error));
-                        }
-                    }
-                }
-                hold.until(sleep(RETRY_PAUSE)).await?;
+        let route = guest.route;
+        let limit = join::hold_limit(&route.policy, guest.waiting(hold, None));
+        let waiter = self.servers.wait(&self.target(route));
+        let address = std::future::ready(Ok(route.backend.clone()));
+        let outcome = match self.wait(hold, guest, address, limit).await {
+            Err(error @ ConnectionError::HeldTooLong(_)) => {
+                let forwarded = self.elsewhere(hold, route, error).await;
+                forwarded.map(|entered| (entered, HeldEnd::Forwarded))
             }
+            outcome => outcome.map(|entered| (entered, HeldEnd::LetIn)),
         };
-        tokio::select! {
-            entered = timeout(limit, waiting) => {
-                entered.unwrap_or(Err(ConnectionError::HeldTooLong(limit)))
+        match outcome {
+            Ok((entered, held)) => {
+                waiter.end(held);
+                Ok(entered)
             }
-            () = self.stop.cancelled() => Err(ConnectionError::Stopping),
+            Err(error) => Err(self.kicked(Some(waiter), error)),
         }
     }
 
@@ -395,7 +387,7 @@ impl Services {
             WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }
         );
         if of_no_help && route.state.is_not_running() {
-            let dialled = dial(&route.backend, self.dial_timeout).await;
+            let dialled = Box::pin(dial(&route.backend, self.dial_timeout)).await;
             if dialled.is_ok() {
                 return Ok(route.backend.clone());
             }
@@ -406,14 +398,14 @@ impl Services {
     /// Forwards a player whose server is away and is not woken, if the route says so.
     async fn elsewhere(
         &self,
-        hold: &Hold<'_>,
+        hold: &mut Hold<'_>,
         route: &Route,
         error: ConnectionError,
     ) -> Result<LoginEnd, ConnectionError> {
         let forwards = route.policy.join.contains(&Join::Forward);
         match route.policy.forward_to.as_ref().filter(|_| forwards) {
             Some(address) => {
-                let forwarded = self.forward(hold, route, address).await;
+                let forwarded = self.forward(hold, address).await;
                 forwarded.map_err(|forwarding| {
                     debug!(error = %forwarding, "not forwarded");
                     error
@@ -422,32 +414,22 @@ impl Services {
             None => Err(error),
         }
     }
+}
 
-    async fn forward(
-        &self,
-        hold: &Hold<'_>,
-        route: &Route,
-        address: &BackendAddr,
-    ) -> Result<LoginEnd, ConnectionError> {
-        let entered = self.try_in(hold, route, address).await;
-        entered.map_err(|error| match error {
-            NotIn::Unreachable(error) => unreachable(address, error),
-            NotIn::Closed(error) => ConnectionError::BackendClosed(error),
-            NotIn::StillStarting => ConnectionError::ComeBack,
-        })
+impl Guest<'_> {
+    fn waiting(&self, hold: &Hold<'_>, eta: Option<Duration>) -> Waiting {
+        Waiting {
+            protocol: self.login.handshake.protocol,
+            eta,
+            transferred: self.login.handshake.intent == Intent::Transfer,
+            silent_for: hold.silent_for(),
+        }
     }
 }
 
 fn end(waiter: Option<Waiter>, end: HeldEnd) {
     if let Some(waiter) = waiter {
         waiter.end(end);
-    }
-}
-
-fn unreachable(backend: &BackendAddr, error: io::Error) -> ConnectionError {
-    ConnectionError::Unreachable {
-        backend: backend.clone(),
-        error,
     }
 }
 

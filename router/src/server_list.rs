@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::answer;
 use crate::closing::Closing;
-use crate::connection::{Services, Way};
+use crate::connection::{Onward, Services};
 use crate::dial::{dial, is_out_of_files};
 use crate::error::ConnectionError;
 use crate::protocol::handshake::Handshake;
@@ -34,13 +34,13 @@ impl Services {
         handshake: &Handshake,
         early: &[u8],
         closing: &mut Closing,
-    ) -> Result<Way, ConnectionError> {
+    ) -> Result<Onward, ConnectionError> {
         let protocol = handshake.protocol;
         let Some(route) = self.find(&handshake.address, closing) else {
             let text = self.state_text(None).to_component();
             let frame = overlay(None, protocol, &text, &[]);
             answer::status_frame(client, early, &frame).await?;
-            return Ok(Way::Pinged(None));
+            return Ok(Onward::Pinged(None));
         };
         let key = route.key();
         let state = self.state(&route);
@@ -57,14 +57,17 @@ impl Services {
             answer::status_frame(client, early, live.frame()).await?;
         } else {
             let text = self.state_text(Some(&route)).to_component();
-            let hover = self.render(Some(&route), Text::Hover, None, |_| {});
+            // What a start would take is no promise to anybody before it has begun.
+            let hover = self.render(Some(&route), Text::Hover, None, |fields| {
+                fields.eta = fields.eta.filter(|_| fields.elapsed.is_some());
+            });
             let hover = hover.to_legacy();
             let lines: Vec<_> = hover.lines().collect();
             let known = self.status.last_known(&key, protocol);
             let frame = overlay(known.as_ref(), protocol, &text, &lines);
             answer::status_frame(client, early, &frame).await?;
         }
-        Ok(Way::Pinged(None))
+        Ok(Onward::Pinged(None))
     }
 
     /// Relays a ping from before 1.7, or answers it.
@@ -74,7 +77,7 @@ impl Services {
         ping: &LegacyPing,
         raw: &[u8],
         closing: &mut Closing,
-    ) -> Result<Way, ConnectionError> {
+    ) -> Result<Onward, ConnectionError> {
         let route = match ping {
             LegacyPing::V1_6 { address, .. } => self.find(address, closing),
             LegacyPing::Beta | LegacyPing::V1_4 => {
@@ -82,11 +85,11 @@ impl Services {
             }
         };
         if let Some(session) = self.relay_ping(client, route.as_deref(), raw).await {
-            return Ok(Way::Pinged(Some(session)));
+            return Ok(Onward::Pinged(Some(session)));
         }
         let text = self.state_text(route.as_deref()).to_legacy();
         answer::legacy_ping(client, ping, &text).await?;
-        Ok(Way::Pinged(None))
+        Ok(Onward::Pinged(None))
     }
 
     /// Relays a ping from before 1.7 to its backend if that is up and answers.

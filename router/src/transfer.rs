@@ -8,7 +8,7 @@ use crate::addr::BackendAddr;
 use crate::connection::Services;
 use crate::error::ConnectionError;
 use crate::hold::Hold;
-use crate::hold::configuration::{self, Gone, Room, Screen};
+use crate::hold::configuration::{Gone, Profile, Room, Screen};
 use crate::host::undecorated;
 use crate::login::{Guest, since_1970};
 use crate::routes::Route;
@@ -24,12 +24,12 @@ impl Services {
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
-        ready: impl Future<Output = Result<BackendAddr, ConnectionError>>,
+        ready: impl Future<Output = Result<BackendAddr, ConnectionError>> + Unpin,
         limit: Duration,
     ) -> Result<(), ConnectionError> {
         hold.settle().await?;
         let handshake = &guest.login.handshake;
-        let claimed = configuration::Guest {
+        let claimed = Profile {
             protocol: handshake.protocol,
             name: &guest.login.player,
             uuid: guest.login.uuid.unwrap_or_default(),

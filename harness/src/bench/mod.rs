@@ -1,4 +1,5 @@
-//! `harness bench`: the figures of the release build, printed, as JSON and drawn.
+//! `harness bench`: the figures of the release build, printed, as JSON and drawn. The relay, the
+//! server list and wakes have commands of their own.
 
 mod footprint;
 mod plot;
@@ -6,11 +7,10 @@ pub mod relay;
 mod routes;
 mod stats;
 pub mod status;
-mod wake;
+pub mod wake;
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -37,12 +37,8 @@ pub async fn run(out: &Path) -> Result<()> {
     let footprint = footprint::measure(&program).await?;
     say("1,000 single-row changes, each awaited in GET /routes");
     let changes = routes::measure(&program).await?;
-    say("waking: from running to the player's first byte");
-    let contract = wake::measure(&program, Duration::from_secs(2)).await?;
-    let quick = wake::measure(&program, Duration::from_millis(250)).await?;
 
     let change = Summary::of(&changes)?;
-    let (contract_summary, quick_summary) = (Summary::of(&contract)?, Summary::of(&quick)?);
     say("");
     say(&format!(
         "stripped binary          {:.2} MB",
@@ -54,32 +50,17 @@ pub async fn run(out: &Path) -> Result<()> {
         footprint.idle_bytes / 1e6
     ));
     say(&format!("commit to route live     {change}"));
-    say(&format!(
-        "ready to first byte, polled every 2 s      {contract_summary}"
-    ));
-    say(&format!(
-        "ready to first byte, polled every 250 ms   {quick_summary}"
-    ));
 
     plot::distributions(
         &out.join("routes.svg"),
         "From a row's commit to its route in GET /routes",
         &[("1,000 single-row changes", changes.as_slice())],
     )?;
-    plot::distributions(
-        &out.join("wake.svg"),
-        "From running at the server-manager to the player's first byte",
-        &[
-            ("polled every 2 s", contract.as_slice()),
-            ("polled every 250 ms", quick.as_slice()),
-        ],
-    )?;
     let figures = json!({
         "binary_bytes": footprint.binary_bytes,
         "startup": footprint.startup.json(),
         "idle_resident_bytes": footprint.idle_bytes,
         "commit_to_route_live": change.json(),
-        "ready_to_first_byte": { "poll_2s": contract_summary.json(), "poll_250ms": quick_summary.json() },
     });
     let file = out.join("figures.json");
     std::fs::write(&file, format!("{figures:#}\n"))

@@ -33,6 +33,10 @@ impl Summary {
         })
     }
 
+    pub(super) fn p99(&self) -> Duration {
+        self.p99
+    }
+
     /// A scale on which nearly all samples can be told apart: twice the 99th percentile, or all.
     pub(super) fn scale(&self) -> Duration {
         self.max.min(self.p99 * 2)

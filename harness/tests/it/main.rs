@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod chaos;
@@ -12,6 +14,10 @@ mod check_db;
 #[cfg(test)]
 mod followed;
 #[cfg(test)]
+mod hold;
+#[cfg(test)]
+mod hold_trouble;
+#[cfg(test)]
 mod infra;
 #[cfg(test)]
 mod load;
@@ -19,6 +25,8 @@ mod load;
 mod login;
 #[cfg(test)]
 mod may_wake;
+#[cfg(test)]
+mod misled;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -222,16 +222,13 @@ async fn a_start_that_fails_again_is_waited_for_longer() {
     let nobody = Asleep::new().unwrap();
     let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
     let player = table.server("test1", nobody.addr(), None).await.unwrap();
-    manager.starts([Reply::status(422)]);
+    manager.polls([Reply::state("crashed")]);
     table.refusal(&player).await.unwrap();
 
     table.refusal(&player).await.unwrap();
 
     let process = &table.router.process;
-    let line = [
-        "refused with status 422",
-        "failed 1 in a row; next try in 5s",
-    ];
+    let line = ["reports it as crashed", "failed 1 in a row; next try in 5s"];
     process.line_with(&line, DEADLINE).await.unwrap();
     eventually("a second try", DEADLINE, async || {
         table.refusal(&player).await.unwrap();

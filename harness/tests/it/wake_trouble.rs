@@ -211,7 +211,7 @@ async fn a_server_that_failed_ends_the_wake_at_once() {
 
 #[tokio::test]
 async fn a_server_that_runs_and_whose_port_never_opens_is_refused() {
-    let (manager, table) = with_manager("20s").await;
+    let (manager, table) = with_manager("6s").await;
     let (nobody, player) = table.asleep("test1").await.unwrap();
     manager.polls([Reply::running(nobody.addr())]);
 

@@ -33,7 +33,7 @@ const READ_BYTES: usize = 256;
 
 /// Who is held.
 #[derive(Debug, Clone, Copy)]
-pub struct Guest<'p> {
+pub struct Profile<'p> {
     /// The protocol number; one that [can be transferred](version::can_transfer).
     pub protocol: i32,
     /// The name the client claims.
@@ -83,18 +83,18 @@ pub struct Room<'c> {
 }
 
 impl<'c> Room<'c> {
-    /// Lets the guest into the configuration state; `tick` from one sign of life to the next.
+    /// Lets the client of `profile` into the configuration state; `tick` from one sign of life to the next.
     ///
     /// # Errors
     /// [`Left`]; also when the client does not follow within [`STATE_CHANGE_MAX`].
     pub async fn enter(
         client: &'c TcpStream,
-        guest: Guest<'_>,
+        profile: Profile<'_>,
         tick: Duration,
     ) -> Result<Self, Left> {
         let mut room = Self {
             client,
-            protocol: guest.protocol,
+            protocol: profile.protocol,
             tick,
             locale: None,
             buffer: Vec::new(),
@@ -105,7 +105,7 @@ impl<'c> Room<'c> {
         };
         send(
             client,
-            &login::success(guest.protocol, guest.uuid, guest.name),
+            &login::success(profile.protocol, profile.uuid, profile.name),
         )?;
         let acknowledged = async {
             loop {

@@ -7,7 +7,6 @@ pub mod inbox;
 pub mod schedule;
 
 use std::io;
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -58,6 +57,12 @@ impl<'c> Hold<'c> {
         self.inbox.for_backend()
     }
 
+    /// How long the client has heard nothing.
+    #[must_use]
+    pub fn silent_for(&self) -> Duration {
+        self.schedule.silent_for(Instant::now().into_std())
+    }
+
     /// Keeps the client while `wait` goes on.
     ///
     /// # Errors
@@ -65,8 +70,11 @@ impl<'c> Hold<'c> {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn until<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Left> {
-        let mut wait = pin!(wait);
+    pub async fn until<T>(
+        &mut self,
+        // Pinned by the caller: by value it would take its room twice, for as long as it is held.
+        mut wait: impl Future<Output = T> + Unpin,
+    ) -> Result<T, Left> {
         loop {
             let due = match self.schedule.next(Instant::now().into_std()) {
                 Step::WaitUntil(at) => Some(at.into()),

@@ -150,6 +150,12 @@ impl Schedule {
         self.outstanding.take_if(|out| *out == id).is_some()
     }
 
+    /// How long the client has heard nothing at `now`.
+    #[must_use]
+    pub fn silent_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.heard)
+    }
+
     /// Whether a request is still to be answered.
     #[must_use]
     pub fn is_outstanding(&self) -> bool {

@@ -20,7 +20,7 @@ use crate::postgres::dsn::Dsn;
 use crate::postgres::explain;
 
 /// Least time between two connections.
-pub const PAUSE: Duration = Duration::from_secs(10);
+pub const PAUSE: Duration = Duration::from_secs(60);
 /// Least time after one that failed, or that found no table it may write.
 pub const FAILED_PAUSE: Duration = Duration::from_secs(300);
 /// Longest time of one connection, from opening it to the last write.

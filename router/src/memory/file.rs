@@ -18,7 +18,7 @@ use super::{Memory, now, tell_broken};
 /// Largest file that is read: twice what is ever written.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Least time between two writes; only the one at the end does not wait for it.
-pub const WRITE_PAUSE: Duration = Duration::from_secs(10);
+pub const WRITE_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why there is nothing to be had from the file.
 #[derive(Debug, thiserror::Error)]

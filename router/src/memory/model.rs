@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::routes::row::SERVER_NAME_BYTES_MAX;
+use crate::servers::history::STARTS_KEPT;
 use crate::status::answer::{Known, Lasting, is_icon};
 
 /// The version of what is written.
@@ -21,7 +22,7 @@ pub const SERVERS_MAX: usize = 10_000;
 /// Most statuses of one server, one for each protocol number; the oldest goes first.
 pub const STATUSES_MAX: usize = 4;
 /// Most start durations of one server; the oldest goes first.
-pub const STARTS_MAX: usize = 8;
+pub const STARTS_MAX: usize = STARTS_KEPT;
 /// Most of it all, in bytes as JSON; the server whose news are oldest goes first.
 pub const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// What one server takes besides its texts, at most.

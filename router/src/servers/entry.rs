@@ -30,6 +30,7 @@ pub struct Entry {
     retry: Option<Box<Retry>>,
     wake: Option<Box<Wake>>,
     wakes: u32,
+    routed: bool,
 }
 
 /// The wake that is under way.
@@ -80,9 +81,9 @@ impl Snapshot {
 
     /// What its texts may name.
     #[must_use]
-    pub fn fields<'a>(&self, server: &'a str) -> Fields<'a> {
+    pub fn fields<'a>(&self, server: Option<&'a str>) -> Fields<'a> {
         Fields {
-            server: Some(server),
+            server,
             eta: self.eta,
             elapsed: self.elapsed,
             waiting: usize::try_from(self.waiting).ok(),
@@ -104,6 +105,7 @@ impl Entry {
             retry: None,
             wake: None,
             wakes: 0,
+            routed: true,
         }
     }
 
@@ -165,7 +167,12 @@ impl Entry {
             self.history.add(took);
             self.retry = None;
         } else if end.is_failure() {
-            self.retry.get_or_insert_default().failed(now);
+            let retry = self.retry.get_or_insert_default();
+            // That the server-manager is of no help says nothing of the server.
+            match end {
+                WakeEnd::Denied | WakeEnd::Broken => retry.hindered(now),
+                _ => retry.failed(now),
+            }
         }
         let change = self.changed(|entry| entry.machine.hear(Signal::WakeEnded(end), now));
         Some((took, change))
@@ -214,6 +221,17 @@ impl Entry {
         self.machine.spent(now)
     }
 
+    /// Says whether a route leads to it.
+    pub fn set_routed(&mut self, routed: bool) {
+        self.routed = routed;
+    }
+
+    /// Whether a route leads to it.
+    #[must_use]
+    pub fn is_routed(&self) -> bool {
+        self.routed
+    }
+
     /// Whether somebody waits, plays or wakes: it must not be forgotten.
     #[must_use]
     pub fn is_held(&self) -> bool {
@@ -257,6 +275,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::servers::retry::FAILED_PAUSE_MIN;
     use proptest::prelude::*;
 
     fn at(begin: Instant, seconds: u64) -> Instant {
@@ -328,16 +347,21 @@ mod tests {
                 for attempt in 1..3 {
                     let (number, _) = entry.begin_wake(begin);
                     entry.end_wake(number, end, begin);
-                    assert_eq!(entry.snapshot(begin).attempts, attempt);
-                    assert!(entry.snapshot(begin).retry_in.is_some() && !entry.is_at_rest());
+                    let seen = entry.snapshot(begin);
+                    // That nobody could be asked is no failure of the server's.
+                    let (attempts, pause) = if matches!(end, WakeEnd::Denied | WakeEnd::Broken) {
+                        (1, FAILED_PAUSE_MIN)
+                    } else {
+                        (attempt, FAILED_PAUSE_MIN * attempt)
+                    };
+                    assert_eq!((seen.attempts, seen.retry_in), (attempts, Some(pause)));
+                    assert!(!entry.is_at_rest());
                 }
+                let attempts = entry.snapshot(begin).attempts;
                 entry.hear(Signal::DialOk, begin);
                 entry.hear(Signal::SessionOpened, begin);
-                assert_eq!(
-                    entry.snapshot(begin).attempts,
-                    2,
-                    "an open port proves nothing"
-                );
+                let still = entry.snapshot(begin).attempts;
+                assert_eq!(still, attempts, "an open port proves nothing");
                 if let Some(signal) = cure {
                     entry.hear(signal, begin);
                 } else {

@@ -26,6 +26,7 @@ use crate::routes::{Route, StateHint};
 use counters::{Counters, HeldEnd, Refusal, SERVERS_TOLD_MAX, Totals};
 use entry::{Change, Entry};
 use events::{Event, EventKind, Events};
+use history::START_MIN;
 use state::{Signal, Spent, WakeEnd};
 
 pub use entry::Snapshot;
@@ -96,6 +97,15 @@ impl Shard {
         });
     }
 
+    /// Forgets a server that is not routed any more, unless somebody holds it.
+    fn forget_unrouted(&mut self, server: &str, now: Instant) {
+        let entry = self.entries.get(server);
+        if let Some(entry) = entry.filter(|entry| !entry.is_routed() && !entry.is_held()) {
+            self.gone = self.gone.plus(entry.spent(now));
+            self.entries.remove(server);
+        }
+    }
+
     fn has_room(&mut self, now: Instant) -> bool {
         let max = SERVERS_MAX / SHARDS;
         if self.entries.len() < max {
@@ -132,29 +142,37 @@ impl Servers {
         let now = now();
         for change in changes {
             match change {
-                RouteChange::Add(_, route) | RouteChange::Change(_, _, route) => {
-                    self.table(&Target::of(route, manager));
+                RouteChange::Add(_, route) => self.table(&Target::of(route, manager)),
+                RouteChange::Change(_, old, route) => {
+                    let (old, new) = (Target::of(old, manager), Target::of(route, manager));
+                    if old.server != new.server {
+                        self.unroute(old.server, now);
+                    }
+                    self.table(&new);
                 }
                 RouteChange::Remove(_, route) => {
-                    let target = Target::of(route, manager);
-                    let mut shard = self.shard(target.server);
-                    let entry = shard.entries.get(target.server);
-                    if let Some(spent) = entry
-                        .filter(|entry| !entry.is_held())
-                        .map(|entry| entry.spent(now))
-                    {
-                        shard.gone = shard.gone.plus(spent);
-                        shard.entries.remove(target.server);
-                    }
+                    self.unroute(Target::of(route, manager).server, now);
                 }
             }
+        }
+    }
+
+    /// Forgets a server, at once or when nobody holds it any more.
+    fn unroute(&self, server: &str, now: Instant) {
+        let mut shard = self.shard(server);
+        if let Some(entry) = shard.entries.get_mut(server) {
+            entry.set_routed(false);
+            shard.forget_unrouted(server, now);
         }
     }
 
     /// Hears what the table says of a server; to be called for every server of a table that is
     /// published, or for those that changed. Reading the same word again is no news.
     pub fn table(&self, target: &Target<'_>) {
-        self.signal(target, Signal::Table(target.hint));
+        self.within(target, false, |_, entry, now| {
+            entry.set_routed(true);
+            ((), entry.hear(Signal::Table(target.hint), now))
+        });
     }
 
     /// Hears of a dial or a probe.
@@ -314,6 +332,7 @@ impl Servers {
             if let Some(entry) = shard.entries.get_mut(server) {
                 let change = act(entry, now);
                 self.tell(&name, change);
+                shard.forget_unrouted(&name, now);
             }
         }
     }
@@ -422,7 +441,7 @@ impl Waking {
         servers.held(&self.server, |entry, now| {
             let (took, change) = entry.end_wake(self.number, end, now)?;
             servers.counters.wake_ended(end, took);
-            if end == WakeEnd::Ready {
+            if end == WakeEnd::Ready && took >= START_MIN {
                 servers.memory.remember_start(&self.server, took);
             }
             servers.events.send(&self.server, EventKind::WakeEnded(end));

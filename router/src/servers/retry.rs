@@ -36,6 +36,12 @@ impl Retry {
         self.until = Some(now + self.backoff.next_delay(0.0));
     }
 
+    /// Takes note of a start that could not be tried: it stands for [`FAILED_PAUSE_MIN`].
+    pub fn hindered(&mut self, now: Instant) {
+        self.attempts = self.attempts.max(1);
+        self.until = Some(now + FAILED_PAUSE_MIN);
+    }
+
     /// Starts that failed since the last one that did not.
     #[must_use]
     pub fn attempts(&self) -> u32 {

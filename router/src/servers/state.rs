@@ -267,18 +267,6 @@ impl Machine {
         self.since
     }
 
-    /// Whether a wake is under way.
-    #[must_use]
-    pub fn is_waking(&self) -> bool {
-        self.wake.is_some()
-    }
-
-    /// Players' sessions that are open.
-    #[must_use]
-    pub fn sessions(&self) -> u32 {
-        self.sessions
-    }
-
     /// Time spent in states until `now`.
     #[must_use]
     pub fn spent(&self, now: Instant) -> Spent {

@@ -295,18 +295,18 @@ proptest! {
                 Signal::ProbeFailed { .. } => Signal::ProbeFailed { begun },
                 signal => signal,
             };
-            let (before, waking) = (machine.clone(), machine.is_waking());
+            let (before, waking) = (machine.clone(), machine.wake.is_some());
             machine.hear(signal, now);
 
             prop_assert!(machine.since() <= now && machine.since() >= before.since());
-            prop_assert_eq!(machine.is_waking(), match signal {
+            prop_assert_eq!(machine.wake.is_some(), match signal {
                 Signal::WakeBegun | Signal::WakeAccepted => true,
                 Signal::Ready | Signal::WakeEnded(_) => false,
                 _ => waking,
             });
             let on_the_way = matches!(machine.state(), State::Starting | State::Settling);
-            prop_assert!(!machine.is_waking() || on_the_way);
-            prop_assert!(machine.is_waking() || machine.state() != State::Settling);
+            prop_assert!(!machine.wake.is_some() || on_the_way);
+            prop_assert!(machine.wake.is_some() || machine.state() != State::Settling);
             if let Signal::Table(hint) = signal {
                 let mut again = machine.clone();
                 again.hear(signal, now + Duration::from_secs(1));

@@ -165,8 +165,18 @@ async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
     assert_eq!(names(&servers), ["held", "routed"]);
     assert_eq!(servers.totals().spent.asleep, secs(30), "sums never shrink");
     drop(waiter);
-    servers.changed(&[gone("held")], true);
     assert_eq!(names(&servers), ["routed"]);
+
+    let RouteChange::Remove(host, old) = gone("routed") else {
+        unreachable!()
+    };
+    let renamed = Route {
+        server: Some("renamed".into()),
+        ..Route::clone(&old)
+    };
+    let change = RouteChange::Change(host, old, Arc::new(renamed));
+    servers.changed(&[change], true);
+    assert_eq!(names(&servers), ["renamed"]);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub const START_RETRY_PAUSE: Duration = Duration::from_millis(250);
 pub struct Limits {
     /// Most time from one poll to the next.
     pub poll_interval: Duration,
-    /// Longest time from the first step to the outcome. Only a server that was said to run
+    /// Longest time from the first step to the outcome. Only a server that was said to run shortly
     /// before that has the rest of its [`READY_WINDOW`].
     pub timeout: Duration,
 }
@@ -172,6 +172,7 @@ pub struct Wake {
     server: Arc<str>,
     limits: Limits,
     settle: Duration,
+    shows_status: bool,
     begin: Instant,
     deadline: Instant,
     start: Start,
@@ -192,6 +193,7 @@ impl Wake {
             server: Arc::clone(&wanted.server),
             limits,
             settle: wanted.settle,
+            shows_status: wanted.shows_status,
             begin: now,
             deadline: now + limits.timeout,
             start: Start::Due {
@@ -247,7 +249,7 @@ impl Wake {
             return Step::Start;
         }
         let left = self.deadline.saturating_duration_since(now);
-        let polls = self.wants_polls() && !left.is_zero();
+        let polls = self.wants_polls(now) && !left.is_zero();
         let poll_at = self.polling.due().filter(|_| polls);
         if due(poll_at) {
             return Step::Poll(self.polling.ask(now, left));
@@ -260,7 +262,8 @@ impl Wake {
         let end = match &self.stage {
             Stage::Done(outcome) => return Step::Done(outcome.clone()),
             Stage::Waiting => self.deadline,
-            Stage::Told { at, .. } => *at + READY_WINDOW,
+            Stage::Told { at, .. } if now < *at + READY_WINDOW => *at + READY_WINDOW,
+            Stage::Told { at, .. } => self.deadline.max(*at + READY_WINDOW),
             Stage::Settling { until, .. } => *until,
         };
         let dues = [start_at, poll_at, probe_at].into_iter().flatten();
@@ -297,7 +300,7 @@ impl Wake {
         let broken = matches!(polled.reply, PollReply::Broken(_));
         self.polling.answered(now, broken, polled.max_wait);
         self.percent = polled.percent.or(self.percent);
-        if !self.wants_polls() {
+        if !self.wants_polls(now) {
             return;
         }
         let waiting = self.stage == Stage::Waiting;
@@ -366,12 +369,18 @@ impl Wake {
                     problem,
                 }));
             }
-            Stage::Told { at, sign, open, .. } if *open && now >= *at + READY_WINDOW => {
-                // It lets players in and answers no status: somebody has switched that off.
+            Stage::Told { at, sign, open, .. }
+                if *open
+                    && now >= *at + READY_WINDOW
+                    && (!self.shows_status || now >= self.deadline) =>
+            {
+                // It takes connections and answers no status: somebody has switched that off.
                 let sign = *sign;
                 self.ready(now, sign);
             }
-            Stage::Told { at, problem, .. } if now >= *at + READY_WINDOW => {
+            Stage::Told { at, problem, .. }
+                if now >= *at + READY_WINDOW && now >= self.deadline =>
+            {
                 self.stage = Stage::Done(Err(WakeError::NotReady {
                     backend: self.probing.address().clone(),
                     problem,
@@ -405,11 +414,11 @@ impl Wake {
     }
 
     /// Until the server-manager says that it runs. The table may say so first, and of an address
-    /// that is not the one of this start.
-    fn wants_polls(&self) -> bool {
+    /// that is not the one of this start. Again when it is long in answering, since it may end.
+    fn wants_polls(&self, now: Instant) -> bool {
         let unsure = match self.stage {
             Stage::Waiting => true,
-            Stage::Told { confirmed, .. } => !confirmed,
+            Stage::Told { confirmed, at, .. } => !confirmed || now >= at + READY_WINDOW,
             _ => false,
         };
         unsure && self.start == Start::Accepted

@@ -185,10 +185,51 @@ fn a_port_that_opens_without_a_status_is_ready_after_the_window_and_one_that_sta
     }
     for reply in [ProbeReply::Refused, ProbeReply::Silent, ProbeReply::Unknown] {
         let story = of(reply).play();
-        assert_eq!(story.end, READY_WINDOW, "{reply:?}");
+        assert_eq!(story.end, LIMITS.timeout, "{reply:?}");
         let error = story.outcome().as_ref().unwrap_err();
         assert!(matches!(error, WakeError::NotReady { .. }), "{error}");
     }
+}
+
+#[test]
+fn a_port_that_opens_before_a_server_known_to_show_its_status_is_not_taken_for_it() {
+    // Container engines open published ports before anybody listens behind them.
+    let boot = std::iter::repeat_n(at_once(ProbeReply::Closed), 800);
+    let world = |answers: bool| World {
+        wanted: Wanted {
+            shows_status: true,
+            ..wanted()
+        },
+        polls: vec![at_once(running(ROW))],
+        probes: boot
+            .clone()
+            .chain(answers.then_some(at_once(ProbeReply::Answered)))
+            .collect(),
+        ..World::default()
+    };
+    let story = world(true).play();
+    assert!(story.end > READY_WINDOW * 2 && story.end < LIMITS.timeout);
+    story.ready();
+    // Somebody may have switched it off.
+    let story = world(false).play();
+    assert_eq!(story.end, LIMITS.timeout);
+    story.ready();
+}
+
+#[test]
+fn a_server_that_ends_between_running_and_ready_ends_the_wake() {
+    let story = World {
+        polls: vec![
+            at_once(running(POLLED)),
+            at_once(PollReply::Failed("crashed".to_owned()).into()),
+        ],
+        probes: vec![at_once(ProbeReply::Refused)],
+        ..World::default()
+    }
+    .play();
+    let error = story.outcome().as_ref().unwrap_err();
+    assert_eq!(error, &WakeError::Failed("crashed".to_owned()));
+    assert!(story.end <= READY_WINDOW + LIMITS.poll_interval);
 }
 
 #[test]
@@ -314,10 +355,14 @@ proptest! {
     fn polls_keep_between_the_floor_and_the_interval(world in worlds()) {
         let story = world.play();
         let floor = crate::wake::polling::POLL_FLOOR.min(world.limits.poll_interval);
-        for pair in story.polls.windows(2) {
+        for (index, pair) in story.polls.windows(2).enumerate() {
             let (sent, answered) = pair[0];
             prop_assert!(pair[1].0 - sent >= floor);
-            prop_assert!(pair[1].0 <= answered.max(sent + world.limits.poll_interval));
+            // Once it is told to run, its port is what is asked for a while.
+            let (_, polled) = &world.polls[index.min(world.polls.len() - 1)];
+            let is_told = matches!(polled.reply, PollReply::Running(_));
+            let rest = if is_told { READY_WINDOW } else { Duration::ZERO };
+            prop_assert!(pair[1].0 <= (answered + rest).max(sent + world.limits.poll_interval));
         }
     }
 

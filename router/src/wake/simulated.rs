@@ -28,6 +28,7 @@ pub(super) fn wanted() -> Wanted {
         state: StateHint::Stopped,
         settle: Duration::ZERO,
         expected: None,
+        shows_status: false,
     }
 }
 

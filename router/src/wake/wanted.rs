@@ -23,6 +23,8 @@ pub struct Wanted {
     pub settle: Duration,
     /// How long it usually takes from the request to the answer of its port, if that is known.
     pub expected: Option<Duration>,
+    /// Whether it is known to answer status pings when it runs: until it does, it is not ready.
+    pub shows_status: bool,
 }
 
 impl Wanted {
@@ -38,6 +40,7 @@ impl Wanted {
             state: route.state,
             settle: route.policy.settle,
             expected: None,
+            shows_status: false,
         })
     }
 
