@@ -91,8 +91,10 @@ pub async fn serve(
 ) -> Result<Served, ConnectionError> {
     let span = closing.span();
     // What greeting, waking and dialling take is given back before the long part.
-    let way = Box::pin(services.find_way(client, closing).instrument(span.clone()));
-    let (mut backend, said, playing) = match way.await? {
+    let greeted = Box::pin(greet(client).instrument(span.clone())).await;
+    let (greeting, raw) = greeted?;
+    let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
+    let (mut backend, said, playing) = match way.instrument(span.clone()).await? {
         Onward::Session(backend, said, playing) => (backend, said, playing),
         Onward::Transferred => return Ok(Served::Transferred),
         Onward::Pinged(session) => return Ok(Served::Pinged(session)),
@@ -138,15 +140,6 @@ pub async fn refuse(
 }
 
 impl Services {
-    async fn find_way(
-        &self,
-        client: &mut TcpStream,
-        closing: &mut Closing,
-    ) -> Result<Onward, ConnectionError> {
-        let (greeting, raw) = Box::pin(greet(client)).await?;
-        self.way_of(client, greeting, raw, closing).await
-    }
-
     /// A box for each way: a player who waits in one has no room of the others.
     fn way_of<'w>(
         &'w self,

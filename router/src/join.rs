@@ -50,7 +50,7 @@ pub struct Chain<'p> {
 #[must_use]
 pub fn chain(policy: &Policy, waiting: Waiting) -> Chain<'_> {
     let mut chain = Chain {
-        attempts: Vec::new(),
+        attempts: Vec::with_capacity(policy.join.len()),
         too_long: false,
     };
     for method in &policy.join {

@@ -22,7 +22,9 @@ pub struct Inbox {
 impl Inbox {
     /// Begins with `greeting`, which is for the backend.
     #[must_use]
-    pub fn new(greeting: Vec<u8>) -> Self {
+    pub fn new(mut greeting: Vec<u8>) -> Self {
+        // The room of its first read is several times its length.
+        greeting.shrink_to_fit();
         Self {
             bytes: greeting,
             seen: 0,
