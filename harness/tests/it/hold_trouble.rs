@@ -63,14 +63,16 @@ async fn refused(mut session: Session) -> (String, usize) {
 
 #[tokio::test]
 async fn a_player_who_leaves_while_held_is_waited_for_no_more_and_the_start_goes_on() {
-    let (manager, table) = start(TICK, Settings::new()).await;
+    let (manager, table) = start(SLOW_TICK, Settings::new()).await;
     let (asleep, who) = table.asleep("test1").await.unwrap();
-    let leaves = hold(&table, &player(&who, 765, TICK)).await;
-    held(&table, 1, "abandoned", 0).await;
+    let answers = hold(&table, &player(&who, 765, SLOW_TICK)).await;
+    let silent = player(&who, 340, SLOW_TICK);
+    let silent = silent.knock(table.router.at.players).await.unwrap();
+    held(&table, 2, "abandoned", 0).await;
 
-    drop(leaves);
+    drop((answers, silent));
 
-    held(&table, 0, "abandoned", 1).await;
+    held(&table, 0, "abandoned", 2).await;
     says(&table, "the client left while its server was starting").await;
     let polls = manager.counts().1;
     manager.polled(polls + 2, DEADLINE).await.unwrap();
@@ -147,7 +149,11 @@ async fn a_router_that_stops_tells_everybody_who_is_held() {
     let settings = Settings::new().env("AUTOMC_COMPRESSION_HOLD", "true");
     let (_manager, mut table) = start(SLOW_TICK, settings).await;
     let (_nobody, who) = table.asleep("test1").await.unwrap();
-    let waiting = hold_each(&table, &who).await;
+    let mut waiting = hold_each(&table, &who).await;
+    // One of them waits for a server that is up.
+    let backend = Backend::start_as("slow", still_starting(usize::MAX)).await;
+    let who = table.server("test2", backend.as_ref().unwrap().addr(), "running");
+    waiting.push(hold(&table, &who.await.unwrap()).await);
     table.router.process.signal("TERM").await.unwrap();
     all_refused(waiting, "The way to this server is being restarted.").await;
     let exit = table.router.process.exit(DEADLINE).await.unwrap();
