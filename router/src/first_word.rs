@@ -144,7 +144,8 @@ mod tests {
         answer.push(0);
         let answer = encode_frame(2, &answer);
         let (settled, answered) = tokio::join!(hold.settle(), client.write_all(&answer));
-        (settled.unwrap(), answered.unwrap());
+        settled.unwrap();
+        answered.unwrap();
 
         let kicks = async {
             server.read_exact(&mut greeting.clone()).await.unwrap();

@@ -308,7 +308,7 @@ impl Services {
                 Attempt::Forward(address) => {
                     // The start goes on without this player.
                     if let Err(error) = waker.poke(wanted.clone()) {
-                        failed.get_or_insert(error.into());
+                        failed.get_or_insert_with(|| error.into());
                     }
                     match Box::pin(self.forward(hold, address)).await {
                         // Of more use to the player than what is wrong with the lobby.

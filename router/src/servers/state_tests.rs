@@ -305,7 +305,7 @@ proptest! {
                 _ => waking,
             });
             let on_the_way = matches!(machine.state(), State::Starting | State::Settling);
-            prop_assert!(!machine.wake.is_some() || on_the_way);
+            prop_assert!(machine.wake.is_none() || on_the_way);
             prop_assert!(machine.wake.is_some() || machine.state() != State::Settling);
             if let Signal::Table(hint) = signal {
                 let mut again = machine.clone();

@@ -180,6 +180,13 @@ async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
 }
 
 #[test]
+fn what_was_no_start_is_not_remembered_as_one() {
+    let servers = Servers::new(Arc::default());
+    servers.wake(&target("ran already")).end(WakeEnd::Ready);
+    assert_eq!(servers.memory.starts("ran already"), []);
+}
+
+#[test]
 fn over_the_bound_only_those_with_nothing_to_remember_make_room() {
     let servers = Servers::new(Arc::default());
     let shard = |servers: &Servers| {
