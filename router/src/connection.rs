@@ -36,6 +36,10 @@ use crate::texts::{Text, Texts};
 use crate::wake::Waker;
 use crate::wake::permit::Permits;
 
+/// A part of a way that may last, or is seldom taken, in memory of its own. An `async fn` has room
+/// for each of its arguments twice; what is returned as this has it once.
+pub(crate) type Boxed<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
+
 /// What every connection shares.
 #[derive(Debug)]
 pub struct Services {
@@ -147,7 +151,7 @@ impl Services {
         greeting: Greeting,
         raw: Vec<u8>,
         closing: &'w mut Closing,
-    ) -> Pin<Box<dyn Future<Output = Result<Onward, ConnectionError>> + Send + 'w>> {
+    ) -> Boxed<'w, Result<Onward, ConnectionError>> {
         match greeting {
             Greeting::Legacy(ping) => {
                 Box::pin(async move { self.legacy(client, &ping, &raw, closing).await })
@@ -167,32 +171,34 @@ impl Services {
                     player,
                     uuid,
                 });
-                Box::pin(self.log_in(client, login, raw, closing))
+                self.log_in(client, login, raw, closing)
             }
         }
     }
 
     /// A login, and what the player reads when it fails.
-    async fn log_in(
-        &self,
-        client: &mut TcpStream,
+    fn log_in<'w>(
+        &'w self,
+        client: &'w mut TcpStream,
         login: Box<Login>,
         raw: Vec<u8>,
-        closing: &mut Closing,
-    ) -> Result<Onward, ConnectionError> {
-        match self.login(client, &login, raw, closing).await {
-            Ok(LoginEnd::Entered(backend, said, playing)) => {
-                if let Ok(address) = backend.peer_addr() {
-                    closing.backend(address);
+        closing: &'w mut Closing,
+    ) -> Boxed<'w, Result<Onward, ConnectionError>> {
+        Box::pin(async move {
+            match self.login(client, &login, raw, closing).await {
+                Ok(LoginEnd::Entered(backend, said, playing)) => {
+                    if let Ok(address) = backend.peer_addr() {
+                        closing.backend(address);
+                    }
+                    Ok(Onward::Session(backend, said, playing))
                 }
-                Ok(Onward::Session(backend, said, playing))
+                Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
+                Err(error) => {
+                    Box::pin(self.tell(client, &error, closing)).await;
+                    Err(error)
+                }
             }
-            Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
-            Err(error) => {
-                Box::pin(self.tell(client, &error, closing)).await;
-                Err(error)
-            }
-        }
+        })
     }
 
     /// What is owed to a player whose server has gone; `own` if it was the route's.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use crate::addr::BackendAddr;
-use crate::connection::Services;
+use crate::connection::{Boxed, Services};
 use crate::dial::{dial, dial_until_ready, is_out_of_files};
 use crate::error::{ConnectionError, unreachable};
 use crate::first_word::{Introduced, NotIn, introduce};
@@ -69,49 +69,53 @@ impl Services {
     }
 
     /// Holds the player until the server at `address` lets in, `limit` at most.
-    pub(crate) async fn wait(
-        &self,
-        hold: &mut Hold<'_>,
-        guest: &Guest<'_>,
-        address: impl Future<Output = Result<BackendAddr, ConnectionError>> + Unpin,
+    pub(crate) fn wait<'w>(
+        &'w self,
+        hold: &'w mut Hold<'_>,
+        guest: &'w Guest<'_>,
+        address: impl Future<Output = Result<BackendAddr, ConnectionError>> + Send + Unpin + 'w,
         limit: Duration,
-    ) -> Result<LoginEnd, ConnectionError> {
-        let mut closed = None;
-        let waiting = async {
-            let address = hold.until(address).await??;
-            loop {
-                let dialling = Box::pin(dial_until_ready(&address, self.dial_timeout));
-                let backend = hold.until(dialling).await?;
-                let backend = backend.map_err(|error| ConnectionError::NotReady {
-                    backend: address.clone(),
-                    error,
-                })?;
-                hold.settle().await?;
-                match Box::pin(self.let_in(hold, guest, backend)).await {
-                    Ok(entered) => {
-                        self.status.reached(&guest.route.key());
-                        return Ok(entered);
+    ) -> Boxed<'w, Result<LoginEnd, ConnectionError>> {
+        Box::pin(async move {
+            let mut closed = None;
+            let waiting = async {
+                let address = hold.until(address).await??;
+                loop {
+                    let dialling = Box::pin(dial_until_ready(&address, self.dial_timeout));
+                    let backend = hold.until(dialling).await?;
+                    let backend = backend.map_err(|error| ConnectionError::NotReady {
+                        backend: address.clone(),
+                        error,
+                    })?;
+                    hold.settle().await?;
+                    match Box::pin(self.let_in(hold, guest, backend)).await {
+                        Ok(entered) => {
+                            self.status.reached(&guest.route.key());
+                            return Ok(entered);
+                        }
+                        Err(NotIn::Left) => return Err(ConnectionError::ClientLeft),
+                        Err(NotIn::StillStarting) => {
+                            debug!("it is still starting; trying on");
+                            closed = None;
+                        }
+                        // So does the published port of a container whose server is not up yet.
+                        Err(NotIn::Unreachable(error) | NotIn::Closed(error)) => {
+                            closed = Some(error);
+                        }
                     }
-                    Err(NotIn::Left) => return Err(ConnectionError::ClientLeft),
-                    Err(NotIn::StillStarting) => {
-                        debug!("it is still starting; trying on");
-                        closed = None;
-                    }
-                    // So does the published port of a container whose server is not up yet.
-                    Err(NotIn::Unreachable(error) | NotIn::Closed(error)) => closed = Some(error),
+                    hold.until(Box::pin(sleep(RETRY_PAUSE))).await?;
                 }
-                hold.until(Box::pin(sleep(RETRY_PAUSE))).await?;
-            }
-        };
-        let waited = tokio::select! {
-            waited = timeout(limit, waiting) => waited,
-            () = self.stop.cancelled() => return Err(ConnectionError::Stopping),
-        };
-        waited.unwrap_or_else(|_| {
-            Err(closed.map_or(
-                ConnectionError::HeldTooLong(limit),
-                ConnectionError::BackendClosed,
-            ))
+            };
+            let waited = tokio::select! {
+                waited = timeout(limit, waiting) => waited,
+                () = self.stop.cancelled() => return Err(ConnectionError::Stopping),
+            };
+            waited.unwrap_or_else(|_| {
+                Err(closed.map_or(
+                    ConnectionError::HeldTooLong(limit),
+                    ConnectionError::BackendClosed,
+                ))
+            })
         })
     }
 

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use crate::addr::BackendAddr;
 use crate::closing::Closing;
-use crate::connection::Services;
+use crate::connection::{Boxed, Services};
 use crate::dial::{dial, is_out_of_files};
 use crate::error::{ConnectionError, unreachable};
 use crate::first_word::NotIn;
@@ -27,7 +27,7 @@ use crate::routes::Route;
 use crate::routes::policy::Join;
 use crate::servers::counters::{HeldEnd, Refusal};
 use crate::servers::state::State;
-use crate::servers::{Session, Snapshot, Waiter};
+use crate::servers::{Session, Waiter};
 use crate::wake::permit::{Claim, Refused};
 use crate::wake::{Ticket, WakeError, Waker, Wanted};
 
@@ -102,10 +102,11 @@ impl Services {
             returned,
         };
         // What comes before the long part takes no room in it.
-        match Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
-            Before::Ended(end) => Ok(end),
-            Before::Asleep { tried } => self.wake(&mut hold, &guest, tried).await,
-        }
+        let tried = match Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
+            Before::Ended(end) => return Ok(end),
+            Before::Asleep { tried } => tried,
+        };
+        self.wake(&mut hold, &guest, tried).await
     }
 
     /// The way of a login whose server is not woken for it.
@@ -201,17 +202,20 @@ impl Services {
         mut tried: bool,
     ) -> Result<LoginEnd, ConnectionError> {
         let route = guest.route;
-        let Some((waker, mut wanted)) = self.waker.as_ref().zip(Wanted::of(route)) else {
+        let Some((waker, server)) = self.waker.as_ref().zip(route.server.as_ref()) else {
             return Err(ConnectionError::ComeBack);
         };
         let protocol = guest.login.handshake.protocol;
-        wanted.shows_status = self.status.last_known(&route.key(), protocol).is_some();
-        let Snapshot {
-            state,
-            eta,
-            retry_in,
-            ..
-        } = self.servers.snapshot(&self.target(route));
+        let shows_status = self.status.last_known(&route.key(), protocol).is_some();
+        let wanted = || Wanted {
+            shows_status,
+            ..Wanted::new(server, route)
+        };
+        let (eta, starts) = {
+            let seen = self.servers.snapshot(&self.target(route));
+            let under_way = matches!(seen.state, State::Starting | State::Settling);
+            (seen.eta, seen.retry_in.is_none() && !under_way)
+        };
         let chain = join::chain(&route.policy, guest.waiting(hold, eta));
         // The row may be wrong, and nobody who is not to wait would ever learn of it.
         if !tried && !chain.begins_with_a_wait() {
@@ -221,7 +225,6 @@ impl Services {
             }
         }
         // Who joins a start that is under way, or comes before the next one, wakes nothing.
-        let starts = retry_in.is_none() && !matches!(state, State::Starting | State::Settling);
         let permit = if guest.returned || !starts {
             Ok(())
         } else {
@@ -244,7 +247,7 @@ impl Services {
         let error = match attempts.await {
             Ok(end) => return Ok(end),
             Err(Some(error)) => error,
-            Err(None) => match (waker.poke(wanted), eta) {
+            Err(None) => match (waker.poke(wanted()), eta) {
                 (Err(error), _) => error.into(),
                 (Ok(()), Some(eta)) if chain.too_long => ConnectionError::LongStart(eta),
                 (Ok(()), _) => ConnectionError::ComeBack,
@@ -286,7 +289,7 @@ impl Services {
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
         chain: &Chain<'_>,
-        (waker, wanted): (&Arc<Waker>, &Wanted),
+        (waker, wanted): (&Arc<Waker>, impl Fn() -> Wanted),
         waiter: &mut Option<Waiter>,
     ) -> Result<LoginEnd, Option<ConnectionError>> {
         let (route, target) = (guest.route, self.target(guest.route));
@@ -295,19 +298,19 @@ impl Services {
             let (outcome, held) = match *attempt {
                 Attempt::Hold(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = Box::pin(self.woken(waker.join(wanted.clone()), route));
-                    let entered = Box::pin(self.wait(hold, guest, address, limit)).await;
+                    let address = self.woken(waker.join(wanted()), route);
+                    let entered = self.wait(hold, guest, address, limit).await;
                     (entered, HeldEnd::LetIn)
                 }
                 Attempt::Transfer(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = Box::pin(self.woken(waker.join(wanted.clone()), route));
+                    let address = self.woken(waker.join(wanted()), route);
                     let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
                     (moved.map(|()| LoginEnd::Transferred), HeldEnd::Transferred)
                 }
                 Attempt::Forward(address) => {
                     // The start goes on without this player.
-                    if let Err(error) = waker.poke(wanted.clone()) {
+                    if let Err(error) = waker.poke(wanted()) {
                         failed.get_or_insert_with(|| error.into());
                     }
                     match Box::pin(self.forward(hold, address)).await {
@@ -373,26 +376,28 @@ impl Services {
 
     /// The address for those who waited. The table may be wrong about a server it calls stopped,
     /// and then nobody has dialled it: that is made up for when the server-manager is of no help.
-    async fn woken(
-        &self,
+    fn woken<'w>(
+        &'w self,
         mut ticket: Ticket,
-        route: &Route,
-    ) -> Result<BackendAddr, ConnectionError> {
-        let error = match ticket.outcome().await {
-            Ok(ready) => return Ok(ready.address),
-            Err(error) => error,
-        };
-        let of_no_help = matches!(
-            error.cause(),
-            WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }
-        );
-        if of_no_help && route.state.is_not_running() {
-            let dialled = Box::pin(dial(&route.backend, self.dial_timeout)).await;
-            if dialled.is_ok() {
-                return Ok(route.backend.clone());
+        route: &'w Route,
+    ) -> Boxed<'w, Result<BackendAddr, ConnectionError>> {
+        Box::pin(async move {
+            let error = match ticket.outcome().await {
+                Ok(ready) => return Ok(ready.address),
+                Err(error) => error,
+            };
+            let of_no_help = matches!(
+                error.cause(),
+                WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }
+            );
+            if of_no_help && route.state.is_not_running() {
+                let dialled = Box::pin(dial(&route.backend, self.dial_timeout)).await;
+                if dialled.is_ok() {
+                    return Ok(route.backend.clone());
+                }
             }
-        }
-        Err(error.into())
+            Err(error.into())
+        })
     }
 
     /// Forwards a player whose server is away and is not woken, if the route says so.

@@ -89,7 +89,7 @@ impl<'c> Hold<'c> {
                 biased;
                 done = &mut wait => return Ok(done),
                 read = read(self.client, &mut self.inbox) => read?,
-                () = at(due) => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
             self.take_answer();
         }
@@ -173,13 +173,6 @@ fn send(client: &TcpStream, bytes: &[u8]) -> Result<(), Left> {
     match client.try_write(bytes) {
         Ok(written) if written == bytes.len() => Ok(()),
         _ => Err(Left),
-    }
-}
-
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

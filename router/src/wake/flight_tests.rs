@@ -127,7 +127,8 @@ fn route() -> Route {
 }
 
 fn wanted() -> Wanted {
-    Wanted::of(&route()).unwrap()
+    let route = route();
+    Wanted::new(route.server.as_ref().unwrap(), &route)
 }
 
 async fn outcome(ticket: &mut Ticket) -> Outcome {

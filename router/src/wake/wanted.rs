@@ -28,20 +28,19 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// The server of `route`; `None` when it cannot be woken. Nothing is expected of it yet.
+    /// `server`, which is that of `route`. Nothing is expected of it yet.
     #[must_use]
-    pub fn of(route: &Route) -> Option<Self> {
-        let server = Arc::clone(route.server.as_ref()?);
+    pub fn new(server: &Arc<str>, route: &Route) -> Self {
         let host = route.host.as_ref().map_or("", Host::as_str);
-        Some(Self {
-            server,
+        Self {
+            server: Arc::clone(server),
             host: host.into(),
             backend: route.backend.clone(),
             state: route.state,
             settle: route.policy.settle,
             expected: None,
             shows_status: false,
-        })
+        }
     }
 
     /// The same server as everybody else knows it.
