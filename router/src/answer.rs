@@ -44,25 +44,30 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let conversation = async {
-        let mut buffer = early.to_vec();
+        let mut buffer = Vec::with_capacity(early.len().max(STATUS_FRAME_BYTES_MAX));
+        buffer.extend_from_slice(early);
         // A status request and a ping at most, each optional.
         for _ in 0..2 {
             let Some(request) = next_request(client, &mut buffer).await? else {
-                return Ok::<_, io::Error>(());
+                break;
             };
             match request {
                 StatusRequest::Status => client.write_all(frame).await?,
                 StatusRequest::Ping(payload) => {
                     client.write_all(&status::pong(payload)).await?;
-                    break;
+                    return Ok::<_, io::Error>(buffer.is_empty());
                 }
             }
         }
-        Ok(())
+        Ok(false)
     };
-    timeout(STATUS_TIMEOUT, conversation)
+    let all_read = timeout(STATUS_TIMEOUT, conversation)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    // A ping is the last thing to come, so that the socket can be closed at once.
+    if all_read {
+        return Ok(());
+    }
     farewell(client).await
 }
 

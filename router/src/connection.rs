@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::servers::state::Signal;
 use crate::servers::{Servers, Session, Target};
+use crate::socket;
 use crate::status::answer::overlay;
 use crate::status::cache::StatusCache;
 use crate::texts::message::Message;
@@ -166,6 +168,8 @@ impl Services {
                 uuid,
             } => {
                 closing.player(&player);
+                // Pings are over before it matters.
+                socket::spread(&SockRef::from(&*client));
                 let login = Box::new(Login {
                     handshake,
                     player,

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -13,7 +12,6 @@ use tracing::{debug, warn};
 
 use crate::closing::Closing;
 use crate::connection::{Services, refuse, serve};
-use crate::socket;
 
 /// Pause after an accept error that is nobody's fault in particular, such as a full file table.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -100,7 +98,6 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
 /// One client, from its first byte to its closing line.
 async fn client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
     let mut closing = Closing::new(peer);
-    socket::spread(&SockRef::from(&stream));
     let outcome = serve(&mut stream, services, &mut closing).await;
     closing.finish(&outcome);
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing here waits for Postgres, the API or metrics.
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,6 @@ use crate::first_word::NotIn;
 use crate::hold::cookie::Bearer;
 use crate::hold::schedule::Way;
 use crate::hold::{Hold, Left};
-use crate::host::lookup_key;
 use crate::join::{self, Attempt, Chain, Waiting};
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::version;
@@ -54,7 +54,8 @@ pub(crate) enum LoginEnd {
 pub(crate) struct Guest<'g> {
     pub(crate) login: &'g Login,
     pub(crate) route: &'g Arc<Route>,
-    pub(crate) bearer: Bearer<'g>,
+    /// Where the client connects from.
+    address: IpAddr,
     /// Whether the player has proved to have waited here.
     pub(crate) returned: bool,
 }
@@ -89,18 +90,13 @@ impl Services {
             .ok_or(ConnectionError::UnknownHost)?;
         let way = Way::of(login.handshake.protocol, route.policy.compression_hold);
         let mut hold = Hold::new(client, greeting, way, route.policy.tick);
-        let host = lookup_key(address);
-        let bearer = Bearer {
-            address: closing.peer(),
-            host: &host,
-        };
-        let returned = Box::pin(self.returned(&mut hold, login, route, bearer)).await?;
-        let guest = Guest {
+        let mut guest = Guest {
             login,
             route,
-            bearer,
-            returned,
+            address: closing.peer(),
+            returned: false,
         };
+        guest.returned = Box::pin(self.returned(&mut hold, &guest)).await?;
         // What comes before the long part takes no room in it.
         let tried = match Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
             Before::Ended(end) => return Ok(end),
@@ -154,11 +150,9 @@ impl Services {
     async fn returned(
         &self,
         hold: &mut Hold<'_>,
-        login: &Login,
-        route: &Route,
-        bearer: Bearer<'_>,
+        guest: &Guest<'_>,
     ) -> Result<bool, ConnectionError> {
-        let policy = &route.policy;
+        let (policy, login) = (&guest.route.policy, guest.login);
         if login.handshake.intent != Intent::Transfer
             || !version::can_transfer(login.handshake.protocol)
             || !policy.join.contains(&Join::Transfer)
@@ -168,7 +162,7 @@ impl Services {
         let Some(cookie) = hold.cookie().await? else {
             return Ok(false);
         };
-        let returned = self.signer.is_good(&cookie, bearer, since_1970());
+        let returned = self.signer.is_good(&cookie, guest.bearer(), since_1970());
         if returned && !policy.keep_transfer_intent {
             hold.make_login();
         }
@@ -340,7 +334,7 @@ impl Services {
         let claim = Claim {
             name: &guest.login.player,
             uuid: guest.login.uuid,
-            address: guest.bearer.address,
+            address: guest.address,
         };
         let now = Instant::now().into_std();
         let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -422,6 +416,13 @@ impl Services {
 }
 
 impl Guest<'_> {
+    pub(crate) fn bearer(&self) -> Bearer<'_> {
+        Bearer {
+            address: self.address,
+            host: &self.login.handshake.address,
+        }
+    }
+
     fn waiting(&self, hold: &Hold<'_>, eta: Option<Duration>) -> Waiting {
         Waiting {
             protocol: self.login.handshake.protocol,

@@ -48,7 +48,7 @@ impl Services {
         };
         match waiting {
             Ok(()) => {
-                let cookie = self.signer.sign(guest.bearer, since_1970());
+                let cookie = self.signer.sign(guest.bearer(), since_1970());
                 let host = undecorated(&handshake.address);
                 room.transfer(host, handshake.port, &cookie).await?;
                 Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use automc_router::config::values::short;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::say;
 use super::stats::millis;
@@ -17,6 +18,7 @@ use crate::load::job::{Job, Order, Report, Span};
 use crate::load::part::Players;
 use crate::player::Player;
 use crate::router::{RouterProcess, Settings};
+use crate::usage::Usage;
 
 /// Longest wait for anything.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -43,9 +45,11 @@ pub struct Options {
 }
 
 /// What came of one round.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Round {
     per_second: f64,
+    /// Processor time of the router for one ping.
+    cpu: Duration,
     p50: Duration,
     p99: Duration,
     p999: Duration,
@@ -121,18 +125,49 @@ fn status() -> serde_json::Value {
 }
 
 async fn measure(options: &Options, router: &RouterProcess) -> Result<Round> {
+    // One thread of load is busier than the router, and would be all that is measured.
+    let parts = std::thread::available_parallelism()?.get();
     let order = Order {
         at: router.at.players,
         host: "bench.test".to_owned(),
         job: Job::Pings {
-            at_once: options.at_once,
+            at_once: options.at_once.div_ceil(parts),
             span: Span::Time(WARM_UP, options.time),
         },
     };
-    let mut players = Players::start(&options.harness, &order).await?;
-    players.begin().await?;
-    players.measured().await?;
-    Round::of(&players.report().await?)
+    let mut parted = Vec::new();
+    for _ in 0..parts {
+        parted.push(Players::start(&options.harness, &order).await?);
+    }
+    let begun = together(parted, |mut players| async move {
+        players.begin().await?;
+        Ok(players)
+    });
+    let begun = begun.await?;
+    let pids = [router.process.pid()];
+    let before = Usage::now(&pids, &[])?;
+    let measured = together(begun, |mut players| async move {
+        players.measured().await?;
+        Ok(players)
+    });
+    let measured = measured.await?;
+    let used = Usage::now(&pids, &[])?.since(&before);
+    let reports = together(measured, Players::report).await?;
+    Round::of(&reports, used.target)
+}
+
+/// Has all of `parts` do the same at the same time.
+async fn together<T, F>(parts: Vec<Players>, act: impl Fn(Players) -> F) -> Result<Vec<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let mut acting = JoinSet::new();
+    for part in parts {
+        acting.spawn(act(part));
+    }
+    let acted = acting.join_all().await;
+    acted.into_iter().collect()
 }
 
 fn median(rounds: &[Round]) -> Result<Round> {
@@ -142,20 +177,26 @@ fn median(rounds: &[Round]) -> Result<Round> {
 }
 
 impl Round {
-    fn of(report: &Report) -> Result<Self> {
-        let latency = report.latency.context("no latency")?;
-        let units = f64::from(u32::try_from(report.units)?);
-        Ok(Self {
-            per_second: units / report.took.as_secs_f64(),
-            p50: latency.p50,
-            p99: latency.p99,
-            p999: latency.p999,
-        })
+    /// What all parts of load have seen together; of their latencies, the worst.
+    fn of(reports: &[Report], cpu: Duration) -> Result<Self> {
+        let mut all = Self::default();
+        let mut pings = 0;
+        for report in reports {
+            let latency = report.latency.context("no latency")?;
+            pings += u32::try_from(report.units)?;
+            all.per_second += f64::from(u32::try_from(report.units)?) / report.took.as_secs_f64();
+            all.p50 = all.p50.max(latency.p50);
+            all.p99 = all.p99.max(latency.p99);
+            all.p999 = all.p999.max(latency.p999);
+        }
+        all.cpu = cpu.checked_div(pings).context("no pings")?;
+        Ok(all)
     }
 
     fn json(&self) -> serde_json::Value {
         json!({
             "pings_per_second": self.per_second,
+            "router_cpu_us": self.cpu.as_secs_f64() * 1e6,
             "p50_ms": millis(self.p50),
             "p99_ms": millis(self.p99),
             "p999_ms": millis(self.p999),
@@ -166,10 +207,10 @@ impl Round {
 impl fmt::Display for Round {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (p50, p99, p999) = (millis(self.p50), millis(self.p99), millis(self.p999));
-        let rate = self.per_second;
+        let (rate, cpu) = (self.per_second, self.cpu.as_secs_f64() * 1e6);
         write!(
             formatter,
-            "{rate:.0} pings/s, p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms"
+            "{rate:.0} pings/s, router CPU {cpu:.0} µs each, p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms"
         )
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use ring::hmac;
 
+use crate::host::lookup_key;
+
 /// The key it is stored under.
 pub const KEY: &str = "automc:waited";
 /// How long it is good for: a client is back within a second or two, or after its loading screen.
@@ -25,7 +27,7 @@ pub struct Signer(hmac::Key);
 pub struct Bearer<'h> {
     /// Where the client connects from.
     pub address: IpAddr,
-    /// The look-up key of the host it asks for.
+    /// The host it asks for; every spelling that leads to the same route is the same.
     pub host: &'h str,
 }
 
@@ -73,7 +75,7 @@ fn signed(bearer: Bearer<'_>, expiry: &[u8; EXPIRY_BYTES]) -> Vec<u8> {
         KEY.as_bytes(),
         expiry,
         &address.octets(),
-        bearer.host.as_bytes(),
+        lookup_key(bearer.host).as_bytes(),
     ]
     .concat()
 }
