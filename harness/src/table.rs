@@ -18,6 +18,9 @@ use crate::router::{RouterProcess, Settings};
 /// Longest time until a row is a route.
 const ROUTE_DEADLINE: Duration = Duration::from_secs(20);
 
+/// Longest time until the log says what it is to say.
+const LOG_DEADLINE: Duration = Duration::from_secs(30);
+
 /// A table and its router. For everything else at once there is [`crate::world`].
 #[derive(Debug)]
 pub struct Table {
@@ -118,6 +121,22 @@ impl Table {
             .routed(&domain, Some(&address), ROUTE_DEADLINE)
             .await?;
         Ok(Player::new(&domain))
+    }
+
+    /// Waits for a line of the router's log that has all `parts`, and hands it back.
+    ///
+    /// # Errors
+    /// There is none in time.
+    pub async fn says(&self, parts: &[&str]) -> Result<String> {
+        self.router.process.line_with(parts, LOG_DEADLINE).await
+    }
+
+    /// The value of one metric now.
+    ///
+    /// # Errors
+    /// The router does not answer, or has no such metric.
+    pub async fn metric(&self, name: &str) -> Result<u64> {
+        self.router.at.metrics().await?.value(name)
     }
 
     /// Joins, expects to be refused, and hands back the text, which shows no address.

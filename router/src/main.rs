@@ -80,7 +80,7 @@ async fn checked(config: &Config) -> anyhow::Result<ExitCode> {
 
 /// A misspelt variable would otherwise be without effect and without a word.
 fn warn_of_unknown_variables(spec: &Spec, names: impl Iterator<Item = String>) {
-    let known = |name: &str| spec.keys.iter().any(|key| spec.variable(key) == name);
+    let known = |name: &str| spec.keys().any(|key| spec.variable(key) == name);
     // AUTOMC_TEST_ belongs to the tests; a Kubernetes service called automc sets the others.
     let foreign = ["AUTOMC_TEST_", "AUTOMC_SERVICE_", "AUTOMC_PORT"];
     for name in names.filter(|name| name.starts_with("AUTOMC_") && !known(name)) {

@@ -15,7 +15,7 @@ use crate::spec::ServerSpec;
 
 /// Every setting of waker-mock.
 pub const SPEC: Spec = Spec {
-    keys: KEYS,
+    groups: &[KEYS],
     env_prefix: "WAKER_MOCK_",
 };
 

@@ -75,7 +75,7 @@ async fn help_and_version_are_exit_code_0_on_standard_output() {
 
     let help = ran(&["--help"], &[]).await;
     let text = String::from_utf8(help.stdout).unwrap();
-    for key in automc_router::config::SPEC.keys {
+    for key in automc_router::config::SPEC.keys() {
         assert!(
             text.contains(&automc_router::config::SPEC.variable(key)),
             "{}",

@@ -43,13 +43,11 @@ async fn set(table: &Table, server: &str, settings: &str) {
     assert_eq!(table.sql.execute(&update, &[]).await.unwrap(), 1);
     let host = format!("{server}.example.com");
     let line = [host.as_str(), "has other settings"];
-    let process = &table.router.process;
-    process.line_with(&line, DEADLINE).await.unwrap();
+    table.says(&line).await.unwrap();
 }
 
 async fn says(table: &Table, words: &str) {
-    let process = &table.router.process;
-    process.line_with(&[words], DEADLINE).await.unwrap();
+    table.says(&[words]).await.unwrap();
 }
 
 /// The text a player is refused with, and how many words it was sent before; all of it reads as the
@@ -364,8 +362,7 @@ async fn a_player_is_forwarded_while_the_server_starts_at_once_or_after_a_hold()
         started(&manager, number + 1).await;
         let backend = asleep.wake("woken").unwrap();
         let line = ["automc: server is ready", &name];
-        let process = &table.router.process;
-        process.line_with(&line, DEADLINE).await.unwrap();
+        table.says(&line).await.unwrap();
         assert_eq!(backend.logins(), []);
     }
     held(&table, 0, "forwarded", 1).await;

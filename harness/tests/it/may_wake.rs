@@ -101,8 +101,7 @@ async fn who_may_not_wake_is_told_so_and_gets_in_once_the_server_runs() {
         let counted = total.into_iter().filter(|(_, count)| *count > 0);
         assert_eq!(refused(&table).await, counted.collect::<Vec<_>>());
         let line = ["closed without a session", "end=\"may_not_wake\"", &name];
-        let process = &table.router.process;
-        process.line_with(&line, DEADLINE).await.unwrap();
+        table.says(&line).await.unwrap();
 
         let backend = asleep.wake("up").unwrap();
         if number % 2 == 1 {
@@ -249,16 +248,8 @@ async fn a_name_that_woke_too_often_is_told_when_it_may_again_and_others_still_m
         .await
         .unwrap();
     let steve = players[2].knock(table.router.at.players).await.unwrap();
-    let metrics = async || {
-        table
-            .router
-            .at
-            .metrics()
-            .await?
-            .value("automc_held_players")
-    };
     eventually("both to wait", DEADLINE, async || {
-        metrics().await.ok() == Some(2)
+        matches!(table.metric("automc_held_players").await, Ok(2))
     })
     .await
     .unwrap();

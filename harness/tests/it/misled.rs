@@ -126,12 +126,7 @@ async fn players_wait_behind_a_published_port_until_the_server_listens() {
     let waiting = tokio::spawn(waiting.enter());
     // It may have no status at all, so players are tried after a while.
     let line = ["automc: server is ready"];
-    table
-        .router
-        .process
-        .line_with(&line, DEADLINE)
-        .await
-        .unwrap();
+    table.says(&line).await.unwrap();
     let before = taken.load(Ordering::Relaxed);
     let tried = async || taken.load(Ordering::Relaxed) > before + 1;
     eventually("two more attempts", DEADLINE, tried)

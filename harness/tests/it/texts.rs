@@ -217,16 +217,8 @@ async fn who_waits_in_configuration_reads_the_texts_of_the_clients_language() {
             other => panic!("{other:?}"),
         }
         drop(session);
-        let nobody = async || {
-            table
-                .router
-                .at
-                .metrics()
-                .await?
-                .value("automc_held_players")
-        };
         eventually("nobody to wait", DEADLINE, async || {
-            matches!(nobody().await, Ok(0))
+            matches!(table.metric("automc_held_players").await, Ok(0))
         })
         .await
         .unwrap();
@@ -312,7 +304,7 @@ async fn a_server_that_failed_twice_says_so_with_the_time_of_the_next_try() {
     assert_eq!(manager.counts().0, 4);
     let refusals = "automc_wake_refusals_total{reason=\"backing_off\"}";
     let counted = async || {
-        let count = table.router.at.metrics().await?.value(refusals)?;
+        let count = table.metric(refusals).await?;
         anyhow::ensure!(count == 2, "{count}");
         Ok(())
     };

@@ -124,7 +124,7 @@ fn no_source_file_outgrows_its_reader() {
 #[test]
 fn the_readme_has_every_setting_and_its_default() {
     let readme = read("README.md");
-    for key in SPEC.keys {
+    for key in SPEC.keys() {
         let variable = format!("`{}`", SPEC.variable(key));
         let row = readme
             .lines()

@@ -106,12 +106,7 @@ async fn a_router_that_stops_says_so_in_configuration() {
 
     assert!(text.contains("is being restarted"), "{text}");
     let line = ["closed without a session", "end=\"stopping\""];
-    table
-        .router
-        .process
-        .line_with(&line, DEADLINE)
-        .await
-        .unwrap();
+    table.says(&line).await.unwrap();
 }
 
 #[tokio::test]

@@ -167,11 +167,7 @@ async fn a_server_that_runs_before_its_port_opens_is_waited_for() {
     manager.polls([Reply::running(asleep.addr())]);
 
     let waiting = player.knock(table.router.at.players).await.unwrap();
-    let process = &table.router.process;
-    process
-        .line_with(&["automc: server is running"], DEADLINE)
-        .await
-        .unwrap();
+    table.says(&["automc: server is running"]).await.unwrap();
     let backend = asleep.wake("late").unwrap();
 
     waiting.enter().await.unwrap();

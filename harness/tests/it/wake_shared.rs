@@ -130,8 +130,7 @@ async fn a_wake_nobody_waits_for_any_more_is_called_off_before_it_is_accepted() 
     until_counts(&manager, 1, 0).await;
 
     drop(waiting);
-    let process = &table.router.process;
-    process.line_with(&[LEFT], DEADLINE).await.unwrap();
+    table.says(&[LEFT]).await.unwrap();
     manager.polls([Reply::running(backend.addr())]);
 
     player.enter(table.router.at.players).await.unwrap();
@@ -148,8 +147,7 @@ async fn an_accepted_wake_goes_on_without_the_player_who_left() {
     until_counts(&manager, 1, 1).await;
 
     drop(waiting);
-    let process = &table.router.process;
-    process.line_with(&[LEFT], DEADLINE).await.unwrap();
+    table.says(&[LEFT]).await.unwrap();
     let polls = manager.counts().1;
     until_counts(&manager, 1, polls + 3).await;
 

@@ -31,14 +31,12 @@ async fn say(table: &Table, server: &str, state: &str, backend: &Backend) {
 /// Until the router has seen that nobody is at the address: only after that an answer counts.
 async fn until_probed(table: &Table) {
     let line = ["probe answered", "Refused"];
-    let process = &table.router.process;
-    process.line_with(&line, DEADLINE).await.unwrap();
+    table.says(&line).await.unwrap();
 }
 
 async fn assert_sign(table: &Table, sign: &str) {
     let line = ["automc: server is ready", sign];
-    let process = &table.router.process;
-    process.line_with(&line, DEADLINE).await.unwrap();
+    table.says(&line).await.unwrap();
 }
 
 #[tokio::test]

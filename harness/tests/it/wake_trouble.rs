@@ -34,12 +34,7 @@ async fn a_start_that_is_denied_is_refused_at_once_and_not_tried_again() {
         assert_eq!(manager.requests().len(), asked + 1, "{status}");
         let reason = format!("refused with status {status}");
         let line = [name.as_str(), "waking failed", &reason];
-        table
-            .router
-            .process
-            .line_with(&line, DEADLINE)
-            .await
-            .unwrap();
+        table.says(&line).await.unwrap();
     }
 }
 
@@ -140,12 +135,7 @@ async fn a_server_manager_that_goes_away_and_comes_back_still_lets_the_player_in
     way.refuse().await.unwrap();
     way.cut().await.unwrap();
     let broken = ["poll answered", "Broken"];
-    table
-        .router
-        .process
-        .line_with(&broken, DEADLINE)
-        .await
-        .unwrap();
+    table.says(&broken).await.unwrap();
     manager.polls([Reply::running(backend.addr())]);
     way.restore().await.unwrap();
 
@@ -176,12 +166,7 @@ async fn a_server_that_never_runs_is_refused_at_the_timeout_in_the_contracts_wor
 
         assert!(text.contains("longer than usual"), "{name}: {text}");
         let line = format!("waker timeout for {name} after 1s{problem}");
-        table
-            .router
-            .process
-            .line_with(&[&line], DEADLINE)
-            .await
-            .unwrap();
+        table.says(&[&line]).await.unwrap();
     }
 }
 

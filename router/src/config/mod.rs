@@ -2,9 +2,11 @@
 
 pub mod cli;
 mod defaults;
+mod file;
 pub mod secret;
 pub mod settings;
 pub mod values;
+mod waker;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,18 +18,19 @@ use crate::host::Host;
 use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
 use crate::routes::policy::Policy;
-use crate::wake::client::BaseUrl;
 use crate::wake::permit::Rate;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
+pub use waker::WakerConfig;
+use waker::{rate, waker};
 
 /// Shortest secret that signs cookies, in bytes: a client that has one can try as many as it likes.
 const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
-    keys: KEYS,
+    groups: &[KEYS, waker::KEYS, defaults::KEYS],
     env_prefix: "",
 };
 
@@ -80,49 +83,6 @@ const KEYS: &[Key] = &[
         default: Some("0"),
         help: "Share of each reconnect delay, 0 to 1, added at random on top",
     },
-    text(
-        "automc_waker_url",
-        "",
-        "Base URL of the server-manager that starts sleeping servers",
-    ),
-    Key {
-        name: "automc_waker_token",
-        kind: Kind::Secret,
-        default: None,
-        help: "Sent to the server-manager as X-API-Key",
-    },
-    text(
-        "automc_waker_poll_interval",
-        "2s",
-        "How often a starting server's state is asked for",
-    ),
-    text(
-        "automc_waker_timeout",
-        "1m30s",
-        "How long a server may take to start",
-    ),
-    defaults::JOIN,
-    defaults::HOLD_MAX,
-    defaults::HOLD_TICK,
-    defaults::SETTLE,
-    defaults::FORWARD_TO,
-    defaults::COMPRESSION_HOLD,
-    defaults::KEEP_TRANSFER_INTENT,
-    defaults::WAKE_ALLOW,
-    defaults::WAKE_DENY,
-    defaults::WAKE_HOURS,
-    defaults::MIN_ONLINE,
-    defaults::TEXTS,
-    text(
-        "automc_wake_per_address",
-        "30/10m",
-        "How many wakes one client address (of IPv6, one /64) may cause in what time; or off",
-    ),
-    text(
-        "automc_wake_per_name",
-        "10/10m",
-        "How many wakes one player name may cause in what time; or off",
-    ),
     Key {
         name: "automc_cookie_secret",
         kind: Kind::Secret,
@@ -236,19 +196,6 @@ pub struct PostgresConfig {
     pub reconnect_jitter: f64,
 }
 
-/// The server-manager.
-#[derive(Debug, Clone)]
-pub struct WakerConfig {
-    /// What every request's path is appended to.
-    pub url: BaseUrl,
-    /// Sent as `X-API-Key`, if set.
-    pub token: Option<Secret>,
-    /// Least time between two polls of one server.
-    pub poll_interval: Duration,
-    /// Longest time from the start to running.
-    pub timeout: Duration,
-}
-
 impl Config {
     /// Reads the merged settings.
     ///
@@ -299,13 +246,6 @@ fn mapping(text: &str) -> Result<(Host, BackendAddr), String> {
     Ok((host, backend))
 }
 
-fn rate(text: &str) -> Result<Option<Rate>, String> {
-    match text.trim() {
-        "off" => Ok(None),
-        text => Rate::parse(text).map(Some),
-    }
-}
-
 /// Never quoted: the value is a secret.
 fn cookie_secret(text: &str) -> Result<Secret, String> {
     match text.len() {
@@ -326,36 +266,6 @@ fn postgres(settings: &mut Settings) -> Option<PostgresConfig> {
     Some(PostgresConfig {
         dsn,
         reconnect_jitter,
-    })
-}
-
-fn waker(
-    settings: &mut Settings,
-    interval: impl Fn(&str) -> Result<Duration, String>,
-    timeout: impl Fn(&str) -> Result<Duration, String>,
-) -> Option<WakerConfig> {
-    let poll_interval = settings
-        .parse("automc_waker_poll_interval", interval)
-        .unwrap_or_default();
-    let timeout = settings
-        .parse("automc_waker_timeout", timeout)
-        .unwrap_or_default();
-    let token = |text: &str| {
-        // Never quoted: the value is a secret.
-        let sendable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        if sendable {
-            Ok(Secret::new(text))
-        } else {
-            Err("not a value an HTTP header can carry")
-        }
-    };
-    let token = settings.parse("automc_waker_token", token);
-    let url = settings.parse("automc_waker_url", BaseUrl::parse)?;
-    Some(WakerConfig {
-        url,
-        token,
-        poll_interval,
-        timeout,
     })
 }
 

@@ -6,18 +6,15 @@
 //! text) or prints what may be a secret.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-/// Largest configuration file that is read.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+use super::file;
+
 /// What the names of [`Kind::Default`] begin with, but for the file's table of them.
-const DEFAULTS_PREFIX: &str = "automc_";
-/// The file's table of [`Kind::Default`].
-const DEFAULTS_TABLE: &str = "defaults";
+pub(super) const DEFAULTS_PREFIX: &str = "automc_";
 
 /// What a key holds and how it is given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +52,8 @@ pub struct Key {
 /// The settings of one program.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
-    /// Every key there is.
-    pub keys: &'static [Key],
+    /// Every key there is, by what they are about.
+    pub groups: &'static [&'static [Key]],
     /// What its environment variables begin with; may be empty.
     pub env_prefix: &'static str,
 }
@@ -82,6 +79,11 @@ pub struct Settings {
 }
 
 impl Spec {
+    /// Every key there is.
+    pub fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
+        self.groups.iter().copied().flatten()
+    }
+
     /// Adds one flag per key, and `--config`, to `command`.
     #[must_use]
     pub fn flags(&self, mut command: clap::Command) -> clap::Command {
@@ -96,7 +98,7 @@ impl Spec {
                     .value_parser(clap::value_parser!(PathBuf))
                     .help("Read settings from this TOML file"),
             );
-        for key in self.keys.iter().filter(|key| key.kind != Kind::Secret) {
+        for key in self.keys().filter(|key| key.kind != Kind::Secret) {
             let arg = clap::Arg::new(key.name)
                 .long(key.name.replace('_', "-"))
                 .value_name("VALUE")
@@ -116,7 +118,7 @@ impl Spec {
 
     /// The settings that have no flag, for the end of `--help`.
     fn secrets(&self) -> String {
-        let secrets = self.keys.iter().filter(|key| key.kind == Kind::Secret);
+        let secrets = self.keys().filter(|key| key.kind == Kind::Secret);
         let lines = secrets.map(|key| format!("  {:<20} {}", self.variable(key), key.help));
         let lines: Vec<_> = lines.collect();
         format!(
@@ -150,7 +152,7 @@ impl Spec {
     ) -> Result<Settings, ConfigError> {
         let mut figment = Figment::from(self.default_layer());
         if let Some(path) = flags.get_one::<PathBuf>("config") {
-            for layer in self.file_layers(path)? {
+            for layer in file::layers(self, path)? {
                 figment = figment.admerge(layer);
             }
         }
@@ -164,7 +166,7 @@ impl Spec {
     }
 
     fn default_layer(&self) -> Layer {
-        let pairs = self.keys.iter().filter_map(|key| Some((key, key.default?)));
+        let pairs = self.keys().filter_map(|key| Some((key, key.default?)));
         let dict = pairs
             .map(|(key, text)| (key.name.to_owned(), Value::from(text)))
             .collect();
@@ -195,7 +197,7 @@ impl Spec {
                 dict: Dict::from([(key.name.to_owned(), value)]),
             })
         };
-        self.keys.iter().filter_map(layer).collect()
+        self.keys().filter_map(layer).collect()
     }
 
     fn flag_layers(&self, flags: &clap::ArgMatches) -> Vec<Layer> {
@@ -217,97 +219,7 @@ impl Spec {
                 dict: Dict::from([(key.name.to_owned(), value)]),
             })
         };
-        self.keys.iter().filter_map(layer).collect()
-    }
-
-    /// The file, and its table of defaults.
-    fn file_layers(&self, path: &Path) -> Result<[Layer; 2], ConfigError> {
-        let origin = path.display().to_string();
-        let fail = |reason: String| ConfigError(vec![format!("--config: {origin}: {reason}")]);
-        let size = std::fs::metadata(path)
-            .map_err(|error| fail(error.to_string()))?
-            .len();
-        if size > FILE_BYTES_MAX {
-            return Err(fail(format!(
-                "{size} bytes, over the limit of {FILE_BYTES_MAX}"
-            )));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-        // Straight from the parser: extracted values would say that they are from nowhere.
-        let mut dict = Toml::string(&text)
-            .data()
-            .map_err(|error| fail(without_quoted_lines(&error.to_string())))?
-            .remove(&Profile::Default)
-            .unwrap_or_default();
-        let defaults = self
-            .defaults_layer(&mut dict, &origin)
-            .map_err(ConfigError)?;
-        let unknown: Vec<String> = dict
-            .keys()
-            .filter(|name| !self.keys.iter().any(|key| key.name == name.as_str()))
-            .map(|name| format!("{origin}: unknown key {name:?}{}", self.nearest(name)))
-            .collect();
-        if !unknown.is_empty() {
-            return Err(ConfigError(unknown));
-        }
-        for key in self.keys.iter().filter(|key| key.kind == Kind::List) {
-            if let Some(value) = dict.get_mut(key.name) {
-                *value = Value::from(listed(value, key).map_err(fail)?);
-            }
-        }
-        Ok([Layer { origin, dict }, defaults])
-    }
-
-    /// Takes the table of defaults out of the file's dictionary, if this program has any.
-    fn defaults_layer(&self, file: &mut Dict, path: &str) -> Result<Layer, Vec<String>> {
-        let origin = format!("{path}, table [{DEFAULTS_TABLE}]");
-        let mut dict = Dict::new();
-        let mut keys = self.keys.iter().filter(|key| key.kind == Kind::Default);
-        let is_table =
-            keys.next().is_some() && matches!(file.get(DEFAULTS_TABLE), Some(Value::Dict(..)));
-        let table = is_table.then(|| file.remove(DEFAULTS_TABLE)).flatten();
-        let mut problems = Vec::new();
-        for (name, value) in table
-            .as_ref()
-            .and_then(Value::as_dict)
-            .into_iter()
-            .flatten()
-        {
-            let full = format!("{DEFAULTS_PREFIX}{name}");
-            let is_one = |key: &&Key| key.kind == Kind::Default && key.name == full;
-            if !self.keys.iter().any(|key| is_one(&key)) {
-                problems.push(format!("{origin}: unknown key {name:?}"));
-            } else if file.contains_key(&full) {
-                problems.push(format!("{origin}: {name} is also there as {full}"));
-            } else {
-                dict.insert(full, one_text(value));
-            }
-        }
-        if problems.is_empty() {
-            Ok(Layer { origin, dict })
-        } else {
-            Err(problems)
-        }
-    }
-
-    /// ` (did you mean "x"?)` for a key that differs in a character or two, or in its dashes.
-    fn nearest(&self, name: &str) -> String {
-        let folded = name.replace('-', "_").to_ascii_lowercase();
-        let close = |key: &&Key| {
-            let prefix = key
-                .name
-                .bytes()
-                .zip(folded.bytes())
-                .take_while(|(a, b)| a == b)
-                .count();
-            let rest = key.name.bytes().rev().zip(folded.bytes().rev());
-            let suffix = rest.take_while(|(a, b)| a == b).count();
-            prefix + suffix + 2 >= key.name.len().max(folded.len())
-        };
-        let found = self.keys.iter().find(close);
-        found
-            .map(|key| format!(" (did you mean {:?}?)", key.name))
-            .unwrap_or_default()
+        self.keys().filter_map(layer).collect()
     }
 
     fn collect(&self, figment: &Figment) -> Result<Settings, ConfigError> {
@@ -318,7 +230,7 @@ impl Spec {
             values: BTreeMap::new(),
             problems: Vec::new(),
         };
-        for key in self.keys {
+        for key in self.keys() {
             let Some(value) = merged.get(key.name) else {
                 continue;
             };
@@ -417,9 +329,9 @@ impl Settings {
 }
 
 /// One layer of texts with the name of where they came from.
-struct Layer {
-    origin: String,
-    dict: Dict,
+pub(super) struct Layer {
+    pub(super) origin: String,
+    pub(super) dict: Dict,
 }
 
 impl Provider for Layer {
@@ -433,7 +345,7 @@ impl Provider for Layer {
 }
 
 /// The text of one value; what is neither text, number nor truth value is refused unprinted.
-fn scalar(value: &Value, key: &Key) -> Result<String, String> {
+pub(super) fn scalar(value: &Value, key: &Key) -> Result<String, String> {
     match value {
         Value::String(_, text) => Ok(text.clone()),
         Value::Bool(_, truth) => Ok(truth.to_string()),
@@ -448,42 +360,4 @@ fn scalar(value: &Value, key: &Key) -> Result<String, String> {
             key.name
         )),
     }
-}
-
-/// A list in a file may be a list of texts, one text, or a table of `host = "backend"`.
-fn listed(value: &Value, key: &Key) -> Result<Vec<Value>, String> {
-    match value {
-        Value::Array(_, items) => Ok(items.clone()),
-        Value::Dict(_, dict) => dict
-            .iter()
-            .map(|(name, value)| Ok(Value::from(format!("{name}={}", scalar(value, key)?))))
-            .collect(),
-        other => Ok(vec![other.clone()]),
-    }
-}
-
-/// A list of texts as one with commas between, a table as JSON; all else as it is.
-fn one_text(value: &Value) -> Value {
-    let joined = match value {
-        Value::Array(_, items) => {
-            let texts: Option<Vec<_>> = items.iter().map(Value::as_str).collect();
-            texts.map(|texts| texts.join(","))
-        }
-        Value::Dict(_, table) => serde_json::to_string(table).ok(),
-        _ => None,
-    };
-    joined.map_or_else(|| value.clone(), Value::from)
-}
-
-/// A TOML error quotes the line it is about, which may hold a secret: keeps place and reason.
-fn without_quoted_lines(error: &str) -> String {
-    let quoted = |line: &&str| {
-        line.trim_start_matches([' ', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
-            .starts_with('|')
-    };
-    error
-        .lines()
-        .filter(|line| !quoted(line))
-        .collect::<Vec<_>>()
-        .join(": ")
 }

@@ -287,7 +287,7 @@ fn debug_means_at_least_debug() {
 
 #[test]
 fn every_key_has_a_variable_and_no_two_share_one() {
-    let mut variables: Vec<_> = SPEC.keys.iter().map(|key| SPEC.variable(key)).collect();
+    let mut variables: Vec<_> = SPEC.keys().map(|key| SPEC.variable(key)).collect();
     assert!(variables.iter().any(|name| name == "AUTOMC_DSN"));
     let count = variables.len();
     variables.sort();
