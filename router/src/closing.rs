@@ -121,7 +121,13 @@ impl Closing {
             Ok(Served::Pinged(None)) => {
                 debug!(end = "answered", took, "closed: ping answered here");
             }
-            Err(error @ (ConnectionError::Greet(_) | ConnectionError::Io(_))) => {
+            Err(
+                error @ (ConnectionError::Greet(_)
+                | ConnectionError::Io(_)
+                | ConnectionError::Busy
+                | ConnectionError::AddressBusy { .. }
+                | ConnectionError::TooManyPings),
+            ) => {
                 debug!(end = error.kind(), %error, took, "closed");
             }
             Err(error) => {

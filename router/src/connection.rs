@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug};
 
+use crate::admit::Admission;
+use crate::admit::limits::Wish;
 use crate::answer;
 use crate::closing::Closing;
 use crate::error::ConnectionError;
@@ -45,6 +47,8 @@ pub(crate) type Boxed<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 /// What every connection shares.
 #[derive(Debug)]
 pub struct Services {
+    /// Who gets in.
+    pub admission: Arc<Admission>,
     /// The routes.
     pub registry: Arc<Registry>,
     /// Starts sleeping servers, if there is a server-manager.
@@ -99,6 +103,7 @@ pub async fn serve(
     // What greeting, waking and dialling take is given back before the long part.
     let greeted = Box::pin(greet(client).instrument(span.clone())).await;
     let (greeting, raw) = greeted?;
+    Box::pin(services.admit(client, &greeting, closing)).await?;
     let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
     let (mut backend, said, playing) = match way.instrument(span.clone()).await? {
         Onward::Session(backend, said, playing) => (backend, said, playing),
@@ -117,35 +122,57 @@ pub async fn serve(
     Box::pin(services.part(client, session, own, closing)).await
 }
 
-/// Tells a client that there is no place for it.
+/// Tells a client why there is no place for it.
 ///
 /// # Errors
-/// [`ConnectionError::Full`] for a login; the player has been told.
+/// `error` for a login; the player has been told. A ping of an address that has too much of its own
+/// is not answered.
 pub async fn refuse(
     client: &mut TcpStream,
     services: &Services,
     closing: &mut Closing,
+    error: ConnectionError,
 ) -> Result<Served, ConnectionError> {
     let (greeting, raw) = greet(client).await?;
     let texts = &services.registry.defaults().texts;
     let full = texts.render(Text::Full, None, &Fields::default());
     match greeting {
+        Greeting::Login { player, .. } => {
+            closing.player(&player);
+            services.tell(client, &error, closing).await;
+            return Err(error);
+        }
+        _ if matches!(error, ConnectionError::AddressBusy { .. }) => return Err(error),
         Greeting::Legacy(ping) => answer::legacy_ping(client, &ping, &full.to_legacy()).await?,
         Greeting::Status { handshake, length } => {
             let early = raw.get(length..).unwrap_or_default();
             let frame = overlay(None, handshake.protocol, &full.to_component(), &[]);
             answer::status_frame(client, early, &frame).await?;
         }
-        Greeting::Login { player, .. } => {
-            closing.player(&player);
-            services.tell(client, &ConnectionError::Full, closing).await;
-            return Err(ConnectionError::Full);
-        }
     }
     Ok(Served::Pinged(None))
 }
 
 impl Services {
+    /// Whether the client's address may ask for what it does; a player who may not has been told.
+    async fn admit(
+        &self,
+        client: &mut TcpStream,
+        greeting: &Greeting,
+        closing: &mut Closing,
+    ) -> Result<(), ConnectionError> {
+        let wish = match greeting {
+            Greeting::Login { .. } => Wish::Login,
+            Greeting::Legacy(_) | Greeting::Status { .. } => Wish::Ping,
+        };
+        let admitted = self.admission.wish(closing.peer(), wish);
+        if let (Err(error), Greeting::Login { player, .. }) = (&admitted, greeting) {
+            closing.player(player);
+            self.tell(client, error, closing).await;
+        }
+        admitted
+    }
+
     /// A box for each way: a player who waits in one has no room of the others.
     fn way_of<'w>(
         &'w self,

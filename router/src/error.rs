@@ -67,6 +67,21 @@ pub enum ConnectionError {
     /// As many clients are connected as may be.
     #[error("as many clients are connected as may be (max_connections)")]
     Full,
+    /// Too many connect at a time, whoever they are.
+    #[error("more clients connect in a second than may (connection_rate_limit)")]
+    Busy,
+    /// Its address has too many connections, or logs in too often.
+    #[error("its address has too many connections, or logs in too often")]
+    AddressBusy {
+        /// Until it may again, where that is known.
+        retry_in: Option<Duration>,
+    },
+    /// Its address pings too often; nobody is told.
+    #[error("its address pings too often")]
+    TooManyPings,
+    /// The lists of players keep it out.
+    #[error("the player may not join (auto_scale_allow_deny)")]
+    MayNotJoin,
     /// The player has been told already, in the configuration state.
     #[error("{0}")]
     Told(Box<Self>),
@@ -81,7 +96,11 @@ impl ConnectionError {
     #[must_use]
     pub fn text(&self) -> Option<Text> {
         Some(match self {
-            Self::Greet(_) | Self::ClientLeft | Self::Told(_) | Self::Io(_) => return None,
+            Self::Greet(_)
+            | Self::ClientLeft
+            | Self::Told(_)
+            | Self::TooManyPings
+            | Self::Io(_) => return None,
             Self::UnknownHost => Text::KickUnknownHost,
             Self::Unreachable { .. } => Text::KickUnreachable,
             Self::Wake(error) => wake_text(error),
@@ -95,7 +114,9 @@ impl ConnectionError {
             Self::BackendClosed(_) => Text::KickBackendClosed,
             Self::LeaveClicked => Text::KickLeft,
             Self::Stopping => Text::KickRestarting,
-            Self::Full => Text::KickFull,
+            Self::Full | Self::Busy => Text::KickFull,
+            Self::AddressBusy { .. } => Text::KickAddressBusy,
+            Self::MayNotJoin => Text::KickMayNotJoin,
         })
     }
 
@@ -111,6 +132,7 @@ impl ConnectionError {
             Self::MayNotWake(
                 Refused::Hours { opens_in: wait } | Refused::TooOften { retry_in: wait },
             ) => fields.retry = Some(*wait),
+            Self::AddressBusy { retry_in } => fields.retry = *retry_in,
             Self::LongStart(eta) => fields.eta = Some(*eta),
             _ => {}
         }
@@ -165,6 +187,10 @@ impl ConnectionError {
             Self::ComeBack => "come_back",
             Self::HeldTooLong(_) => "held_too_long",
             Self::Full => "full",
+            Self::Busy => "busy",
+            Self::AddressBusy { .. } => "address_busy",
+            Self::TooManyPings => "too_many_pings",
+            Self::MayNotJoin => "may_not_join",
             Self::ClientLeft | Self::LeaveClicked => "client_left",
             Self::Told(error) => error.kind(),
             Self::Io(_) => "client_io",

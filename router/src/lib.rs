@@ -8,6 +8,7 @@
 //! [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and [`memory::model`].
 
 pub mod addr;
+pub mod admit;
 pub mod answer;
 pub mod api;
 pub mod backoff;
@@ -32,6 +33,7 @@ pub mod memory;
 pub mod ping;
 pub mod postgres;
 pub mod protocol;
+pub mod rate;
 pub mod relay;
 pub mod routes;
 pub mod run;

@@ -10,8 +10,10 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::admit::{Turned, Verdict};
 use crate::closing::Closing;
 use crate::connection::{Services, refuse, serve};
+use crate::error::ConnectionError;
 
 /// Pause after an accept error that is nobody's fault in particular, such as a full file table.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -48,39 +50,74 @@ pub async fn run(
     places: Arc<Places>,
     clients: TaskTracker,
 ) {
-    let (mut full, mut broken) = (Seldom::default(), Seldom::default());
-    while let Some(accepted) = services.stop.run_until_cancelled(listener.accept()).await {
+    let mut broken = Seldom::default();
+    let stop = services.stop.clone();
+    let mut door = Door {
+        services,
+        places,
+        clients,
+        full: Seldom::default(),
+    };
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, peer)) => {
-                let services = Arc::clone(&services);
-                if let Ok(place) = Arc::clone(&places.sessions).try_acquire_owned() {
-                    clients.spawn(async move {
-                        let _place = place;
-                        client(stream, peer, &services).await;
-                    });
-                    continue;
-                }
-                full.warn(|| {
-                    let max = places.max;
-                    warn!("{max} clients are connected, the limit (max_connections); turning others away");
-                });
-                if let Ok(place) = Arc::clone(&places.refusals).try_acquire_owned() {
-                    clients.spawn(async move {
-                        let _place = place;
-                        let told = no_client(stream, peer, &services);
-                        services.stop.run_until_cancelled(told).await;
-                    });
-                }
-            }
+            Ok((stream, peer)) => door.accepted(stream, peer),
             Err(error) if is_one_clients_fault(&error) => debug!(%error, "accept"),
             Err(error) => {
                 broken.warn(|| warn!("cannot accept connections: {error}; trying on"));
-                services
-                    .stop
-                    .run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE))
+                stop.run_until_cancelled(tokio::time::sleep(ACCEPT_PAUSE))
                     .await;
             }
         }
+    }
+}
+
+/// Where one worker's clients come in.
+struct Door {
+    services: Arc<Services>,
+    places: Arc<Places>,
+    clients: TaskTracker,
+    full: Seldom,
+}
+
+impl Door {
+    /// Serves a client in a task of its own, or tells it why not, or neither. Waits for nothing.
+    fn accepted(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let (of_address, why) = match self.services.admission.knock(peer.ip()) {
+            Verdict::In(of_address) => (of_address, None),
+            Verdict::Told(of_address, why) => (of_address, Some(why)),
+            Verdict::Closed => return,
+        };
+        let why = match why {
+            Some(why) => why,
+            None => match Arc::clone(&self.places.sessions).try_acquire_owned() {
+                Ok(place) => {
+                    let services = Arc::clone(&self.services);
+                    self.clients.spawn(async move {
+                        let _places = (place, of_address);
+                        client(stream, peer, &services).await;
+                    });
+                    return;
+                }
+                Err(_) => self.full(),
+            },
+        };
+        if let Ok(place) = Arc::clone(&self.places.refusals).try_acquire_owned() {
+            let services = Arc::clone(&self.services);
+            self.clients.spawn(async move {
+                let _places = (place, of_address);
+                let told = no_client(stream, peer, &services, why);
+                services.stop.run_until_cancelled(told).await;
+            });
+        }
+    }
+
+    fn full(&mut self) -> ConnectionError {
+        let max = self.places.max;
+        self.full.warn(|| {
+            warn!("{max} clients are connected, the limit (max_connections); turning others away");
+        });
+        self.services.admission.count(Turned::Full);
+        ConnectionError::Full
     }
 }
 
@@ -103,9 +140,14 @@ async fn client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
 }
 
 /// The same for one there is no place for.
-async fn no_client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
+async fn no_client(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    services: &Services,
+    why: ConnectionError,
+) {
     let mut closing = Closing::new(peer);
-    let outcome = refuse(&mut stream, services, &mut closing).await;
+    let outcome = refuse(&mut stream, services, &mut closing, why).await;
     closing.finish(&outcome);
 }
 

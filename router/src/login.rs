@@ -41,6 +41,17 @@ pub(crate) struct Login {
     pub(crate) uuid: Option<u128>,
 }
 
+impl Login {
+    /// Who it claims to be, from `address`.
+    fn claim(&self, address: IpAddr) -> Claim<'_> {
+        Claim {
+            name: &self.player,
+            uuid: self.uuid,
+            address,
+        }
+    }
+}
+
 /// What a login comes to.
 pub(crate) enum LoginEnd {
     /// A backend has the player's greeting, and said this in answer; there is no session of a
@@ -85,9 +96,12 @@ impl Services {
         closing: &mut Closing,
     ) -> Result<LoginEnd, ConnectionError> {
         let address = &login.handshake.address;
+        let claim = login.claim(closing.peer());
+        self.admission.record(address, &claim);
         let route = &self
             .find(address, closing)
             .ok_or(ConnectionError::UnknownHost)?;
+        self.admission.may_join(address, &claim)?;
         let way = Way::of(login.handshake.protocol, route.policy.compression_hold);
         let mut hold = Hold::new(client, greeting, way, route.policy.tick);
         let mut guest = Guest {
@@ -331,11 +345,9 @@ impl Services {
 
     /// Whether the player may have the server started.
     fn permit(&self, guest: &Guest<'_>) -> Result<(), Refused> {
-        let claim = Claim {
-            name: &guest.login.player,
-            uuid: guest.login.uuid,
-            address: guest.address,
-        };
+        let claim = guest.login.claim(guest.address);
+        let host = &guest.login.handshake.address;
+        self.admission.may_wake(host, &claim)?;
         let now = Instant::now().into_std();
         let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
         let rules = &guest.route.policy.wake;

@@ -51,7 +51,7 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     }
     config.max_connections = files::places_within(files::raise_limit(), config.max_connections);
     let router = Router::start(config)?;
-    tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));
+    tokio::spawn(signals.watch(router.stop_token(), router.cut_token(), router.reload()));
     router.wait().await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
+use crate::admit::Admission;
 use crate::api::{Api, http};
 use crate::config::Config;
 use crate::config::values::short;
@@ -56,6 +58,9 @@ pub enum StartError {
     /// The server-manager's client.
     #[error("{0}")]
     Waker(#[from] ClientError),
+    /// The players' file.
+    #[error("{0}")]
+    Players(String),
     /// The secret of the cookies.
     #[error("the system has no random numbers; set AUTOMC_COOKIE_SECRET")]
     Random,
@@ -80,6 +85,7 @@ pub struct Router {
     cut: CancellationToken,
     /// Ends what runs beside the players, also when this is dropped.
     end: DropGuard,
+    reload: watch::Sender<()>,
     grace: Duration,
     clients: TaskTracker,
     workers: Workers,
@@ -109,9 +115,10 @@ impl Router {
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
         let services = services(&config, &memory, &servers, &stop)?;
-        let (registry, counters) = (
+        let (registry, counters, admission) = (
             Arc::clone(&services.registry),
             Arc::clone(&services.counters),
+            Arc::clone(&services.admission),
         );
         let workers = Workers::start(count).map_err(StartError::Workers)?;
         let clients = TaskTracker::new();
@@ -120,6 +127,11 @@ impl Router {
 
         // From here on nothing fails any more.
         let background = TaskTracker::new();
+        let reload = watch::Sender::default();
+        if let Some(path) = config.admit.players {
+            let (admission, reload) = (Arc::clone(&admission), reload.subscribe());
+            background.spawn(admission.follow(path, reload, end.clone()));
+        }
         let manager = config.waker.is_some();
         background.spawn(tell(servers.subscribe(), end.clone()));
         let postgres = config.postgres.as_ref();
@@ -137,6 +149,7 @@ impl Router {
         if let Some((listener, address)) = api {
             info!(%address, "API listening");
             let api = Api {
+                admission,
                 registry,
                 sync,
                 counters,
@@ -153,6 +166,7 @@ impl Router {
             stop,
             cut,
             end: end.drop_guard(),
+            reload,
             grace: config.shutdown_grace,
             clients,
             workers,
@@ -171,6 +185,12 @@ impl Router {
     #[must_use]
     pub fn cut_token(&self) -> CancellationToken {
         self.cut.clone()
+    }
+
+    /// Has every part that comes from a file read it again when something is sent.
+    #[must_use]
+    pub fn reload(&self) -> watch::Sender<()> {
+        self.reload.clone()
     }
 
     /// Waits for the stop token, then for players to leave, at most the grace period; then
@@ -288,6 +308,7 @@ fn services(
     let permits = Permits::new(config.wake_per_address, config.wake_per_name);
     let (memory, servers) = (Arc::clone(memory), Arc::clone(servers));
     Ok(Services {
+        admission: Admission::new(&config.admit).map_err(StartError::Players)?,
         registry,
         waker,
         permits: Mutex::new(permits),

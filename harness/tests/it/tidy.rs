@@ -11,6 +11,9 @@ const LINES_MAX: usize = 500;
 /// Files of the router that decide and never act.
 const PURE: &[&str] = &[
     "addr.rs",
+    "admit/address.rs",
+    "admit/limits.rs",
+    "admit/players.rs",
     "backoff.rs",
     "config/defaults.rs",
     "config/secret.rs",
@@ -36,6 +39,7 @@ const PURE: &[&str] = &[
     "protocol/status.rs",
     "protocol/varint.rs",
     "protocol/version.rs",
+    "rate.rs",
     "routes/diff.rs",
     "routes/overrides.rs",
     "routes/policy.rs",

@@ -8,11 +8,14 @@ use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TEXT_FORMAT, TextEncoder};
 
 use super::{Api, Refusal};
+use crate::admit::Turned;
 use crate::relay::counters::Totals;
 use crate::servers::counters;
 
 pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Refusal> {
-    let text = encode(&api.counters.totals(), &api.servers.totals()).map_err(|error| {
+    let turned = api.admission.turned_away();
+    let totals = (api.counters.totals(), api.servers.totals());
+    let text = encode(&totals.0, &totals.1, &turned).map_err(|error| {
         Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("metrics: {error}"),
@@ -21,10 +24,21 @@ pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Re
     Ok(([(CONTENT_TYPE, TEXT_FORMAT)], text))
 }
 
-fn encode(relayed: &Totals, servers: &counters::Totals) -> prometheus::Result<String> {
+fn encode(
+    relayed: &Totals,
+    servers: &counters::Totals,
+    turned: &[(Turned, u64)],
+) -> prometheus::Result<String> {
     let registry = Registry::new();
     relay(&registry, relayed)?;
     waiting(&registry, servers)?;
+    by_label(
+        &registry,
+        "automc_clients_turned_away_total",
+        "Clients that did not get in, by reason",
+        "reason",
+        turned.iter().map(|(reason, count)| (reason.name(), *count)),
+    )?;
     let mut families = registry.gather();
     families.push(wake_seconds(servers));
     TextEncoder::new().encode_to_string(&families)
@@ -189,7 +203,12 @@ mod tests {
 
     #[test]
     fn before_anything_happened_there_are_figures_too() {
-        let text = encode(&Totals::default(), &Servers::new(Arc::default()).totals()).unwrap();
+        let text = encode(
+            &Totals::default(),
+            &Servers::new(Arc::default()).totals(),
+            &[],
+        )
+        .unwrap();
         for line in ["automc_held_players 0", "automc_wake_seconds_count 0"] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
         }
@@ -212,7 +231,12 @@ mod tests {
         waiter.end(HeldEnd::LetIn);
         servers.refused(counters::Refusal::TooOften);
 
-        let text = encode(&Totals::default(), &servers.totals()).unwrap();
+        let text = encode(
+            &Totals::default(),
+            &servers.totals(),
+            &[(Turned::Denied, 3)],
+        )
+        .unwrap();
         for line in [
             "automc_wakes_total{outcome=\"ready\"} 1",
             "automc_wakes_total{outcome=\"timed_out\"} 0",
@@ -229,6 +253,7 @@ mod tests {
             "automc_asleep_seconds_total 60",
             "automc_server_asleep_seconds_total{server=\"a \\\"quoted\\\" one\"} 60",
             "automc_sessions_open 0",
+            "automc_clients_turned_away_total{reason=\"denied\"} 3",
         ] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
         }

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use tokio_util::sync::CancellationToken;
 
+use crate::admit::Admission;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
 use crate::routes::registry::Registry;
@@ -31,6 +32,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the API shows and changes.
 #[derive(Debug, Clone)]
 pub struct Api {
+    /// Who was turned away.
+    pub admission: Arc<Admission>,
     /// The routes.
     pub registry: Arc<Registry>,
     /// The sync with Postgres, if there is one.

@@ -1,5 +1,6 @@
 //! What the router is told: every setting with its default, checked once at start.
 
+mod admit;
 pub mod cli;
 mod defaults;
 mod file;
@@ -17,8 +18,9 @@ use crate::addr::BackendAddr;
 use crate::host::Host;
 use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
+use crate::rate::Rate;
 use crate::routes::policy::Policy;
-use crate::wake::permit::Rate;
+pub use admit::AdmitConfig;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
@@ -30,7 +32,7 @@ const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
-    groups: &[KEYS, waker::KEYS, defaults::KEYS],
+    groups: &[KEYS, admit::KEYS, waker::KEYS, defaults::KEYS],
     env_prefix: "",
 };
 
@@ -165,6 +167,8 @@ pub struct Config {
     pub backend_dial_timeout: Duration,
     /// Connections served at once.
     pub max_connections: usize,
+    /// Who gets in.
+    pub admit: AdmitConfig,
     /// How long players may finish after the first signal.
     pub shutdown_grace: Duration,
     /// Routes from Postgres, if wanted.
@@ -218,6 +222,7 @@ impl Config {
             max_connections: settings
                 .parse("max_connections", |text| number(text, 1, 1_000_000))
                 .unwrap_or_default(),
+            admit: admit::admit(&mut settings),
             shutdown_grace: settings
                 .parse("shutdown_grace", within(Duration::ZERO, day))
                 .unwrap_or_default(),

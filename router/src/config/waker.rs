@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::secret::Secret;
 use super::settings::{Key, Kind, Settings};
 use super::text;
+use crate::rate::Rate;
 use crate::wake::client::BaseUrl;
-use crate::wake::permit::Rate;
 
 pub(super) const KEYS: &[Key] = &[
     text(

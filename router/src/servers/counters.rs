@@ -90,25 +90,28 @@ impl Refusal {
 
 /// One count for each of a few cases.
 #[derive(Debug)]
-struct Counts<T, const N: usize> {
+pub(crate) struct Counts<T, const N: usize> {
     cases: [T; N],
     counts: [AtomicU64; N],
 }
 
 impl<T: Copy + PartialEq, const N: usize> Counts<T, N> {
-    fn new(cases: [T; N]) -> Self {
+    /// None of any of `cases` yet.
+    pub(crate) fn new(cases: [T; N]) -> Self {
         let counts = [const { AtomicU64::new(0) }; N];
         Self { cases, counts }
     }
 
-    fn count(&self, case: T) {
+    /// One more.
+    pub(crate) fn count(&self, case: T) {
         let mut counts = self.cases.iter().zip(&self.counts);
         if let Some((_, count)) = counts.find(|(own, _)| **own == case) {
             count.fetch_add(1, Relaxed);
         }
     }
 
-    fn totals(&self) -> Vec<(T, u64)> {
+    /// Every case with its count.
+    pub(crate) fn totals(&self) -> Vec<(T, u64)> {
         let counts = self.counts.iter().map(|count| count.load(Relaxed));
         self.cases.iter().copied().zip(counts).collect()
     }

@@ -89,6 +89,10 @@ texts! {
     KickRestarting = "kick_restarting",
     /// Kick: as many clients are connected as may be.
     KickFull = "kick_full",
+    /// Kick: the player's address has too many connections, or logs in too often.
+    KickAddressBusy = "kick_address_busy",
+    /// Kick: the player may not join.
+    KickMayNotJoin = "kick_may_not_join",
     /// Kick: it takes longer to start than anybody is held.
     KickLongStart = "kick_long_start",
     /// Kick: it is starting, and the player cannot be held, or no longer.

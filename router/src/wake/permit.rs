@@ -4,14 +4,12 @@
 //! save starts, they guard nothing. A client that joins a wake under way causes none, so it is
 //! only asked about where a new one would begin.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::hours::Hours;
-use crate::config::values::{duration, number};
+use crate::rate::{Rate, Recent, client_of};
 
 /// Most players on one list.
 pub const PLAYERS_MAX: usize = 1_000;
@@ -19,10 +17,6 @@ pub const PLAYERS_MAX: usize = 1_000;
 pub const NAME_CHARS_MAX: usize = 16;
 /// Most wakes that are remembered of addresses, and as many of names; the oldest are forgotten.
 pub const WAKES_MAX: usize = 16_384;
-/// Most wakes a limit may allow: as many are remembered for one address.
-const RATE_COUNT_MAX: u32 = 1_000;
-/// Longest time a limit may count over.
-const RATE_PER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The rules of one route.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -78,33 +72,6 @@ pub enum Refused {
     },
 }
 
-/// A limit: so many within any time so long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// How many.
-    count: usize,
-    /// Within what.
-    per: Duration,
-}
-
-impl Rate {
-    /// Reads `10/5m`: ten within any five minutes.
-    ///
-    /// # Errors
-    /// Anything else, a count not from 1 to 1000, or a time not from 1 s to a day.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (count, per) = text
-            .split_once('/')
-            .ok_or_else(|| format!("{text:?} is not a limit such as 10/5m"))?;
-        let count = number(count, 1, RATE_COUNT_MAX)?;
-        let per = duration(per.trim(), Duration::from_secs(1), RATE_PER_MAX)?;
-        Ok(Self {
-            count: usize::try_from(count).unwrap_or(usize::MAX),
-            per,
-        })
-    }
-}
-
 /// What was woken lately, and by whom.
 #[derive(Debug)]
 pub struct Permits {
@@ -144,7 +111,7 @@ impl Permits {
         if let Some(opens_in) = hours.and_then(|hours| hours.opens_in(wall_clock)) {
             return Err(Refused::Hours { opens_in });
         }
-        let address = network(claim.address);
+        let address = client_of(claim.address);
         let name: Arc<str> = claim.name.to_ascii_lowercase().into();
         let waits = [
             self.by_address.wait(&address, now),
@@ -180,7 +147,8 @@ pub fn players(items: &[String]) -> Result<Vec<Player>, String> {
     items.iter().map(|item| player(item)).collect()
 }
 
-fn player(text: &str) -> Result<Player, String> {
+/// One player, by name or UUID.
+pub(crate) fn player(text: &str) -> Result<Player, String> {
     if let Some(uuid) = uuid(text) {
         return Ok(Player::Uuid(uuid));
     }
@@ -193,7 +161,8 @@ fn player(text: &str) -> Result<Player, String> {
     }
 }
 
-fn uuid(text: &str) -> Option<u128> {
+/// A UUID, with or without dashes.
+pub(crate) fn uuid(text: &str) -> Option<u128> {
     let dashes: Vec<_> = text.match_indices('-').map(|(index, _)| index).collect();
     let is_shaped = dashes.is_empty() || dashes == [8, 13, 18, 23];
     let digits = text.replace('-', "");
@@ -201,78 +170,6 @@ fn uuid(text: &str) -> Option<u128> {
     is_uuid
         .then(|| u128::from_str_radix(&digits, 16).ok())
         .flatten()
-}
-
-/// What of an address counts as one client: all of IPv4's, also where it is written as IPv6; of
-/// IPv6 the first half, since a household has all of the other.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            let network = address.to_bits() >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
-    }
-}
-
-/// The wakes within the time of one limit, at most `most` of them.
-#[derive(Debug)]
-struct Recent<K> {
-    rate: Option<Rate>,
-    most: usize,
-    /// Every one of them, the oldest first.
-    order: VecDeque<(Instant, K)>,
-    /// The same by who it was.
-    times: HashMap<K, VecDeque<Instant>>,
-}
-
-impl<K: Eq + Hash + Clone> Recent<K> {
-    fn new(rate: Option<Rate>, most: usize) -> Self {
-        Self {
-            rate,
-            most,
-            order: VecDeque::new(),
-            times: HashMap::new(),
-        }
-    }
-
-    /// How long `key` must wait for its next one; `None` is not at all.
-    fn wait(&self, key: &K, now: Instant) -> Option<Duration> {
-        let Rate { count, per } = self.rate?;
-        let times = self.times.get(key)?;
-        // The last `count` of them are in the way until the first of those is old enough.
-        let first = times.len().checked_sub(count)?;
-        let free = *times.get(first)? + per;
-        free.checked_duration_since(now)
-            .filter(|wait| !wait.is_zero())
-    }
-
-    fn count(&mut self, key: K, now: Instant) {
-        let Some(Rate { per, .. }) = self.rate else {
-            return;
-        };
-        // Threads may come with their clock readings in another order than they read them.
-        let now = self.order.back().map_or(now, |(last, _)| now.max(*last));
-        while let Some((oldest, _)) = self.order.front()
-            && (*oldest + per <= now || self.order.len() >= self.most)
-        {
-            self.forget_oldest();
-        }
-        self.times.entry(key.clone()).or_default().push_back(now);
-        self.order.push_back((now, key));
-    }
-
-    fn forget_oldest(&mut self) {
-        let Some((_, key)) = self.order.pop_front() else {
-            return;
-        };
-        if let Some(times) = self.times.get_mut(&key) {
-            times.pop_front();
-            if times.is_empty() {
-                self.times.remove(&key);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
