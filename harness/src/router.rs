@@ -20,6 +20,14 @@ use crate::{binaries, postgres};
 /// Longest time a router may take to start.
 pub const START_DEADLINE: Duration = Duration::from_secs(20);
 
+/// What lets any load come from one address.
+pub const UNLIMITED: [(&str, &str); 4] = [
+    ("AUTOMC_CONNECTIONS_PER_ADDRESS", "off"),
+    ("AUTOMC_CONNECTS_PER_ADDRESS", "off"),
+    ("AUTOMC_LOGINS_PER_ADDRESS", "off"),
+    ("AUTOMC_PINGS_PER_ADDRESS", "off"),
+];
+
 /// How a router is set up: flags and environment, as a user would give them.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -62,6 +70,14 @@ impl Settings {
         // The last of a name counts, so in front is behind whatever was set before.
         let defaults = defaults.map(|(name, value)| (name.to_owned(), value.to_owned()));
         self.environment.splice(0..0, defaults);
+        self
+    }
+
+    /// Without limits of one client address: load comes from one.
+    #[must_use]
+    pub fn unlimited(mut self) -> Self {
+        let off = UNLIMITED.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.environment.splice(0..0, off);
         self
     }
 

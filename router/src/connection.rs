@@ -291,7 +291,9 @@ impl Services {
     ) -> Message {
         let Some(route) = route else {
             let texts: &Texts = &self.registry.defaults().texts;
-            return texts.render(text, locale, &Fields::default());
+            let mut fields = Fields::default();
+            fill(&mut fields);
+            return texts.render(text, locale, &fields);
         };
         let target = self.target(route);
         let seen = self.servers.snapshot(&target);

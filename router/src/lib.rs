@@ -35,6 +35,7 @@ pub mod postgres;
 pub mod protocol;
 pub mod rate;
 pub mod relay;
+pub mod reload;
 pub mod routes;
 pub mod run;
 mod server_list;

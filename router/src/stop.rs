@@ -1,11 +1,9 @@
-//! Signals: the first one begins an orderly stop, the second one ends it now. SIGHUP has files read
-//! again.
+//! Signals: the first one begins an orderly stop, the second one ends it now.
 
 use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -28,12 +26,11 @@ pub fn run_to_its_end<T, E: From<io::Error>>(
     outcome
 }
 
-/// The two signals that mean "stop", and the one that means "read again".
+/// The two signals that mean "stop".
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
@@ -46,32 +43,23 @@ impl Signals {
         Ok(Self {
             terminate,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Cancels `stop` at the first signal and `now` at the second; tells `reload` of each SIGHUP.
-    pub async fn watch(
-        mut self,
-        stop: CancellationToken,
-        now: CancellationToken,
-        reload: watch::Sender<()>,
-    ) {
-        let signal = self.next(&reload).await;
+    /// Cancels `stop` at the first signal and `now` at the second.
+    pub async fn watch(mut self, stop: CancellationToken, now: CancellationToken) {
+        let signal = self.next().await;
         info!(signal, "stopping; once more to stop now");
         stop.cancel();
-        let signal = self.next(&reload).await;
+        let signal = self.next().await;
         info!(signal, "stopping now");
         now.cancel();
     }
 
-    async fn next(&mut self, reload: &watch::Sender<()>) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => reload.send_replace(()),
-            }
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

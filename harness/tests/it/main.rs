@@ -2,6 +2,8 @@
 // `cfg(test)` tells clippy that helper functions are test code, too.
 
 #[cfg(test)]
+mod admit;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod bench;
@@ -33,6 +35,8 @@ mod model;
 mod outage;
 #[cfg(test)]
 mod overrides;
+#[cfg(test)]
+mod players_file;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]

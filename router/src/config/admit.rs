@@ -11,7 +11,8 @@ use crate::admit::address::{Filter, NETWORKS_MAX, Networks, network};
 use crate::admit::limits::Limits;
 use crate::rate::Rate;
 
-/// Most new connections in a second that can be asked for.
+/// From so many new connections in a second on, the limit for all is none: nothing accepts as many,
+/// and with mc-router, which always has one, large numbers are how it is switched off.
 const CONNECTION_RATE_MAX: usize = 100_000;
 /// Most connections at once that can be asked for, as for `max_connections`.
 const AT_ONCE_MAX: usize = 1_000_000;
@@ -115,12 +116,12 @@ pub(super) fn admit(settings: &mut Settings) -> AdmitConfig {
             .flatten(),
         logins: settings.parse("automc_logins_per_address", rate).flatten(),
         pings: settings.parse("automc_pings_per_address", rate).flatten(),
-        everybody: or_off(settings, "connection_rate_limit", CONNECTION_RATE_MAX).map(|second| {
-            Rate {
-                count: second.saturating_mul(2),
+        everybody: or_off(settings, "connection_rate_limit", usize::MAX)
+            .filter(|second| *second < CONNECTION_RATE_MAX)
+            .map(|second| Rate {
+                count: second * 2,
                 per: CONNECTION_RATE_PER,
-            }
-        }),
+            }),
     };
     let players = settings.parse("auto_scale_allow_deny", str::parse);
     let gate_join = settings
@@ -182,7 +183,7 @@ mod tests {
             "--automc-connects-per-address=off",
             "--automc-logins-per-address=off",
             "--automc-pings-per-address=off",
-            "--connection-rate-limit=off",
+            "--connection-rate-limit=1000000",
         ];
         assert_eq!(read(&off).unwrap().limits, Limits::default());
     }

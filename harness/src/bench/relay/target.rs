@@ -13,6 +13,7 @@ use super::peers::{Ends, Machine, haproxy, haproxy_players_max, nginx};
 use crate::eventually::eventually;
 use crate::process::Process;
 use crate::reaper::Reaper;
+use crate::router::UNLIMITED;
 use crate::usage::{family, files_max};
 
 /// Where distributions keep nginx's stream module.
@@ -149,6 +150,7 @@ fn router(program: &Path, Ends { listen, server }: Ends) -> Result<Process> {
         // Nobody logs connections here.
         ("LOG_LEVEL", "warn"),
     ];
+    let environment = environment.into_iter().chain(UNLIMITED);
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Process::start(program, arguments, environment)
 }

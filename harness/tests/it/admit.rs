@@ -1,0 +1,239 @@
+//! Who gets in by address: lists of addresses, and how much one of them may ask for. Nobody keeps
+//! anybody else out.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::Result;
+use harness::backend::Backend;
+use harness::eventually::eventually;
+use harness::player::{Player, Session};
+use harness::router::{RouterProcess, Settings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const AFAR: Ipv4Addr = Ipv4Addr::new(127, 9, 0, 1);
+const TOO_MANY: &str = "Too many players come from your address.\nPlease try again in a moment.";
+
+async fn with_backend(settings: Settings) -> (Backend, RouterProcess, Player) {
+    let backend = Backend::start("lobby").await.unwrap();
+    let settings = settings.flag(format!("--mapping=a.example={}", backend.addr()));
+    let router = RouterProcess::start(settings).await.unwrap();
+    (backend, router, Player::new("a.example"))
+}
+
+/// A connection from another address of this machine.
+async fn from(address: Ipv4Addr, router: &RouterProcess) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    let connecting = timeout(DEADLINE, socket.connect(router.at.players));
+    connecting.await.unwrap().unwrap()
+}
+
+async fn knock(address: Ipv4Addr, player: &Player, router: &RouterProcess) -> Session {
+    let mut stream = from(address, router).await;
+    // Where it is closed at once, this may already fail; then so does what is done with it.
+    drop(stream.write_all(&player.login_bytes()).await);
+    player.on(stream)
+}
+
+/// Every byte the router has for a client that only listens.
+async fn hears(mut stream: TcpStream) -> Vec<u8> {
+    let mut heard = Vec::new();
+    let end = timeout(DEADLINE, stream.read_to_end(&mut heard)).await;
+    // A reset is an end, too.
+    drop(end.unwrap());
+    heard
+}
+
+async fn turned_away(router: &RouterProcess, reason: &str) -> Result<u64> {
+    let name = format!("automc_clients_turned_away_total{{reason={reason:?}}}");
+    router.at.metrics().await?.value(&name)
+}
+
+#[tokio::test]
+async fn blocks_of_ipv4_hold_on_the_socket_of_both_kinds() {
+    let near = "127.0.0.0/30";
+    for (lists, in_from, out_from) in [
+        (&[("CLIENTS_TO_DENY", near)][..], AFAR, NEIGHBOUR),
+        (&[("CLIENTS_TO_ALLOW", near)], NEIGHBOUR, AFAR),
+        (&[("CLIENTS_TO_ALLOW", "127.0.0.2, ::1")], NEIGHBOUR, AFAR),
+        (
+            &[("CLIENTS_TO_ALLOW", "::ffff:127.0.0.2/127")],
+            NEIGHBOUR,
+            HERE,
+        ),
+        // With mc-router nobody is denied once somebody is allowed.
+        (
+            &[("CLIENTS_TO_ALLOW", near), ("CLIENTS_TO_DENY", "127.0.0.1")],
+            NEIGHBOUR,
+            HERE,
+        ),
+    ] {
+        let settings = Settings::new().flag("--debug");
+        let settings = lists
+            .iter()
+            .fold(settings, |all, (name, list)| all.env(name, *list));
+        let (_backend, router, player) = with_backend(settings).await;
+        let both = router
+            .process
+            .line_with(&["listening for players", "[::]:"], DEADLINE);
+        both.await.unwrap();
+
+        assert_eq!(hears(from(out_from, &router).await).await, b"", "{lists:?}");
+        let session = knock(in_from, &player, &router).await;
+        session
+            .enter()
+            .await
+            .unwrap_or_else(|error| panic!("{lists:?}: {error:#}"));
+
+        assert_eq!(
+            turned_away(&router, "denied").await.unwrap(),
+            1,
+            "{lists:?}"
+        );
+        let line = ["DEBUG", "may not connect", &out_from.to_string()];
+        router.process.line_with(&line, DEADLINE).await.unwrap();
+    }
+}
+
+/// mc-router takes nine seconds for the last one.
+#[tokio::test]
+async fn twelve_pings_at_once_are_all_answered() {
+    let (_backend, router, player) = with_backend(Settings::new()).await;
+    let mut pings = JoinSet::new();
+    for _ in 0..12 {
+        let (player, at) = (player.clone(), router.at.players);
+        pings.spawn(async move { player.status(at).await });
+    }
+    for status in pings.join_all().await {
+        assert_eq!(status.unwrap().text(), "lobby");
+    }
+}
+
+#[tokio::test]
+async fn a_flood_from_one_address_keeps_nobody_else_out() {
+    let settings = Settings::new()
+        .env("AUTOMC_CONNECTIONS_PER_ADDRESS", "5")
+        .env("MAX_CONNECTIONS", "6");
+    let (_backend, router, player) = with_backend(settings).await;
+    let mut playing = Vec::new();
+    for _ in 0..5 {
+        playing.push(player.enter(router.at.players).await.unwrap());
+    }
+    // Eight more have a place to be told in, which they hold; the others are closed.
+    let mut flood = Vec::new();
+    for _ in 0..40 {
+        flood.push(from(HERE, &router).await);
+    }
+    eventually("the flood to be turned away", DEADLINE, async || {
+        turned_away(&router, "connections")
+            .await
+            .is_ok_and(|count| count == 40)
+    })
+    .await
+    .unwrap();
+
+    let mut neighbour = knock(NEIGHBOUR, &player, &router)
+        .await
+        .enter()
+        .await
+        .unwrap();
+    assert_eq!(neighbour.echo(b"in").await.unwrap(), b"in");
+    drop(flood);
+    eventually("a place to be told in", DEADLINE, async || {
+        player
+            .refusal(router.at.players)
+            .await
+            .is_ok_and(|text| text == TOO_MANY)
+    })
+    .await
+    .unwrap();
+    let status = player.status(router.at.players).await;
+    assert!(status.is_err(), "closed without a word: {status:?}");
+    assert_eq!(playing[4].echo(b"untouched").await.unwrap(), b"untouched");
+    playing.truncate(3);
+    eventually("a free place", DEADLINE, async || {
+        player.enter(router.at.players).await
+    })
+    .await
+    .unwrap();
+    let line = ["WARN", "127.0.0.1", "automc_connections_per_address"];
+    router.process.line_with(&line, DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
+async fn logins_and_pings_have_budgets_of_their_own() {
+    let settings = Settings::new()
+        .env("AUTOMC_LOGINS_PER_ADDRESS", "2/1h")
+        .env("AUTOMC_PINGS_PER_ADDRESS", "3/1h");
+    let (backend, router, player) = with_backend(settings).await;
+    for _ in 0..3 {
+        assert_eq!(
+            player.status(router.at.players).await.unwrap().text(),
+            "lobby"
+        );
+    }
+    assert!(player.status(router.at.players).await.is_err());
+    for _ in 0..2 {
+        player.enter(router.at.players).await.unwrap();
+    }
+
+    let text = player.refusal(router.at.players).await.unwrap();
+
+    let due = "Too many players come from your address.\nPlease try again in 60 min.";
+    assert_eq!(text, due);
+    let neighbour = knock(NEIGHBOUR, &player, &router).await;
+    neighbour.enter().await.unwrap();
+    assert_eq!(backend.logins().len(), 3);
+    for reason in ["logins", "pings"] {
+        assert_eq!(turned_away(&router, reason).await.unwrap(), 1, "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_connects_too_often_is_closed_and_others_are_served() {
+    let settings = Settings::new().env("AUTOMC_CONNECTS_PER_ADDRESS", "3/1h");
+    let (_backend, router, player) = with_backend(settings).await;
+    for _ in 0..3 {
+        player.status(router.at.players).await.unwrap();
+    }
+    assert_eq!(hears(from(HERE, &router).await).await, b"");
+    let neighbour = knock(NEIGHBOUR, &player, &router).await;
+    neighbour.enter().await.unwrap();
+    assert_eq!(turned_away(&router, "connects").await.unwrap(), 1);
+}
+
+/// Two may come in two seconds, so thirty at once may not all, however slow the machine is.
+#[tokio::test]
+async fn over_the_rate_for_all_players_are_told_and_get_in_later() {
+    let settings = Settings::new().env("CONNECTION_RATE_LIMIT", "1");
+    let (backend, router, player) = with_backend(settings).await;
+    let mut joins = JoinSet::new();
+    for _ in 0..30 {
+        let (player, at) = (player.clone(), router.at.players);
+        joins.spawn(async move { player.refusal(at).await });
+    }
+    let texts: Vec<_> = joins.join_all().await.into_iter().flatten().collect();
+
+    let due = "Too many players are connected here.\nPlease try again in a moment.";
+    assert!(
+        !texts.is_empty() && texts.iter().all(|text| text == due),
+        "{texts:?}"
+    );
+    assert_eq!(texts.len() + backend.logins().len(), 30);
+    assert_eq!(
+        turned_away(&router, "rate").await.unwrap(),
+        u64::try_from(texts.len()).unwrap()
+    );
+    eventually("a player to get in", DEADLINE, async || {
+        player.enter(router.at.players).await
+    })
+    .await
+    .unwrap();
+}
