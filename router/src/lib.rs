@@ -2,9 +2,9 @@
 //! sleeping servers woken through an HTTP server-manager when a player logs in.
 //!
 //! The way of a connection: [`listener`] → [`greet`] → [`routes`] → `login` ([`dial`], else [`wake`]
-//! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`]. What is decided
+//! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`]; [`admit`] is asked at its door, and after the greeting. What is decided
 //! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`],
-//! [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`], [`wake::machine`],
+//! [`admit::address`], [`admit::limits`], [`admit::players`], [`rate`], [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`], [`wake::machine`],
 //! [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and [`memory::model`].
 
 pub mod addr;

@@ -51,16 +51,17 @@ async fn whoever_is_denied_wakes_nothing_under_any_spelling_and_joins_what_runs(
     let (_folder, _, settings) = file(json);
     let (manager, table) = Table::with_manager(settings).await.unwrap();
     let (asleep, player) = table.asleep("test1").await.unwrap();
-    for (address, name) in [
-        ("test1.example.com", "Steve"),
-        ("TEST1.example.com", "STEVE"),
-        ("test1.example.com.", "steve"),
-        ("test1.example.com\0FML\0", "Steve"),
+    for (address, name, intent) in [
+        ("test1.example.com", "Steve", Intent::Login),
+        ("TEST1.example.com", "STEVE", Intent::Login),
+        ("test1.example.com.", "steve", Intent::Transfer),
+        ("test1.example.com\0FML\0", "Steve", Intent::Login),
     ] {
         let (address, name) = (address.to_owned(), name.to_owned());
         let player = Player {
             address,
             name,
+            intent,
             ..player.clone()
         };
         assert_eq!(table.refusal(&player).await.unwrap(), MAY_NOT_WAKE);
@@ -196,7 +197,7 @@ async fn logins_are_recorded_where_that_is_wanted_and_sighup_alone_ends_nothing(
         let parts = [
             "INFO",
             "Steve",
-            "11111111111111111111111111111111",
+            "11111111-1111-1111-1111-111111111111",
             "a.example",
             "127.0.0.1",
         ];

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::rate::{Rate, Recent, client_of};
 
 /// Most connections that are remembered for one kind of limit, of all addresses; the oldest are
-/// forgotten. That takes under 4 MB, and only while clients come from thousands of addresses.
+/// forgotten. That takes 8 MB at most, and only once clients have come from thousands of addresses.
 pub const REMEMBERED_MAX: usize = 32_768;
 /// Clients of one address over its limit who are told so at once; more are closed without a word.
 pub const TOLD_PER_ADDRESS_MAX: usize = 8;

@@ -232,8 +232,8 @@ impl Admission {
     pub fn record(&self, host: &str, claim: &Claim<'_>) {
         if self.record_logins {
             let (player, host) = (claim.name.escape_debug(), host.escape_debug());
-            let uuid = claim.uuid.map(|uuid| format!("{uuid:032x}"));
-            let (uuid, address) = (uuid.unwrap_or_default(), claim.address);
+            let uuid = claim.uuid.map(dashed).unwrap_or_default();
+            let address = claim.address;
             info!(%player, uuid, %host, %address, "login attempt");
         }
     }
@@ -281,6 +281,13 @@ impl Admission {
             warn!("turning clients of {address} away, and maybe others: {limit}");
         }
     }
+}
+
+/// A UUID as it is mostly written.
+fn dashed(uuid: u128) -> String {
+    let hex = format!("{uuid:032x}");
+    let parts = [0..8, 8..12, 12..16, 16..20, 20..32];
+    parts.map(|part| hex.get(part).unwrap_or_default()).join("-")
 }
 
 /// Reads the players' file.
