@@ -128,10 +128,8 @@ impl Router {
         // From here on nothing fails any more.
         let background = TaskTracker::new();
         let reload = watch::Sender::default();
-        if let Some(path) = config.admit.players {
-            let (admission, reload) = (Arc::clone(&admission), reload.subscribe());
-            background.spawn(admission.follow(path, reload, end.clone()));
-        }
+        let (listed, again) = (config.admit.players, reload.subscribe());
+        admission.keep(listed, again, &background, &end);
         let manager = config.waker.is_some();
         background.spawn(tell(servers.subscribe(), end.clone()));
         let postgres = config.postgres.as_ref();

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::config::AdmitConfig;
@@ -249,9 +250,21 @@ impl Admission {
         self.turned.totals()
     }
 
-    /// Reads the players' file again whenever `reload` says so, until `end`. A file that cannot be
-    /// used changes nothing.
-    pub async fn follow(
+    /// Has the players' file, if there is one, read again whenever `reload` says so, until `end`. A
+    /// file that cannot be used changes nothing.
+    pub fn keep(
+        self: &Arc<Self>,
+        path: Option<PathBuf>,
+        reload: watch::Receiver<()>,
+        background: &TaskTracker,
+        end: &CancellationToken,
+    ) {
+        if let Some(path) = path {
+            background.spawn(Arc::clone(self).follow(path, reload, end.clone()));
+        }
+    }
+
+    async fn follow(
         self: Arc<Self>,
         path: PathBuf,
         mut reload: watch::Receiver<()>,
@@ -287,7 +300,9 @@ impl Admission {
 fn dashed(uuid: u128) -> String {
     let hex = format!("{uuid:032x}");
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32];
-    parts.map(|part| hex.get(part).unwrap_or_default()).join("-")
+    parts
+        .map(|part| hex.get(part).unwrap_or_default())
+        .join("-")
 }
 
 /// Reads the players' file.
