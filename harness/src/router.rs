@@ -36,12 +36,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Nothing but what every test needs: free ports, on loopback for the API.
+    /// Nothing but what every test needs: free ports, on loopback for the API, and no limits of one
+    /// client address, since everybody comes from one.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        let settings = Self::default()
             .flag("--port=0")
-            .flag("--api-binding=127.0.0.1:0")
+            .flag("--api-binding=127.0.0.1:0");
+        UNLIMITED
+            .into_iter()
+            .fold(settings, |settings, (name, off)| settings.env(name, off))
     }
 
     /// Adds a flag.
@@ -73,11 +77,11 @@ impl Settings {
         self
     }
 
-    /// Without limits of one client address: load comes from one.
+    /// With the limits of one client address that hold unless told otherwise.
     #[must_use]
-    pub fn unlimited(mut self) -> Self {
-        let off = UNLIMITED.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        self.environment.splice(0..0, off);
+    pub fn limited(mut self) -> Self {
+        let limit = |name: &str| UNLIMITED.iter().any(|(off, _)| *off == name);
+        self.environment.retain(|(name, _)| !limit(name));
         self
     }
 

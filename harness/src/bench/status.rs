@@ -67,7 +67,7 @@ pub async fn run(options: &Options) -> Result<()> {
         let backend = Backend::start("bench").await?;
         backend.shows(&status().to_string());
         let mapping = format!("--mapping=bench.test={}", backend.addr());
-        let settings = Settings::new().unlimited().flag(mapping);
+        let settings = Settings::new().flag(mapping);
         let router = RouterProcess::start_program(&options.router, settings).await?;
         let up = measure(options, &router).await?;
         say(&format!("round {round}: live  {up}"));

@@ -108,7 +108,6 @@ pub async fn run(options: &Options) -> Result<()> {
     room().await?;
     let server = Server::start(&options.harness).await?;
     let settings = Settings::new()
-        .unlimited()
         .flag(format!("--mapping={HOST}={}", server.at))
         .flag(format!("--max-connections={places}"));
     let router = RouterProcess::start_program(&options.router, settings).await?;

@@ -102,18 +102,52 @@ async fn blocks_of_ipv4_hold_on_the_socket_of_both_kinds() {
     }
 }
 
-/// mc-router takes nine seconds for the last one.
+/// With the limits that hold unless told otherwise. mc-router takes nine seconds for the last of twelve.
 #[tokio::test]
-async fn twelve_pings_at_once_are_all_answered() {
-    let (_backend, router, player) = with_backend(Settings::new()).await;
-    let mut pings = JoinSet::new();
-    for _ in 0..12 {
+async fn many_pings_and_logins_at_once_from_one_address_are_all_served() {
+    for (pings, logins) in [(12, 1), (500, 150)] {
+        let (_backend, router, player) = with_backend(Settings::new().limited()).await;
+        let (mut pinging, mut joining) = (JoinSet::new(), JoinSet::new());
+        for _ in 0..pings {
+            let (player, at) = (player.clone(), router.at.players);
+            pinging.spawn(async move { player.status(at).await });
+        }
+        for _ in 0..logins {
+            let (player, at) = (player.clone(), router.at.players);
+            joining.spawn(async move { player.enter(at).await });
+        }
+        for status in pinging.join_all().await {
+            assert_eq!(status.unwrap().text(), "lobby");
+        }
+        for session in joining.join_all().await {
+            session.unwrap();
+        }
+    }
+}
+
+/// With the same limits, and on any machine that takes less than 40 s for these.
+#[tokio::test]
+async fn a_flood_of_logins_is_stopped_though_nobody_has_set_a_limit() {
+    const CLIENTS: usize = 20;
+    const TIMES: usize = 50;
+    let (backend, router, player) = with_backend(Settings::new().limited()).await;
+    let mut flood = JoinSet::new();
+    for _ in 0..CLIENTS {
         let (player, at) = (player.clone(), router.at.players);
-        pings.spawn(async move { player.status(at).await });
+        flood.spawn(async move {
+            let mut entered = 0;
+            for _ in 0..TIMES {
+                entered += usize::from(player.enter(at).await.is_ok());
+            }
+            entered
+        });
     }
-    for status in pings.join_all().await {
-        assert_eq!(status.unwrap().text(), "lobby");
-    }
+    let entered: usize = flood.join_all().await.into_iter().sum();
+
+    assert!((1..CLIENTS * TIMES).contains(&entered), "{entered}");
+    assert_eq!(backend.logins().len(), entered);
+    let neighbour = knock(NEIGHBOUR, &player, &router).await;
+    neighbour.enter().await.unwrap();
 }
 
 #[tokio::test]

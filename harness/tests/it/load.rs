@@ -18,7 +18,7 @@ fn program() -> &'static Path {
 async fn through_a_router() -> (Server, RouterInside) {
     let server = Server::start(program()).await.unwrap();
     let mapping = format!("--mapping={HOST}={}", server.at);
-    let router = RouterInside::start(Settings::new().unlimited().flag(mapping)).unwrap();
+    let router = RouterInside::start(Settings::new().flag(mapping)).unwrap();
     (server, router)
 }
 

@@ -31,7 +31,6 @@ impl Stage {
     pub(super) async fn start(program: &Path) -> Result<Self> {
         let manager = Manager::start().await;
         let settings = Settings::new()
-            .unlimited()
             .env("AUTOMC_WAKER_URL", manager.url())
             .env("AUTOMC_WAKE_PER_ADDRESS", "off")
             .env("AUTOMC_WAKE_PER_NAME", "off");
