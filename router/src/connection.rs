@@ -103,7 +103,6 @@ pub async fn serve(
     // What greeting, waking and dialling take is given back before the long part.
     let greeted = Box::pin(greet(client).instrument(span.clone())).await;
     let (greeting, raw) = greeted?;
-    Box::pin(services.admit(client, &greeting, closing)).await?;
     let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
     let (mut backend, said, playing) = match way.instrument(span.clone()).await? {
         Onward::Session(backend, said, playing) => (backend, said, playing),
@@ -154,25 +153,6 @@ pub async fn refuse(
 }
 
 impl Services {
-    /// Whether the client's address may ask for what it does; a player who may not has been told.
-    async fn admit(
-        &self,
-        client: &mut TcpStream,
-        greeting: &Greeting,
-        closing: &mut Closing,
-    ) -> Result<(), ConnectionError> {
-        let wish = match greeting {
-            Greeting::Login { .. } => Wish::Login,
-            Greeting::Legacy(_) | Greeting::Status { .. } => Wish::Ping,
-        };
-        let admitted = self.admission.wish(closing.peer(), wish);
-        if let (Err(error), Greeting::Login { player, .. }) = (&admitted, greeting) {
-            closing.player(player);
-            self.tell(client, error, closing).await;
-        }
-        admitted
-    }
-
     /// A box for each way: a player who waits in one has no room of the others.
     fn way_of<'w>(
         &'w self,
@@ -181,6 +161,19 @@ impl Services {
         raw: Vec<u8>,
         closing: &'w mut Closing,
     ) -> Boxed<'w, Result<Onward, ConnectionError>> {
+        let wish = match greeting {
+            Greeting::Login { .. } => Wish::Login,
+            Greeting::Legacy(_) | Greeting::Status { .. } => Wish::Ping,
+        };
+        if let Err(error) = self.admission.wish(closing.peer(), wish) {
+            return Box::pin(async move {
+                if let Greeting::Login { player, .. } = greeting {
+                    closing.player(&player);
+                }
+                self.tell(client, &error, closing).await;
+                Err(error)
+            });
+        }
         match greeting {
             Greeting::Legacy(ping) => {
                 Box::pin(async move { self.legacy(client, &ping, &raw, closing).await })

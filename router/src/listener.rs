@@ -93,8 +93,9 @@ impl Door {
                 Ok(place) => {
                     let services = Arc::clone(&self.services);
                     self.clients.spawn(async move {
-                        let _places = (place, of_address);
                         client(stream, peer, &services).await;
+                        // Bound to a name before the wait, they would have room twice.
+                        drop((place, of_address));
                     });
                     return;
                 }
@@ -104,9 +105,9 @@ impl Door {
         if let Ok(place) = Arc::clone(&self.places.refusals).try_acquire_owned() {
             let services = Arc::clone(&self.services);
             self.clients.spawn(async move {
-                let _places = (place, of_address);
                 let told = no_client(stream, peer, &services, why);
                 services.stop.run_until_cancelled(told).await;
+                drop((place, of_address));
             });
         }
     }

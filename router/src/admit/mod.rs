@@ -106,13 +106,15 @@ pub enum Verdict {
     Closed,
 }
 
-/// A connection among those of its address, until it is dropped; nothing where none are counted.
+/// A connection among those of its address, until it is dropped; nothing where none are counted. It
+/// lasts as long as a player, so it is small.
 #[derive(Debug)]
-pub struct Place(Option<(Arc<Admission>, IpAddr)>);
+pub struct Place(Option<Box<(Arc<Admission>, IpAddr)>>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some((admission, address)) = self.0.take() {
+        if let Some(counted) = self.0.take() {
+            let (admission, address) = *counted;
             let tables = admission.tables.lock();
             tables.unwrap_or_else(PoisonError::into_inner).gone(address);
         }
@@ -167,7 +169,7 @@ impl Admission {
             let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
             tables.knock(address, Instant::now())
         };
-        let place = || Place(Some((Arc::clone(self), address)));
+        let place = || Place(Some(Box::new((Arc::clone(self), address))));
         let busy = ConnectionError::AddressBusy { retry_in: None };
         let (turned, verdict) = match knock {
             Knock::In => return Verdict::In(place()),
