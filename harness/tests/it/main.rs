@@ -12,6 +12,8 @@ mod chaos;
 #[cfg(test)]
 mod check_db;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod flags;
 #[cfg(test)]
 mod followed;
