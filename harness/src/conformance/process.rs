@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use anyhow::{Context, Result, ensure};
 use tokio::net::TcpStream;
 use tokio::process::Command;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Report;
@@ -14,10 +15,14 @@ use crate::backend::Backend;
 use crate::eventually::eventually;
 use crate::player::Player;
 
+/// Pings at once: at mc-router's one connection a second they take longer than a row may.
+const AT_ONCE: usize = 40;
+
 pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
     let backend = Backend::start("server a").await?;
     arguments(program, report).await;
     environment(program, report, &backend).await;
+    crowd(program, report, &backend).await;
     signals(program, report, &backend).await;
     Ok(())
 }
@@ -115,6 +120,29 @@ async fn environment(program: &Path, report: &mut Report, backend: &Backend) {
             let subject = Subject::start(program, &flags, &[]).await?;
             subject.leads(&Player::new("a.example"), backend).await
         })
+        .await;
+}
+
+async fn crowd(program: &Path, report: &mut Report, backend: &Backend) {
+    report
+        .better(
+            "without a limit being set, nobody waits for the connections of others",
+            async {
+                let (players, api) = (free()?, free()?);
+                let (port, api_flag) = (players.port().to_string(), format!("-api-binding={api}"));
+                let default = format!("-default={}", backend.addr());
+                let flags = ["-port", &port, &api_flag, &default];
+                let _subject = Subject::listening(program, flags, &[], players, api).await?;
+                let mut pings = JoinSet::new();
+                for _ in 0..AT_ONCE {
+                    pings.spawn(async move { Player::new("a.example").status(players).await });
+                }
+                while let Some(ping) = pings.join_next().await {
+                    ping??;
+                }
+                Ok(())
+            },
+        )
         .await;
 }
 
