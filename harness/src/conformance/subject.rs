@@ -119,8 +119,9 @@ pub(super) fn free() -> Result<SocketAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let (first, last) = PORTS;
     let span = last - first;
-    // Processes that do this at the same time begin at different places.
-    let begin = u16::try_from(std::process::id() % u32::from(span)).unwrap_or_default();
+    // Processes that do this at the same time begin far from each other, though their ids are neighbours.
+    let begin = std::process::id().wrapping_mul(2_654_435_761) % u32::from(span);
+    let begin = u16::try_from(begin).unwrap_or_default();
     for _ in 0..span {
         let step = NEXT.fetch_add(1, Ordering::Relaxed) % span;
         let port = first + (begin + step) % span;
