@@ -72,6 +72,16 @@ impl Report {
         lines
     }
 
+    /// What has started; where nothing has, there is one row that says why.
+    fn started<T>(&mut self, name: &'static str, started: Result<T>) -> Option<T> {
+        let failed = |error| Row {
+            kind: Kind::Same,
+            name,
+            outcome: Err(format!("{error:#}")),
+        };
+        started.map_err(|error| self.rows.push(failed(error))).ok()
+    }
+
     async fn same(&mut self, name: &'static str, check: impl Future<Output = Result<()>>) {
         self.row(Kind::Same, name, check).await;
     }
@@ -124,6 +134,9 @@ mod tests {
             .better("bad", ready(Err(anyhow::anyhow!("why"))))
             .await;
         report.same("silent", pending()).await;
+        assert_eq!(report.started("up", Ok(1)), Some(1));
+        let down: Option<()> = report.started("down", Err(anyhow::anyhow!("no")));
+        assert_eq!(down, None);
 
         assert_eq!(
             report.lines(),
@@ -131,7 +144,8 @@ mod tests {
                 "pass          good",
                 "FAIL  better  bad: why",
                 "FAIL          silent: it took too long: deadline has elapsed",
-                "3 rows, 2 failed",
+                "FAIL          down: no",
+                "4 rows, 3 failed",
             ]
         );
     }

@@ -16,13 +16,8 @@ pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
     let b = Backend::start("server b").await?;
     let mapping = format!("a.example={}", a.addr());
     let started = Subject::start(program, &["-mapping", &mapping], &[]).await;
-    let subject = match started {
-        Ok(subject) => subject,
-        Err(error) => {
-            let failed = std::future::ready(Err(error));
-            report.same("it starts with an API", failed).await;
-            return Ok(());
-        }
+    let Some(subject) = report.started("it starts with an API", started) else {
+        return Ok(());
     };
     reads(&subject, report, &a).await;
     changes(&subject, report, &b).await;

@@ -47,15 +47,8 @@ pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
     ];
     let variable = format!("d.example={0}\n E.Example={0},,\n", b.addr());
     let started = Subject::start(program, &flags, &[("MAPPING", &variable)]).await;
-    let subject = match started {
-        Ok(subject) => subject,
-        Err(error) => {
-            let failed = std::future::ready(Err(error));
-            report
-                .same("it starts with mappings and a default", failed)
-                .await;
-            return Ok(());
-        }
+    let Some(subject) = report.started("it starts with mappings and a default", started) else {
+        return Ok(());
     };
     let all = [&a, &b, &default];
     hosts(&subject, report, all).await;

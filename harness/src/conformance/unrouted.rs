@@ -14,13 +14,8 @@ pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
     let nobody = free()?;
     let mapping = format!("a.example={},gone.example={nobody}", backend.addr());
     let started = Subject::start(program, &["-mapping", &mapping], &[]).await;
-    let subject = match started {
-        Ok(subject) => subject,
-        Err(error) => {
-            let failed = std::future::ready(Err(error));
-            report.same("it starts without a default", failed).await;
-            return Ok(());
-        }
+    let Some(subject) = report.started("it starts without a default", started) else {
+        return Ok(());
     };
     let (unknown, gone) = (Player::new("nowhere.example"), Player::new("gone.example"));
     report

@@ -35,13 +35,8 @@ pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
     let backend = Backend::start("server a").await?;
     let mapping = format!("a.example={}", backend.addr());
     let started = Subject::start(program, &["--mapping", &mapping], &[]).await;
-    let mut subject = match started {
-        Ok(subject) => subject,
-        Err(error) => {
-            let failed = std::future::ready(Err(error));
-            report.same("it starts with a mapping", failed).await;
-            return Ok(());
-        }
+    let Some(mut subject) = report.started("it starts with a mapping", started) else {
+        return Ok(());
     };
     frames(&subject, report, &backend).await;
     ends(&subject, report, &backend).await;
