@@ -51,14 +51,14 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     }
     config.max_connections = files::places_within(files::raise_limit(), config.max_connections);
     let router = Router::start(config)?;
-    tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));
+    tokio::spawn(signals.watch(router.stop_token(), router.cut_token(), router.reload()));
     router.wait().await?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn checked(config: &Config) -> anyhow::Result<ExitCode> {
     let dsn = config.postgres.as_ref().map(|postgres| &postgres.dsn);
-    let findings = check_db::check(dsn, &config.defaults).await;
+    let findings = check_db::check(dsn, &config.defaults, config.routes.names).await;
     let mut out = std::io::stdout().lock();
     for finding in &findings {
         let mark = match finding.severity {

@@ -1,9 +1,11 @@
-//! Signals: the first one begins an orderly stop, the second one ends it now.
+//! Signals: the first one begins an orderly stop, the second one ends it now; SIGHUP ends nothing.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -26,9 +28,10 @@ pub fn run_to_its_end<T, E: From<io::Error>>(
     outcome
 }
 
-/// The two signals that mean "stop".
+/// The two signals that mean "stop", and the one that means "read again".
 #[derive(Debug)]
 pub struct Signals {
+    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -39,27 +42,37 @@ impl Signals {
     /// # Errors
     /// The system refuses.
     pub fn new() -> io::Result<Self> {
+        let hangup = signal(SignalKind::hangup())?;
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self {
+            hangup,
             terminate,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    /// Cancels `stop` at the first signal and `now` at the second.
-    pub async fn watch(mut self, stop: CancellationToken, now: CancellationToken) {
-        let signal = self.next().await;
+    /// Cancels `stop` at the first signal and `now` at the second; SIGHUP goes to `reload`.
+    pub async fn watch(
+        mut self,
+        stop: CancellationToken,
+        now: CancellationToken,
+        reload: Arc<Notify>,
+    ) {
+        let signal = self.next(&reload).await;
         info!(signal, "stopping; once more to stop now");
         stop.cancel();
-        let signal = self.next().await;
+        let signal = self.next(&reload).await;
         info!(signal, "stopping now");
         now.cancel();
     }
 
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    async fn next(&mut self, reload: &Notify) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => reload.notify_one(),
+            }
         }
     }
 }
