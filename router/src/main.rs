@@ -10,7 +10,7 @@ use automc_router::config::settings::Spec;
 use automc_router::config::{Config, SPEC};
 use automc_router::postgres::schema::Severity;
 use automc_router::run::Router;
-use automc_router::stop::{Signals, run_to_its_end};
+use automc_router::stop::{Hangup, Signals, run_to_its_end};
 use automc_router::{check_db, files, log};
 use tracing::{error, warn};
 
@@ -45,13 +45,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
-    let signals = Signals::new().context("signals")?;
+    let (signals, hangup) = (Signals::new(), Hangup::new());
+    let (signals, hangup) = (signals.context("signals")?, hangup.context("signals")?);
     if config.postgres.is_some() && config.waker.is_none() {
         warn!("AUTOMC_WAKER_URL is unset: stopped servers are not started");
     }
     config.max_connections = files::places_within(files::raise_limit(), config.max_connections);
     let router = Router::start(config)?;
-    tokio::spawn(signals.watch(router.stop_token(), router.cut_token(), router.reload()));
+    tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));
+    tokio::spawn(hangup.watch(router.reload()));
     router.wait().await?;
     Ok(ExitCode::SUCCESS)
 }

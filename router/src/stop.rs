@@ -28,10 +28,9 @@ pub fn run_to_its_end<T, E: From<io::Error>>(
     outcome
 }
 
-/// The two signals that mean "stop", and the one that means "read again".
+/// The two signals that mean "stop".
 #[derive(Debug)]
 pub struct Signals {
-    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -42,37 +41,48 @@ impl Signals {
     /// # Errors
     /// The system refuses.
     pub fn new() -> io::Result<Self> {
-        let hangup = signal(SignalKind::hangup())?;
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self {
-            hangup,
             terminate,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    /// Cancels `stop` at the first signal and `now` at the second; SIGHUP goes to `reload`.
-    pub async fn watch(
-        mut self,
-        stop: CancellationToken,
-        now: CancellationToken,
-        reload: Arc<Notify>,
-    ) {
-        let signal = self.next(&reload).await;
+    /// Cancels `stop` at the first signal and `now` at the second.
+    pub async fn watch(mut self, stop: CancellationToken, now: CancellationToken) {
+        let signal = self.next().await;
         info!(signal, "stopping; once more to stop now");
         stop.cancel();
-        let signal = self.next(&reload).await;
+        let signal = self.next().await;
         info!(signal, "stopping now");
         now.cancel();
     }
 
-    async fn next(&mut self, reload: &Notify) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => reload.notify_one(),
-            }
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// The signal that means "read again".
+#[derive(Debug)]
+pub struct Hangup(Signal);
+
+impl Hangup {
+    /// Takes the signal over from its default, which would end the process.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Notifies `reload` at every signal; of several that come before anybody looks, once.
+    pub async fn watch(mut self, reload: Arc<Notify>) {
+        while self.0.recv().await.is_some() {
+            reload.notify_one();
         }
     }
 }

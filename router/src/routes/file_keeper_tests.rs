@@ -319,7 +319,7 @@ fn edit(key: &str, backend: Option<&str>) -> Edit {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
     #[test]
     fn any_story_of_edits_reloads_and_requests_ends_with_what_the_sources_say(

@@ -111,7 +111,10 @@ async fn begin(path: PathBuf) -> io::Result<AsyncFd<OwnedFd>> {
         }
         Ok(watch)
     });
-    #[expect(deprecated, reason = "unsound only for types that change their file; `OwnedFd` keeps it")]
+    #[expect(
+        deprecated,
+        reason = "unsound only for types that change their file; `OwnedFd` keeps it"
+    )]
     AsyncFd::with_interest(watch.await??, Interest::READABLE)
 }
 
