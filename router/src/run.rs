@@ -130,10 +130,7 @@ impl Router {
         let background = TaskTracker::new();
         let manager = config.waker.is_some();
         background.spawn(tell(servers.subscribe(), end.clone()));
-        let reload = Arc::<Notify>::default();
-        let (routes, asked) = (Arc::clone(&fixed), Arc::clone(&reload));
-        let follow = file_watch::follow(routes, config.routes.watch, asked, end.clone());
-        background.spawn(follow);
+        let reload = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
         let sync = config.postgres.map(|postgres| {
@@ -262,6 +259,19 @@ fn accept(
 
 fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, StartError> {
     bind().map_err(|error| StartError::Listen { what, error })
+}
+
+/// Has `tasks` read the routes file again, whenever what comes back is notified.
+fn follow_file(
+    routes: &Arc<FixedRoutes>,
+    watched: bool,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> Arc<Notify> {
+    let reload = Arc::<Notify>::default();
+    let (routes, asked) = (Arc::clone(routes), Arc::clone(&reload));
+    tasks.spawn(file_watch::follow(routes, watched, asked, end.clone()));
+    reload
 }
 
 /// Logs what happens to servers.
