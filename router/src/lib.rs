@@ -17,6 +17,7 @@ pub mod closing;
 pub mod config;
 pub mod connection;
 pub mod dial;
+mod disk;
 mod enter;
 pub mod error;
 pub mod files;

@@ -48,6 +48,8 @@ mod relay_sockets;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod routes_file;
+#[cfg(test)]
 mod shapes;
 #[cfg(test)]
 mod soak;

@@ -77,9 +77,6 @@ pub const IGNORED: &[Ignored] = &[
     truth("receive-proxy-protocol", NOT_YET),
     value("trusted-proxies", NOT_YET),
     // Routes file.
-    value("routes-config", NOT_YET),
-    truth("routes-config-watch", NOT_YET),
-    truth("simplify-srv", NOT_YET),
     // Scaling.
     truth(
         "auto-scale-up",
