@@ -1,4 +1,5 @@
-//! Reads a client's greeting off its connection, under one deadline, and keeps every byte.
+//! Reads a client's greeting off its connection, and the PROXY header before it where there may be
+//! one, both under one deadline, and keeps every byte of the greeting.
 
 use std::io;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::protocol::DecodeError;
 use crate::protocol::greeting::{GREETING_BYTES_MAX, Greeting, Progress, parse};
 use crate::protocol::legacy::LEGACY_PING_BYTES_MAX;
+use crate::proxy_protocol::{self, Ends, HEADER_BYTES_MAX, HeaderError};
 
 /// Longest time from the accepted connection to the complete greeting.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +37,9 @@ pub enum GreetError {
     /// [`GREETING_TIMEOUT`] passed.
     #[error("no complete greeting within {GREETING_TIMEOUT:?}")]
     TimedOut,
+    /// It begins with a PROXY header that cannot be read.
+    #[error("{0}")]
+    Header(#[from] HeaderError),
     /// What it sent is not Minecraft.
     #[error("not a Minecraft greeting: {0}")]
     Decode(#[from] DecodeError),
@@ -50,26 +55,86 @@ pub enum GreetError {
 pub async fn greet<S: AsyncRead + Unpin>(
     stream: &mut S,
 ) -> Result<(Greeting, Vec<u8>), GreetError> {
-    let deadline = Instant::now() + GREETING_TIMEOUT;
-    let mut raw = Vec::with_capacity(FIRST_READ_BYTES);
-    loop {
-        let (until, otherwise) = match parse(&raw)? {
-            Progress::Complete(greeting) => return Ok((greeting, raw)),
-            Progress::More => (deadline, None),
-            Progress::CompleteUnlessMore(greeting) => {
-                (deadline.min(Instant::now() + LEGACY_PAUSE), Some(greeting))
+    Opening::new(stream).greeting().await
+}
+
+/// The beginning of a connection, which has to be complete within [`GREETING_TIMEOUT`].
+#[derive(Debug)]
+pub struct Opening<'s, S> {
+    stream: &'s mut S,
+    raw: Vec<u8>,
+    deadline: Instant,
+}
+
+impl<'s, S: AsyncRead + Unpin> Opening<'s, S> {
+    /// Of `stream`, which has just been accepted.
+    pub fn new(stream: &'s mut S) -> Self {
+        Self {
+            stream,
+            raw: Vec::new(),
+            deadline: Instant::now() + GREETING_TIMEOUT,
+        }
+    }
+
+    /// Takes the PROXY header away, if there is one: whose connection it is, if it says so.
+    ///
+    /// # Errors
+    /// See [`GreetError`].
+    pub async fn header(&mut self) -> Result<Option<Ends>, GreetError> {
+        loop {
+            match proxy_protocol::read(&self.raw)? {
+                proxy_protocol::Progress::Absent => return Ok(None),
+                proxy_protocol::Progress::Complete(ends, length) => {
+                    self.raw.drain(..length);
+                    return Ok(ends);
+                }
+                proxy_protocol::Progress::More => {}
             }
-        };
-        let room = u64::try_from(BYTES_MAX.saturating_sub(raw.len())).unwrap_or_default();
-        let mut limited = (&mut *stream).take(room);
-        let read = timeout_at(until, limited.read_buf(&mut raw)).await;
-        match (read, otherwise) {
-            (Ok(Ok(0)) | Err(_), Some(greeting)) => return Ok((greeting, raw)),
-            (Ok(Ok(0)), None) if raw.is_empty() => return Err(GreetError::Silent),
-            (Ok(Ok(0)), None) => return Err(GreetError::Truncated),
-            (Ok(Ok(_)), _) => {}
-            (Ok(Err(error)), _) => return Err(error.into()),
-            (Err(_), None) => return Err(GreetError::TimedOut),
+            match timeout_at(self.deadline, self.read(HEADER_BYTES_MAX)).await {
+                Ok(read) => self.went_on(read?)?,
+                Err(_) => return Err(GreetError::TimedOut),
+            }
+        }
+    }
+
+    /// Reads until the greeting is complete: what it says, and every byte of it and behind it that
+    /// was read.
+    ///
+    /// # Errors
+    /// See [`GreetError`].
+    pub async fn greeting(mut self) -> Result<(Greeting, Vec<u8>), GreetError> {
+        loop {
+            let (until, otherwise) = match parse(&self.raw)? {
+                Progress::Complete(greeting) => return Ok((greeting, self.raw)),
+                Progress::More => (self.deadline, None),
+                Progress::CompleteUnlessMore(greeting) => {
+                    let pause = Instant::now() + LEGACY_PAUSE;
+                    (self.deadline.min(pause), Some(greeting))
+                }
+            };
+            let read = timeout_at(until, self.read(BYTES_MAX)).await;
+            match (read, otherwise) {
+                (Ok(Ok(0)) | Err(_), Some(greeting)) => return Ok((greeting, self.raw)),
+                (Ok(read), _) => self.went_on(read?)?,
+                (Err(_), None) => return Err(GreetError::TimedOut),
+            }
+        }
+    }
+
+    /// Reads once, as long as there are fewer than `most` bytes in all; how many came.
+    async fn read(&mut self, most: usize) -> io::Result<usize> {
+        let room = u64::try_from(most.saturating_sub(self.raw.len())).unwrap_or_default();
+        self.raw.reserve(FIRST_READ_BYTES);
+        let mut limited = (&mut *self.stream).take(room);
+        limited.read_buf(&mut self.raw).await
+    }
+
+    /// An end in the middle of anything is told from one without a word.
+    fn went_on(&self, read: usize) -> Result<(), GreetError> {
+        match read {
+            0 if self.raw.is_empty() => Err(GreetError::Silent),
+            0 => Err(GreetError::Truncated),
+            _ => Ok(()),
         }
     }
 }
