@@ -71,7 +71,7 @@ impl<'s, S: AsyncRead + Unpin> Opening<'s, S> {
     pub fn new(stream: &'s mut S) -> Self {
         Self {
             stream,
-            raw: Vec::new(),
+            raw: Vec::with_capacity(FIRST_READ_BYTES),
             deadline: Instant::now() + GREETING_TIMEOUT,
         }
     }
@@ -85,7 +85,8 @@ impl<'s, S: AsyncRead + Unpin> Opening<'s, S> {
             match proxy_protocol::read(&self.raw)? {
                 proxy_protocol::Progress::Absent => return Ok(None),
                 proxy_protocol::Progress::Complete(ends, length) => {
-                    self.raw.drain(..length);
+                    // What a long one took is given back.
+                    self.raw = self.raw.split_off(length);
                     return Ok(ends);
                 }
                 proxy_protocol::Progress::More => {}
@@ -124,7 +125,6 @@ impl<'s, S: AsyncRead + Unpin> Opening<'s, S> {
     /// Reads once, as long as there are fewer than `most` bytes in all; how many came.
     async fn read(&mut self, most: usize) -> io::Result<usize> {
         let room = u64::try_from(most.saturating_sub(self.raw.len())).unwrap_or_default();
-        self.raw.reserve(FIRST_READ_BYTES);
         let mut limited = (&mut *self.stream).take(room);
         limited.read_buf(&mut self.raw).await
     }
@@ -212,6 +212,73 @@ mod tests {
 
         assert_eq!(greeting, Greeting::Legacy(LegacyPing::Beta));
         assert_eq!(begin.elapsed(), LEGACY_PAUSE);
+    }
+
+    const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 25565\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_may_drip_and_come_late_and_the_greeting_behind_it_is_kept_whole() {
+        let (mut client, mut server) = tokio::io::duplex(1);
+        let bytes = status_hello();
+        let sent = [HEADER, &bytes].concat();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            for byte in sent {
+                client.write_all(&[byte]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+
+        let mut opening = Opening::new(&mut server);
+        let ends = opening.header().await.unwrap().unwrap();
+        let (greeting, raw) = opening.greeting().await.unwrap();
+
+        assert_eq!(ends.source, "203.0.113.7:4711".parse().unwrap());
+        assert!(matches!(greeting, Greeting::Status { .. }));
+        assert_eq!(raw, bytes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn header_and_greeting_share_one_deadline() {
+        for header in [&HEADER[..20], HEADER] {
+            let (mut client, mut server) = tokio::io::duplex(1024);
+            let begin = Instant::now();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                client.write_all(header).await.unwrap();
+                tokio::time::sleep(GREETING_TIMEOUT).await;
+            });
+
+            let mut opening = Opening::new(&mut server);
+            let outcome = match opening.header().await {
+                Ok(_) => opening.greeting().await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+
+            assert!(matches!(outcome, Err(GreetError::TimedOut)), "{outcome:?}");
+            assert_eq!(begin.elapsed(), GREETING_TIMEOUT);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_header_or_with_one_that_ends_early_nothing_is_lost() {
+        let (mut client, mut server) = tokio::io::duplex(64);
+        client.write_all(&status_hello()).await.unwrap();
+        let mut opening = Opening::new(&mut server);
+        assert_eq!(opening.header().await.unwrap(), None);
+        assert_eq!(opening.greeting().await.unwrap().1, status_hello());
+
+        for (sent, silent) in [(&HEADER[..20], false), (HEADER, true), (b"", true)] {
+            let (mut client, mut server) = tokio::io::duplex(64);
+            client.write_all(sent).await.unwrap();
+            drop(client);
+            let mut opening = Opening::new(&mut server);
+            let error = match opening.header().await {
+                Ok(_) => opening.greeting().await.unwrap_err(),
+                Err(error) => error,
+            };
+            assert_eq!(matches!(error, GreetError::Silent), silent, "{error:?}");
+        }
     }
 
     #[tokio::test]

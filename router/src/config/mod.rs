@@ -3,6 +3,7 @@
 pub mod cli;
 mod defaults;
 mod file;
+mod proxy;
 pub mod secret;
 pub mod settings;
 pub mod values;
@@ -22,6 +23,7 @@ use crate::wake::permit::Rate;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
+pub use proxy::Proxies;
 pub use waker::WakerConfig;
 use waker::{rate, waker};
 
@@ -30,7 +32,7 @@ const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
-    groups: &[KEYS, waker::KEYS, defaults::KEYS],
+    groups: &[KEYS, proxy::KEYS, waker::KEYS, defaults::KEYS],
     env_prefix: "",
 };
 
@@ -165,6 +167,8 @@ pub struct Config {
     pub backend_dial_timeout: Duration,
     /// Connections served at once.
     pub max_connections: usize,
+    /// Whose PROXY headers count; `None` when none are expected.
+    pub proxies: Option<Proxies>,
     /// How long players may finish after the first signal.
     pub shutdown_grace: Duration,
     /// Routes from Postgres, if wanted.
@@ -218,6 +222,7 @@ impl Config {
             max_connections: settings
                 .parse("max_connections", |text| number(text, 1, 1_000_000))
                 .unwrap_or_default(),
+            proxies: proxy::proxies(&mut settings),
             shutdown_grace: settings
                 .parse("shutdown_grace", within(Duration::ZERO, day))
                 .unwrap_or_default(),
