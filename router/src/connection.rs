@@ -315,9 +315,7 @@ impl Services {
         closing: &Closing,
     ) -> io::Result<Vec<u8>> {
         match route.policy.proxy_protocol {
-            Some(version) => {
-                proxy_protocol::header(version, closing.ends(client.local_addr()?))
-            }
+            Some(version) => proxy_protocol::header(version, closing.ends(client.local_addr()?)),
             None => Ok(Vec::new()),
         }
     }

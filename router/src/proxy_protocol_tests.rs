@@ -103,14 +103,8 @@ fn a_malformed_header_is_told_as_such() {
             "no port",
             b"PROXY TCP4 1.1.1.1 2.2.2.2 1 65536\r\n".to_vec(),
         ),
-        (
-            "too much",
-            b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2 3\r\n".to_vec(),
-        ),
-        (
-            "no text",
-            b"PROXY TCP4 \xFF.1.1.1 2.2.2.2 1 2\r\n".to_vec(),
-        ),
+        ("too much", b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2 3\r\n".to_vec()),
+        ("no text", b"PROXY TCP4 \xFF.1.1.1 2.2.2.2 1 2\r\n".to_vec()),
     ] {
         assert_eq!(read(&header), Err(HeaderError::Malformed), "{what}");
     }
@@ -156,10 +150,7 @@ fn what_is_minecraft_is_no_header_from_its_second_byte_on() {
 #[test]
 fn a_header_of_our_own_is_what_the_protocol_says() {
     let line = header(Version::V1, v4()).unwrap();
-    assert_eq!(
-        line,
-        b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 25565\r\n"
-    );
+    assert_eq!(line, b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 25565\r\n");
     let line = header(Version::V1, v6()).unwrap();
     assert_eq!(line, b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 25565\r\n");
     assert_eq!(header(Version::V2, v4()).unwrap(), v2(0x21, 0x11, V4));
@@ -187,12 +178,14 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
         any::<u8>()
     ];
     let length = prop_oneof![0_u16..300, any::<u16>()];
-    let binary = (command, family, length, rest.clone()).prop_map(|(command, family, length, rest)| {
-        let length = length.to_be_bytes();
-        [V2_SIGNATURE, &[command, family], &length, &rest].concat()
-    });
-    let text = "PROXY( |TCP[46]|UNKNOWN|UDP4| [0-9.:a-f]{0,40}| [0-9]{0,6}|\r|\n|\r\n){0,9}[a-z]{0,20}"
-        .prop_map(String::into_bytes);
+    let binary =
+        (command, family, length, rest.clone()).prop_map(|(command, family, length, rest)| {
+            let length = length.to_be_bytes();
+            [V2_SIGNATURE, &[command, family], &length, &rest].concat()
+        });
+    let text =
+        "PROXY( |TCP[46]|UNKNOWN|UDP4| [0-9.:a-f]{0,40}| [0-9]{0,6}|\r|\n|\r\n){0,9}[a-z]{0,20}"
+            .prop_map(String::into_bytes);
     prop_oneof![binary, text, rest]
 }
 

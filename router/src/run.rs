@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
-use crate::config::{Config, Proxies};
 use crate::config::values::short;
+use crate::config::{Config, Proxies};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::listener::{self, Places};

@@ -20,10 +20,10 @@ use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
 use crate::routes::policy::Policy;
 use crate::wake::permit::Rate;
+pub use proxy::Proxies;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
-pub use proxy::Proxies;
 pub use waker::WakerConfig;
 use waker::{rate, waker};
 

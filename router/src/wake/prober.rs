@@ -55,12 +55,7 @@ struct Known {
 impl Prober {
     /// Asks `backend` for its status, as that of the server that is `wanted`, once there is a place
     /// and a slot for that.
-    pub async fn probe(
-        &self,
-        backend: BackendAddr,
-        wanted: &Wanted,
-        names: &Names,
-    ) -> ProbeReply {
+    pub async fn probe(&self, backend: BackendAddr, wanted: &Wanted, names: &Names) -> ProbeReply {
         let Ok(_place) = self.places.acquire().await else {
             return ProbeReply::Unknown;
         };
