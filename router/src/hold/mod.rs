@@ -31,7 +31,7 @@ pub struct Left;
 pub struct Hold<'c> {
     client: &'c TcpStream,
     /// What backends hear before anything of the client.
-    header: Vec<u8>,
+    header: Box<[u8]>,
     inbox: Inbox,
     schedule: Schedule,
 }
@@ -42,7 +42,7 @@ impl<'c> Hold<'c> {
     pub fn new(client: &'c TcpStream, greeting: Vec<u8>, way: Way, tick: Duration) -> Self {
         Self {
             client,
-            header: Vec::new(),
+            header: Box::default(),
             inbox: Inbox::new(greeting),
             schedule: Schedule::new(way, tick, Instant::now().into_std()),
         }
@@ -51,7 +51,10 @@ impl<'c> Hold<'c> {
     /// The same with a PROXY header for backends.
     #[must_use]
     pub fn presented(self, header: Vec<u8>) -> Self {
-        Self { header, ..self }
+        Self {
+            header: header.into(),
+            ..self
+        }
     }
 
     /// What backends are to have before anything of the client; often nothing.
