@@ -17,8 +17,8 @@ use crate::routes::Route;
 #[derive(Debug)]
 pub struct Closing {
     peer: SocketAddr,
-    /// What the client has connected to, where a proxy says so.
-    destination: Option<SocketAddr>,
+    /// What the client has connected to, where a proxy says so; takes no room where none does.
+    destination: Option<Box<SocketAddr>>,
     begin: Instant,
     route: Option<Arc<Route>>,
     player: Option<Box<str>>,
@@ -50,7 +50,7 @@ impl Closing {
     /// Takes note of whose connection it is, as the proxy says that has made it.
     pub fn proxied(&mut self, ends: Ends) {
         self.peer = ends.source;
-        self.destination = Some(ends.destination);
+        self.destination = Some(Box::new(ends.destination));
     }
 
     /// From where to where the client connects; it was accepted at `local`.
@@ -58,7 +58,7 @@ impl Closing {
     pub fn ends(&self, local: SocketAddr) -> Ends {
         Ends {
             source: self.peer,
-            destination: self.destination.unwrap_or(local),
+            destination: self.destination.as_deref().copied().unwrap_or(local),
         }
     }
 
