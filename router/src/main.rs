@@ -35,6 +35,9 @@ fn main() -> ExitCode {
     let outcome = if matches.subcommand_name() == Some("check-db") {
         run_to_its_end(checked(&config))
     } else {
+        for notice in &config.notices {
+            warn!("{notice}");
+        }
         warn_of_unknown_variables(&SPEC, environment().map(|(name, _)| name));
         run_to_its_end(run(config))
     };

@@ -12,7 +12,10 @@ const LINES_MAX: usize = 500;
 const PURE: &[&str] = &[
     "addr.rs",
     "backoff.rs",
+    "config/compat.rs",
     "config/defaults.rs",
+    "config/durations.rs",
+    "config/go_flags.rs",
     "config/proxy.rs",
     "config/secret.rs",
     "config/values.rs",

@@ -1,8 +1,11 @@
 //! What the router is told: every setting with its default, checked once at start.
 
 pub mod cli;
+pub mod compat;
 mod defaults;
+pub mod durations;
 mod file;
+pub mod go_flags;
 mod proxy;
 pub mod secret;
 pub mod settings;
@@ -34,6 +37,7 @@ const COOKIE_SECRET_BYTES_MIN: usize = 16;
 pub const SPEC: Spec = Spec {
     groups: &[KEYS, proxy::KEYS, waker::KEYS, defaults::KEYS],
     env_prefix: "",
+    ignored: compat::IGNORED,
 };
 
 const KEYS: &[Key] = &[
@@ -127,6 +131,12 @@ const KEYS: &[Key] = &[
         default: None,
         help: "Same as log-level debug",
     },
+    Key {
+        name: "trace",
+        kind: Kind::Switch,
+        default: None,
+        help: "Same as log-level trace",
+    },
 ];
 
 const fn text(name: &'static str, default: &'static str, help: &'static str) -> Key {
@@ -189,6 +199,8 @@ pub struct Config {
     pub status_ttl: Duration,
     /// What is logged and how.
     pub log: LogConfig,
+    /// What to warn of at start, a sentence each.
+    pub notices: Vec<String>,
 }
 
 /// Where routes come from.
@@ -237,6 +249,7 @@ impl Config {
                 .parse("automc_status_ttl", within(Duration::ZERO, hour))
                 .unwrap_or_default(),
             log: log(&mut settings),
+            notices: settings.notices().to_vec(),
         };
         settings.finish().map(|()| config)
     }
@@ -277,6 +290,8 @@ fn postgres(settings: &mut Settings) -> Option<PostgresConfig> {
 fn log(settings: &mut Settings) -> LogConfig {
     let level = |text: &str| match text.trim().to_ascii_lowercase().as_str() {
         "warning" => Ok(tracing::Level::WARN),
+        // mc-router's two above errors, at which nothing is logged that runs on.
+        "fatal" | "panic" => Ok(tracing::Level::ERROR),
         name => name
             .parse()
             .map_err(|_| format!("{text:?} is not a log level: error, warn, info, debug or trace")),
@@ -286,16 +301,19 @@ fn log(settings: &mut Settings) -> LogConfig {
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("{text:?} is not a log format: text or json")),
     };
-    let debug = settings.parse("debug", switch).unwrap_or_default();
-    let level = settings
+    let mut chosen = settings
         .parse("log_level", level)
         .unwrap_or(tracing::Level::INFO);
+    for (key, level) in [
+        ("debug", tracing::Level::DEBUG),
+        ("trace", tracing::Level::TRACE),
+    ] {
+        if settings.parse(key, switch).unwrap_or_default() {
+            chosen = chosen.max(level);
+        }
+    }
     LogConfig {
-        level: if debug {
-            level.max(tracing::Level::DEBUG)
-        } else {
-            level
-        },
+        level: chosen,
         format: settings
             .parse("log_format", format)
             .unwrap_or(LogFormat::Text),
