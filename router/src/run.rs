@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
-use crate::config::Config;
 use crate::config::values::short;
+use crate::config::{Config, Proxies};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::listener::{self, Places};
@@ -285,6 +285,17 @@ async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
     }
 }
 
+/// Whose PROXY headers count.
+fn proxies(config: &Config) -> Option<Proxies> {
+    if config.proxies == Some(Proxies::All) {
+        warn!(
+            "PROXY headers of everybody are believed, so any client can claim any address; \
+             set trusted-proxies"
+        );
+    }
+    config.proxies.clone()
+}
+
 /// What every connection shares.
 fn services(
     config: &Config,
@@ -326,6 +337,7 @@ fn services(
         servers,
         signer,
         counters: Arc::default(),
+        proxies: proxies(config),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
     })

@@ -6,6 +6,7 @@ mod defaults;
 pub mod durations;
 mod file;
 pub mod go_flags;
+mod proxy;
 mod routes;
 pub mod secret;
 pub mod settings;
@@ -23,6 +24,7 @@ use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
 use crate::routes::policy::Policy;
 use crate::wake::permit::Rate;
+pub use proxy::Proxies;
 pub use routes::RoutesConfig;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
@@ -35,7 +37,7 @@ const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
-    groups: &[KEYS, routes::KEYS, waker::KEYS, defaults::KEYS],
+    groups: &[KEYS, routes::KEYS, waker::KEYS, defaults::KEYS, proxy::KEYS],
     env_prefix: "",
     ignored: compat::IGNORED,
 };
@@ -179,6 +181,8 @@ pub struct Config {
     pub backend_dial_timeout: Duration,
     /// Connections served at once.
     pub max_connections: usize,
+    /// Whose PROXY headers count; `None` when none are expected.
+    pub proxies: Option<Proxies>,
     /// How long players may finish after the first signal.
     pub shutdown_grace: Duration,
     /// Routes from Postgres, if wanted.
@@ -236,6 +240,7 @@ impl Config {
             max_connections: settings
                 .parse("max_connections", |text| number(text, 1, 1_000_000))
                 .unwrap_or_default(),
+            proxies: proxy::proxies(&mut settings),
             shutdown_grace: settings
                 .parse("shutdown_grace", within(Duration::ZERO, day))
                 .unwrap_or_default(),
