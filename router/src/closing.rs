@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{Span, debug, error, field::Empty, field::display, info, info_span};
 
+use crate::admit::Place;
 use crate::config::values::short;
 use crate::connection::Served;
 use crate::error::ConnectionError;
+use crate::proxy_protocol::Ends;
 use crate::routes::Route;
 
 /// What is known of a connection. Dropped before it is finished, it says that the connection was
@@ -16,11 +18,15 @@ use crate::routes::Route;
 #[derive(Debug)]
 pub struct Closing {
     peer: SocketAddr,
+    /// What the client has connected to, where a proxy says so; takes no room where none does.
+    destination: Option<Box<SocketAddr>>,
     begin: Instant,
     route: Option<Arc<Route>>,
     player: Option<Box<str>>,
     backend: Option<SocketAddr>,
     said: bool,
+    /// Its place among the connections of its address, where that came with a header.
+    place: Option<Place>,
 }
 
 impl Closing {
@@ -29,18 +35,40 @@ impl Closing {
     pub fn new(peer: SocketAddr) -> Self {
         Self {
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            destination: None,
             begin: Instant::now(),
             route: None,
             player: None,
             backend: None,
             said: false,
+            place: None,
         }
     }
 
-    /// Where the client connects from.
+    /// Where the client connects from; as a trusted proxy says, if one stands before it.
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.peer.ip()
+    }
+
+    /// Takes note of whose connection it is, as the proxy says that has made it.
+    pub fn proxied(&mut self, ends: Ends) {
+        self.peer = ends.source;
+        self.destination = Some(Box::new(ends.destination));
+    }
+
+    /// From where to where the client connects; it was accepted at `local`.
+    #[must_use]
+    pub fn ends(&self, local: SocketAddr) -> Ends {
+        Ends {
+            source: self.peer,
+            destination: self.destination.as_deref().copied().unwrap_or(local),
+        }
+    }
+
+    /// Keeps its place until it ends.
+    pub fn place(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     /// The route, once it has been found.
@@ -126,7 +154,8 @@ impl Closing {
                 | ConnectionError::Io(_)
                 | ConnectionError::Busy
                 | ConnectionError::AddressBusy { .. }
-                | ConnectionError::TooManyPings),
+                | ConnectionError::TooManyPings
+                | ConnectionError::TurnedAway),
             ) => {
                 debug!(end = error.kind(), %error, took, "closed");
             }

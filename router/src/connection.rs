@@ -4,6 +4,8 @@
 //! ([`crate::login`]) → relay.
 //! Nothing here waits for Postgres, the API or metrics.
 
+use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,16 +17,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug};
 
-use crate::admit::Admission;
 use crate::admit::limits::Wish;
+use crate::admit::{Admission, Verdict};
 use crate::answer;
 use crate::closing::Closing;
+use crate::config::Proxies;
 use crate::error::ConnectionError;
-use crate::greet::greet;
+use crate::greet::Opening;
 use crate::hold::cookie::Signer;
 use crate::host::Host;
 use crate::login::{Login, LoginEnd};
 use crate::protocol::greeting::Greeting;
+use crate::proxy_protocol;
 use crate::relay::counters::Counters;
 use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::Route;
@@ -63,6 +67,8 @@ pub struct Services {
     pub signer: Signer,
     /// What sessions move.
     pub counters: Arc<Counters>,
+    /// Whose PROXY headers count; `None` when none are expected.
+    pub proxies: Option<Proxies>,
     /// Limit of one dial.
     pub dial_timeout: Duration,
     /// Cancelled when the router begins to stop.
@@ -99,10 +105,12 @@ pub async fn serve(
     services: &Services,
     closing: &mut Closing,
 ) -> Result<Served, ConnectionError> {
-    let span = closing.span();
     // What greeting, waking and dialling take is given back before the long part.
-    let greeted = Box::pin(greet(client).instrument(span.clone())).await;
-    let (greeting, raw) = greeted?;
+    let (greeting, raw, turned) = Box::pin(services.greet(client, closing)).await?;
+    if let Some(error) = turned {
+        return Box::pin(services.refused(client, closing, greeting, raw, error)).await;
+    }
+    let span = closing.span();
     let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
     let (mut backend, said, playing) = match way.instrument(span.clone()).await? {
         Onward::Session(backend, said, playing) => (backend, said, playing),
@@ -132,27 +140,83 @@ pub async fn refuse(
     closing: &mut Closing,
     error: ConnectionError,
 ) -> Result<Served, ConnectionError> {
-    let (greeting, raw) = greet(client).await?;
-    let texts = &services.registry.defaults().texts;
-    let full = texts.render(Text::Full, None, &Fields::default());
-    match greeting {
-        Greeting::Login { player, .. } => {
-            closing.player(&player);
-            services.tell(client, &error, closing).await;
-            return Err(error);
-        }
-        _ if matches!(error, ConnectionError::AddressBusy { .. }) => return Err(error),
-        Greeting::Legacy(ping) => answer::legacy_ping(client, &ping, &full.to_legacy()).await?,
-        Greeting::Status { handshake, length } => {
-            let early = raw.get(length..).unwrap_or_default();
-            let frame = overlay(None, handshake.protocol, &full.to_component(), &[]);
-            answer::status_frame(client, early, &frame).await?;
-        }
-    }
-    Ok(Served::Pinged(None))
+    let (greeting, raw, turned) = services.greet(client, closing).await?;
+    let error = turned.unwrap_or(error);
+    services
+        .refused(client, closing, greeting, raw, error)
+        .await
 }
 
 impl Services {
+    /// Tells a client why there is no place for it.
+    async fn refused(
+        &self,
+        client: &mut TcpStream,
+        closing: &mut Closing,
+        greeting: Greeting,
+        raw: Vec<u8>,
+        error: ConnectionError,
+    ) -> Result<Served, ConnectionError> {
+        let texts = &self.registry.defaults().texts;
+        let full = texts.render(Text::Full, None, &Fields::default());
+        match greeting {
+            Greeting::Login { player, .. } => {
+                closing.player(&player);
+                self.tell(client, &error, closing).await;
+                return Err(error);
+            }
+            _ if matches!(error, ConnectionError::AddressBusy { .. }) => return Err(error),
+            Greeting::Legacy(ping) => answer::legacy_ping(client, &ping, &full.to_legacy()).await?,
+            Greeting::Status { handshake, length } => {
+                let early = raw.get(length..).unwrap_or_default();
+                let frame = overlay(None, handshake.protocol, &full.to_component(), &[]);
+                answer::status_frame(client, early, &frame).await?;
+            }
+        }
+        Ok(Served::Pinged(None))
+    }
+
+    /// Whether the client's address is only known once its header is read.
+    pub(crate) fn may_be_proxy(&self, peer: IpAddr) -> bool {
+        let proxies = self.proxies.as_ref();
+        proxies.is_some_and(|proxies| proxies.believe(peer.to_canonical()))
+    }
+
+    /// The client's greeting; before that, whose connection it is, if a proxy says so that is
+    /// trusted, and whether that one may come in, and if not, what it is told.
+    async fn greet(
+        &self,
+        client: &mut TcpStream,
+        closing: &mut Closing,
+    ) -> Result<(Greeting, Vec<u8>, Option<ConnectionError>), ConnectionError> {
+        let at_door = !self.may_be_proxy(closing.peer());
+        let mut turned = None;
+        let mut opening = Opening::new(client);
+        if let Some(proxies) = &self.proxies
+            && let Some(ends) = opening.header().await?
+        {
+            let trusted = proxies.believe(closing.peer());
+            let client = ends.source;
+            let _span = closing.span().entered();
+            debug!(%client, trusted, "PROXY header");
+            if trusted {
+                closing.proxied(ends);
+            }
+        }
+        if !at_door {
+            match self.admission.knock(closing.peer()) {
+                Verdict::In(place) => closing.place(place),
+                Verdict::Told(place, error) => {
+                    closing.place(place);
+                    turned = Some(error);
+                }
+                Verdict::Closed => return Err(ConnectionError::TurnedAway),
+            }
+        }
+        let (greeting, raw) = opening.greeting().await?;
+        Ok((greeting, raw, turned))
+    }
+
     /// A box for each way: a player who waits in one has no room of the others.
     fn way_of<'w>(
         &'w self,
@@ -299,6 +363,19 @@ impl Services {
     /// The server of `route`, as it goes by in [`Services::servers`].
     pub(crate) fn target<'r>(&self, route: &'r Route) -> Target<'r> {
         Target::of(route, self.waker.is_some())
+    }
+
+    /// The PROXY header that backends of `route` get first; nothing where they get none.
+    pub(crate) fn header(
+        &self,
+        route: &Route,
+        client: &TcpStream,
+        closing: &Closing,
+    ) -> io::Result<Vec<u8>> {
+        match route.policy.proxy_protocol {
+            Some(version) => proxy_protocol::header(version, closing.ends(client.local_addr()?)),
+            None => Ok(Vec::new()),
+        }
     }
 
     pub(crate) fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {

@@ -79,6 +79,9 @@ pub enum ConnectionError {
     /// Its address pings too often; nobody is told.
     #[error("its address pings too often")]
     TooManyPings,
+    /// The address its proxy tells may not connect, or too often; nobody is told.
+    #[error("turned away by its address")]
+    TurnedAway,
     /// The lists of players keep it out.
     #[error("the player may not join (auto_scale_allow_deny)")]
     MayNotJoin,
@@ -100,6 +103,7 @@ impl ConnectionError {
             | Self::ClientLeft
             | Self::Told(_)
             | Self::TooManyPings
+            | Self::TurnedAway
             | Self::Io(_) => return None,
             Self::UnknownHost => Text::KickUnknownHost,
             Self::Unreachable { .. } => Text::KickUnreachable,
@@ -190,6 +194,7 @@ impl ConnectionError {
             Self::Busy => "busy",
             Self::AddressBusy { .. } => "address_busy",
             Self::TooManyPings => "too_many_pings",
+            Self::TurnedAway => "turned_away",
             Self::MayNotJoin => "may_not_join",
             Self::ClientLeft | Self::LeaveClicked => "client_left",
             Self::Told(error) => error.kind(),

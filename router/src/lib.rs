@@ -2,10 +2,12 @@
 //! sleeping servers woken through an HTTP server-manager when a player logs in.
 //!
 //! The way of a connection: [`listener`] → [`greet`] → [`routes`] → `login` ([`dial`], else [`wake`]
-//! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`]; [`admit`] is asked at its door, and after the greeting. What is decided
-//! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`],
-//! [`admit::address`], [`admit::limits`], [`admit::players`], [`rate`], [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`], [`wake::machine`],
-//! [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and [`memory::model`].
+//! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`];
+//! [`admit`] is asked at its door, and after the greeting. What is decided
+//! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`proxy_protocol`], [`host`],
+//! [`addr`], [`networks`], [`rate`], [`admit::limits`], [`admit::players`], [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
+//! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and
+//! [`memory::model`].
 
 pub mod addr;
 pub mod admit;
@@ -18,6 +20,7 @@ pub mod closing;
 pub mod config;
 pub mod connection;
 pub mod dial;
+mod disk;
 mod enter;
 pub mod error;
 pub mod files;
@@ -30,12 +33,13 @@ pub mod listener;
 pub mod log;
 mod login;
 pub mod memory;
+pub mod networks;
 pub mod ping;
 pub mod postgres;
 pub mod protocol;
+pub mod proxy_protocol;
 pub mod rate;
 pub mod relay;
-pub mod reload;
 pub mod routes;
 pub mod run;
 mod server_list;

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::admit::{Turned, Verdict};
+use crate::admit::{Place, Turned, Verdict};
 use crate::closing::Closing;
 use crate::connection::{Services, refuse, serve};
 use crate::error::ConnectionError;
@@ -82,7 +82,12 @@ struct Door {
 impl Door {
     /// Serves a client in a task of its own, or tells it why not, or neither. Waits for nothing.
     fn accepted(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let (of_address, why) = match self.services.admission.knock(peer.ip()) {
+        let verdict = if self.services.may_be_proxy(peer.ip()) {
+            Verdict::In(Place::uncounted())
+        } else {
+            self.services.admission.knock(peer.ip())
+        };
+        let (of_address, why) = match verdict {
             Verdict::In(of_address) => (of_address, None),
             Verdict::Told(of_address, why) => (of_address, Some(why)),
             Verdict::Closed => return,

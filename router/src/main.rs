@@ -9,9 +9,8 @@ use automc_router::config::cli::{environment, refuse, settings};
 use automc_router::config::settings::Spec;
 use automc_router::config::{Config, SPEC};
 use automc_router::postgres::schema::Severity;
-use automc_router::reload::Hangup;
 use automc_router::run::Router;
-use automc_router::stop::{Signals, run_to_its_end};
+use automc_router::stop::{Hangup, Signals, run_to_its_end};
 use automc_router::{check_db, files, log};
 use tracing::{error, warn};
 
@@ -49,8 +48,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
-    let signals = Signals::new().context("signals")?;
-    let hangup = Hangup::new().context("signals")?;
+    let (signals, hangup) = (Signals::new(), Hangup::new());
+    let (signals, hangup) = (signals.context("signals")?, hangup.context("signals")?);
     if config.postgres.is_some() && config.waker.is_none() {
         warn!("AUTOMC_WAKER_URL is unset: stopped servers are not started");
     }
@@ -64,7 +63,7 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
 
 async fn checked(config: &Config) -> anyhow::Result<ExitCode> {
     let dsn = config.postgres.as_ref().map(|postgres| &postgres.dsn);
-    let findings = check_db::check(dsn, &config.defaults).await;
+    let findings = check_db::check(dsn, &config.defaults, config.routes.names).await;
     let mut out = std::io::stdout().lock();
     for finding in &findings {
         let mark = match finding.severity {

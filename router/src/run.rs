@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,14 +17,16 @@ use tracing::{debug, error, info, warn};
 
 use crate::admit::Admission;
 use crate::api::{Api, http};
-use crate::config::Config;
 use crate::config::values::short;
+use crate::config::{Config, Proxies};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
+use crate::routes::file_keeper::{FixedRoutes, Unusable};
+use crate::routes::file_watch;
 use crate::routes::registry::{Full, Registry};
 use crate::servers::Servers;
 use crate::servers::events::Event;
@@ -67,6 +69,9 @@ pub enum StartError {
     /// More fixed routes than allowed.
     #[error("mapping: {0}")]
     Mapping(#[from] Full),
+    /// A routes file that is there, but cannot be used.
+    #[error("routes-config: {0}")]
+    RoutesFile(#[from] Unusable),
 }
 
 /// A listener has ended without being told to, which is a bug.
@@ -83,9 +88,9 @@ pub struct Router {
     pub api: Option<SocketAddr>,
     stop: CancellationToken,
     cut: CancellationToken,
+    reload: Vec<Arc<Notify>>,
     /// Ends what runs beside the players, also when this is dropped.
     end: DropGuard,
-    reload: watch::Sender<()>,
     grace: Duration,
     clients: TaskTracker,
     workers: Workers,
@@ -115,11 +120,10 @@ impl Router {
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
         let services = services(&config, &memory, &servers, &stop)?;
-        let (registry, counters, admission) = (
-            Arc::clone(&services.registry),
-            Arc::clone(&services.counters),
-            Arc::clone(&services.admission),
-        );
+        let registry = Arc::clone(&services.registry);
+        let counters = Arc::clone(&services.counters);
+        let admission = Arc::clone(&services.admission);
+        let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
         let workers = Workers::start(count).map_err(StartError::Workers)?;
         let clients = TaskTracker::new();
         let places = Places::new(config.max_connections);
@@ -127,11 +131,10 @@ impl Router {
 
         // From here on nothing fails any more.
         let background = TaskTracker::new();
-        let reload = watch::Sender::default();
-        let (listed, again) = (config.admit.players, reload.subscribe());
-        admission.keep(listed, again, &background, &end);
+        let players_file = admission.keep(config.admit.players, &background, &end);
         let manager = config.waker.is_some();
         background.spawn(tell(servers.subscribe(), end.clone()));
+        let routes = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
         let sync = config.postgres.map(|postgres| {
@@ -149,6 +152,7 @@ impl Router {
             let api = Api {
                 admission,
                 registry,
+                fixed,
                 sync,
                 counters,
                 servers,
@@ -163,8 +167,8 @@ impl Router {
             api: api_address,
             stop,
             cut,
+            reload: vec![routes, players_file],
             end: end.drop_guard(),
-            reload,
             grace: config.shutdown_grace,
             clients,
             workers,
@@ -185,9 +189,9 @@ impl Router {
         self.cut.clone()
     }
 
-    /// Has every part that comes from a file read it again when something is sent.
+    /// Each part that comes from a file reads it again when its own is notified.
     #[must_use]
-    pub fn reload(&self) -> watch::Sender<()> {
+    pub fn reload(&self) -> Vec<Arc<Notify>> {
         self.reload.clone()
     }
 
@@ -262,6 +266,19 @@ fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, Star
     bind().map_err(|error| StartError::Listen { what, error })
 }
 
+/// Has `tasks` read the routes file again, whenever what comes back is notified.
+fn follow_file(
+    routes: &Arc<FixedRoutes>,
+    watched: bool,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> Arc<Notify> {
+    let reload = Arc::<Notify>::default();
+    let (routes, asked) = (Arc::clone(routes), Arc::clone(&reload));
+    tasks.spawn(file_watch::follow(routes, watched, asked, end.clone()));
+    reload
+}
+
 /// Logs what happens to servers.
 async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
     while let Some(event) = end.run_until_cancelled(events.recv()).await {
@@ -273,6 +290,17 @@ async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
     }
 }
 
+/// Whose PROXY headers count.
+fn proxies(config: &Config) -> Option<Proxies> {
+    if config.proxies == Some(Proxies::All) {
+        warn!(
+            "PROXY headers of everybody are believed, so any client can claim any address; \
+             set trusted-proxies"
+        );
+    }
+    config.proxies.clone()
+}
+
 /// What every connection shares.
 fn services(
     config: &Config,
@@ -281,7 +309,8 @@ fn services(
     stop: &CancellationToken,
 ) -> Result<Services, StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
-    let registry = Registry::new(mapping, default, Arc::clone(&config.defaults))?;
+    let names = config.routes.names;
+    let registry = Registry::new(mapping, default, Arc::clone(&config.defaults), names)?;
     let registry = Arc::new(registry);
     let waker = match &config.waker {
         Some(config) => {
@@ -314,6 +343,7 @@ fn services(
         servers,
         signer,
         counters: Arc::default(),
+        proxies: proxies(config),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
     })

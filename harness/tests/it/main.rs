@@ -44,6 +44,8 @@ mod players_file;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 mod real_clients;
 #[cfg(test)]
 mod relay;
@@ -51,6 +53,8 @@ mod relay;
 mod relay_sockets;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod routes_file;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]

@@ -17,13 +17,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::config::AdmitConfig;
 use crate::error::ConnectionError;
+use crate::host::Names;
 use crate::servers::counters::Counts;
 use crate::wake::permit::{Claim, Refused};
 use address::Filter;
@@ -111,6 +112,14 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Place(Option<Box<(Arc<Admission>, IpAddr)>>);
 
+impl Place {
+    /// For a client that is not counted yet.
+    #[must_use]
+    pub fn uncounted() -> Self {
+        Self(None)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(counted) = self.0.take() {
@@ -128,6 +137,7 @@ pub struct Admission {
     limits: Limits,
     tables: Mutex<Tables>,
     players: ArcSwap<Players>,
+    names: Names,
     gate_join: bool,
     record_logins: bool,
     turned: Counts<Turned, 8>,
@@ -140,12 +150,14 @@ impl Admission {
     /// # Errors
     /// What is wrong with it, by name.
     pub fn new(config: &AdmitConfig) -> Result<Arc<Self>, String> {
-        let players = config.players.as_deref().map(read).transpose()?;
+        let players = config.players.as_deref();
+        let players = players.map(|path| read(path, config.names)).transpose()?;
         Ok(Arc::new(Self {
             filter: config.filter.clone(),
             limits: config.limits,
             tables: Mutex::new(Tables::new(config.limits)),
             players: ArcSwap::from_pointee(players.unwrap_or_default()),
+            names: config.names,
             gate_join: config.gate_join,
             record_logins: config.record_logins,
             turned: Counts::new(Turned::ALL),
@@ -252,29 +264,26 @@ impl Admission {
         self.turned.totals()
     }
 
-    /// Has the players' file, if there is one, read again whenever `reload` says so, until `end`. A
+    /// Has the players' file, if there is one, read again whenever what comes back is notified. A
     /// file that cannot be used changes nothing.
     pub fn keep(
         self: &Arc<Self>,
         path: Option<PathBuf>,
-        reload: watch::Receiver<()>,
         background: &TaskTracker,
         end: &CancellationToken,
-    ) {
+    ) -> Arc<Notify> {
+        let reload = Arc::<Notify>::default();
         if let Some(path) = path {
-            background.spawn(Arc::clone(self).follow(path, reload, end.clone()));
+            let follow = Arc::clone(self).follow(path, Arc::clone(&reload), end.clone());
+            background.spawn(follow);
         }
+        reload
     }
 
-    async fn follow(
-        self: Arc<Self>,
-        path: PathBuf,
-        mut reload: watch::Receiver<()>,
-        end: CancellationToken,
-    ) {
-        while let Some(Ok(())) = end.run_until_cancelled(reload.changed()).await {
-            let from = path.clone();
-            let reading = tokio::task::spawn_blocking(move || read(&from));
+    async fn follow(self: Arc<Self>, path: PathBuf, reload: Arc<Notify>, end: CancellationToken) {
+        while let Some(()) = end.run_until_cancelled(reload.notified()).await {
+            let (from, names) = (path.clone(), self.names);
+            let reading = tokio::task::spawn_blocking(move || read(&from, names));
             match reading.await {
                 Ok(Ok(players)) => {
                     self.players.store(Arc::new(players));
@@ -308,7 +317,7 @@ fn dashed(uuid: u128) -> String {
 }
 
 /// Reads the players' file.
-fn read(path: &Path) -> Result<Players, String> {
+fn read(path: &Path, names: Names) -> Result<Players, String> {
     let fail = |reason: String| format!("auto_scale_allow_deny: {}: {reason}", path.display());
     let open = || {
         // A pipe, say, might never end.
@@ -324,5 +333,5 @@ fn read(path: &Path) -> Result<Players, String> {
     if u64::try_from(text.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
         return Err(fail(format!("over the limit of {FILE_BYTES_MAX} bytes")));
     }
-    Players::parse(&text).map_err(fail)
+    Players::parse(&text, names).map_err(fail)
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Deserialize;
 
-use crate::host::{Host, look_up};
+use crate::host::{Host, Names};
 use crate::wake::permit::{Claim, Player, Refused, player, uuid};
 
 /// Largest file.
@@ -25,6 +25,7 @@ pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub struct Players {
     everywhere: Lists,
     servers: HashMap<Host, Lists>,
+    names: Names,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,23 +72,28 @@ struct FileEntry {
 }
 
 impl Players {
-    /// Reads the file's text.
+    /// Reads the file's text; `names` says how host names are read.
     ///
     /// # Errors
     /// What is wrong with it, and where.
-    pub fn parse(text: &[u8]) -> Result<Self, String> {
+    pub fn parse(text: &[u8], names: Names) -> Result<Self, String> {
         // An array would do for the library, as a struct without names.
         if !text.trim_ascii_start().starts_with(b"{") {
             return Err("not a JSON object".to_owned());
         }
         let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        let mut players = Self::default();
+        let mut players = Self {
+            names,
+            ..Self::default()
+        };
         if let Some(lists) = file.global {
             players.everywhere.take(&lists, "global")?;
         }
         for (name, lists) in file.servers.into_iter().flatten() {
             let place = format!("servers.{name}");
-            let host = Host::parse(&name).map_err(|error| format!("{place}: {error}"))?;
+            let host = names
+                .parse(&name)
+                .map_err(|error| format!("{place}: {error}"))?;
             // Two spellings of one name add up.
             players
                 .servers
@@ -103,7 +109,7 @@ impl Players {
     /// # Errors
     /// [`Refused::Denied`] or [`Refused::NotListed`].
     pub fn permit(&self, host: &str, claim: &Claim<'_>) -> Result<(), Refused> {
-        let own = look_up(host, |key| self.servers.get(key));
+        let own = self.names.look_up(host, |key| self.servers.get(key));
         let lists = || std::iter::once(&self.everywhere).chain(own);
         let name = claim.name.to_ascii_lowercase();
         let is_on = |list: &List| list.contains(&name, claim.uuid);
@@ -179,7 +185,7 @@ mod tests {
     const NOTCH_UUID: u128 = 0x069a_79f4_44e9_4726_a5be_fca9_0e38_aaf5;
 
     fn ask(json: &str, host: &str, name: &str, uuid: Option<u128>) -> Result<(), Refused> {
-        let players = Players::parse(json.as_bytes()).unwrap();
+        let players = Players::parse(json.as_bytes(), Names::default()).unwrap();
         let address = IpAddr::from([192, 0, 2, 1]);
         let claim = Claim {
             name,
@@ -260,7 +266,7 @@ mod tests {
             ),
             (r#"{"servers": {"a b": {}}}"#, "servers.a b: "),
         ] {
-            let error = Players::parse(json.as_bytes()).unwrap_err();
+            let error = Players::parse(json.as_bytes(), Names::default()).unwrap_err();
             assert!(error.contains(told), "{json}: {error}");
         }
     }
@@ -268,7 +274,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_are_too_strange_to_be_refused(bytes: Vec<u8>) {
-            drop(Players::parse(&bytes));
+            drop(Players::parse(&bytes, Names::default()));
         }
     }
 }

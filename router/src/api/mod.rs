@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admit::Admission;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
+use crate::routes::file_keeper::FixedRoutes;
 use crate::routes::registry::Registry;
 use crate::servers::Servers;
 
@@ -36,6 +37,8 @@ pub struct Api {
     pub admission: Arc<Admission>,
     /// The routes.
     pub registry: Arc<Registry>,
+    /// Makes the changes of routes.
+    pub fixed: Arc<FixedRoutes>,
     /// The sync with Postgres, if there is one.
     pub sync: Option<Arc<SyncStatus>>,
     /// What sessions move.

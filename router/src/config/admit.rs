@@ -7,8 +7,10 @@ use super::settings::{Key, Kind, Settings};
 use super::text;
 use super::values::{number, switch};
 use super::waker::rate;
-use crate::admit::address::{Filter, NETWORKS_MAX, Networks, network};
+use crate::admit::address::{Filter, NETWORKS_MAX};
 use crate::admit::limits::Limits;
+use crate::host::Names;
+use crate::networks::{Networks, network};
 use crate::rate::Rate;
 
 /// From so many new connections in a second on, the limit for all is none: nothing accepts as many,
@@ -89,6 +91,8 @@ pub struct AdmitConfig {
     pub limits: Limits,
     /// The players' file, if there is one.
     pub players: Option<PathBuf>,
+    /// How host names in it are read.
+    pub names: Names,
     /// Whether that file says who may join, and not only who may wake.
     pub gate_join: bool,
     /// Whether logins are logged.
@@ -96,7 +100,7 @@ pub struct AdmitConfig {
 }
 
 /// Reads who gets in.
-pub(super) fn admit(settings: &mut Settings) -> AdmitConfig {
+pub(super) fn admit(settings: &mut Settings, names: Names) -> AdmitConfig {
     let mut networks = |key: &str| {
         let networks = settings.parse_list(key, network);
         if networks.len() > NETWORKS_MAX {
@@ -134,6 +138,7 @@ pub(super) fn admit(settings: &mut Settings) -> AdmitConfig {
         filter,
         limits,
         players,
+        names,
         gate_join,
         record_logins: settings.parse("record_logins", switch).unwrap_or_default(),
     }

@@ -61,25 +61,6 @@ pub const IGNORED: &[Ignored] = &[
     value("docker-api-version", NO_DOCKER),
     value("ngrok-token", NO_TUNNEL),
     value("ngrok-remote-addr", NO_TUNNEL),
-    // Admission.
-    value(
-        "connection-rate-limit",
-        "there is no limit over all clients together",
-    ),
-    value("clients-to-allow", NOT_YET),
-    value("clients-to-deny", NOT_YET),
-    truth(
-        "record-logins",
-        "the log has one line for every login as it is",
-    ),
-    // PROXY protocol.
-    truth("use-proxy-protocol", NOT_YET),
-    truth("receive-proxy-protocol", NOT_YET),
-    value("trusted-proxies", NOT_YET),
-    // Routes file.
-    value("routes-config", NOT_YET),
-    truth("routes-config-watch", NOT_YET),
-    truth("simplify-srv", NOT_YET),
     // Scaling.
     truth(
         "auto-scale-up",
@@ -92,10 +73,6 @@ pub const IGNORED: &[Ignored] = &[
     value(
         "auto-scale-down-after",
         "GET /servers tells whoever stops servers which ones nobody uses",
-    ),
-    value(
-        "auto-scale-allow-deny",
-        "AUTOMC_WAKE_ALLOW and AUTOMC_WAKE_DENY say who may start servers",
     ),
     value("auto-scale-webhook-url", NOT_YET),
     value("auto-scale-webhook-headers", NOT_YET),

@@ -7,6 +7,8 @@ mod defaults;
 pub mod durations;
 mod file;
 pub mod go_flags;
+mod proxy;
+mod routes;
 pub mod secret;
 pub mod settings;
 pub mod values;
@@ -18,12 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addr::BackendAddr;
-use crate::host::Host;
+use crate::host::{Host, Names};
 use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
 use crate::rate::Rate;
 use crate::routes::policy::Policy;
 pub use admit::AdmitConfig;
+pub use proxy::Proxies;
+pub use routes::RoutesConfig;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
@@ -35,7 +39,14 @@ const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
-    groups: &[KEYS, admit::KEYS, waker::KEYS, defaults::KEYS],
+    groups: &[
+        KEYS,
+        routes::KEYS,
+        admit::KEYS,
+        waker::KEYS,
+        defaults::KEYS,
+        proxy::KEYS,
+    ],
     env_prefix: "",
     ignored: compat::IGNORED,
 };
@@ -173,12 +184,16 @@ pub struct Config {
     pub mapping: Vec<(Host, BackendAddr)>,
     /// Backend for host names without a route.
     pub default: Option<BackendAddr>,
+    /// The routes file, and how names are read.
+    pub routes: RoutesConfig,
     /// Limit of one connection attempt to a backend.
     pub backend_dial_timeout: Duration,
     /// Connections served at once.
     pub max_connections: usize,
     /// Who gets in.
     pub admit: AdmitConfig,
+    /// Whose PROXY headers count; `None` when none are expected.
+    pub proxies: Option<Proxies>,
     /// How long players may finish after the first signal.
     pub shutdown_grace: Duration,
     /// Routes from Postgres, if wanted.
@@ -221,20 +236,24 @@ impl Config {
         let within = |min, max| move |text: &str| duration(text, min, max);
         let (milli, minute) = (Duration::from_millis(10), Duration::from_secs(60));
         let (hour, day) = (minute * 60, minute * 60 * 24);
+        let routes = routes::routes(&mut settings);
+        let admit = admit::admit(&mut settings, routes.names);
         let config = Self {
             port: settings
                 .parse("port", |text| number(text, 0, u16::MAX))
                 .unwrap_or_default(),
             api_binding: settings.parse("api_binding", binding),
-            mapping: settings.parse_list("mapping", mapping),
+            mapping: settings.parse_list("mapping", |text| mapping(text, routes.names)),
             default: settings.parse("default", BackendAddr::parse),
+            routes,
             backend_dial_timeout: settings
                 .parse("backend_dial_timeout", within(milli, minute))
                 .unwrap_or_default(),
             max_connections: settings
                 .parse("max_connections", |text| number(text, 1, 1_000_000))
                 .unwrap_or_default(),
-            admit: admit::admit(&mut settings),
+            admit,
+            proxies: proxy::proxies(&mut settings),
             shutdown_grace: settings
                 .parse("shutdown_grace", within(Duration::ZERO, day))
                 .unwrap_or_default(),
@@ -255,11 +274,11 @@ impl Config {
     }
 }
 
-fn mapping(text: &str) -> Result<(Host, BackendAddr), String> {
+fn mapping(text: &str, names: Names) -> Result<(Host, BackendAddr), String> {
     let (host, backend) = text
         .split_once('=')
         .ok_or_else(|| format!("{text:?} is not of the form host=backend:port"))?;
-    let host = Host::parse(host).map_err(|error| error.to_string())?;
+    let host = names.parse(host).map_err(|error| error.to_string())?;
     let backend = BackendAddr::parse(backend).map_err(|error| error.to_string())?;
     Ok((host, backend))
 }
