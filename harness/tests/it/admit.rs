@@ -271,3 +271,39 @@ async fn over_the_rate_for_all_players_are_told_and_get_in_later() {
     .await
     .unwrap();
 }
+
+/// The proxy's own address counts for nothing: all players have it.
+#[tokio::test]
+async fn behind_a_trusted_proxy_the_address_in_the_header_counts() {
+    let settings = Settings::new()
+        .env("RECEIVE_PROXY_PROTOCOL", "true")
+        .env("TRUSTED_PROXIES", "127.0.0.1")
+        .env("CLIENTS_TO_DENY", "203.0.113.0/24, 127.0.0.1")
+        .env("AUTOMC_CONNECTIONS_PER_ADDRESS", "1");
+    let (_backend, router, player) = with_backend(settings).await;
+    let told = async |client: &str| {
+        let mut stream = from(HERE, &router).await;
+        let header = format!("PROXY TCP4 {client} 127.0.0.1 4711 25565\r\n");
+        let bytes = [header.into_bytes(), player.login_bytes()].concat();
+        stream.write_all(&bytes).await.unwrap();
+        player.on(stream)
+    };
+    let denied = told("203.0.113.7").await;
+    assert!(denied.enter().await.is_err());
+    let first = told("198.51.100.7").await.enter().await.unwrap();
+    let text = told("198.51.100.7").await.refusal().await.unwrap();
+    assert_eq!(text, TOO_MANY);
+    told("198.51.100.8").await.enter().await.unwrap();
+    let direct = knock(HERE, &player, &router).await;
+    assert!(
+        direct.enter().await.is_err(),
+        "without a header the socket's counts"
+    );
+    drop(first);
+    eventually("a free place", DEADLINE, async || {
+        told("198.51.100.7").await.enter().await
+    })
+    .await
+    .unwrap();
+    assert_eq!(turned_away(&router, "denied").await.unwrap(), 2);
+}
