@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 
 use tracing::{Span, debug, error, field::Empty, field::display, info, info_span};
 
+use crate::addr::BackendAddr;
 use crate::config::values::short;
 use crate::connection::Served;
 use crate::error::ConnectionError;
+use crate::protocol::greeting::Greeting;
 use crate::routes::Route;
+use crate::webhook::Notifier;
+use crate::webhook::visit::Visit;
 
 /// What is known of a connection. Dropped before it is finished, it says that the connection was
 /// cut.
@@ -20,6 +24,8 @@ pub struct Closing {
     route: Option<Arc<Route>>,
     player: Option<Box<str>>,
     backend: Option<SocketAddr>,
+    /// What a webhook is told, if there is one.
+    visit: Option<Box<Visit>>,
     said: bool,
 }
 
@@ -33,6 +39,7 @@ impl Closing {
             route: None,
             player: None,
             backend: None,
+            visit: None,
             said: false,
         }
     }
@@ -78,6 +85,18 @@ impl Closing {
         self.tell_backend(&Span::current());
     }
 
+    /// Has `notifier` told how it goes on.
+    pub fn notify(&mut self, notifier: &Arc<Notifier>, greeting: &Greeting) {
+        self.visit = Some(Box::new(Visit::new(notifier, self.peer, greeting)));
+    }
+
+    /// Takes note that the client talks to `backend`, or has been told its words.
+    pub fn reached(&mut self, backend: &BackendAddr) {
+        if let Some(visit) = &mut self.visit {
+            visit.reached(backend);
+        }
+    }
+
     fn tell_route(&self, span: &Span) {
         let Some(route) = &self.route else { return };
         if let Some(host) = &route.host {
@@ -103,6 +122,10 @@ impl Closing {
     /// Says how it ended: players' connections at info, pings and port scans at debug.
     pub fn finish(mut self, outcome: &Result<Served, ConnectionError>) {
         self.said = true;
+        if let Some(visit) = &mut self.visit {
+            let route = self.route.as_ref().map(|route| &route.backend);
+            visit.ended(route, outcome);
+        }
         let _span = self.span().entered();
         let took = self.took();
         match outcome {

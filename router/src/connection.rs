@@ -37,6 +37,7 @@ use crate::texts::template::Fields;
 use crate::texts::{Text, Texts};
 use crate::wake::Waker;
 use crate::wake::permit::Permits;
+use crate::webhook::Notifier;
 
 /// A part of a way that may last, or is seldom taken, in memory of its own. An `async fn` has room
 /// for each of its arguments twice; what is returned as this has it once.
@@ -57,6 +58,8 @@ pub struct Services {
     pub status: Arc<StatusCache>,
     /// Signs the cookies of players who are transferred.
     pub signer: Signer,
+    /// Tells a webhook who comes and leaves, if there is one.
+    pub notifier: Option<Arc<Notifier>>,
     /// What sessions move.
     pub counters: Arc<Counters>,
     /// Limit of one dial.
@@ -99,6 +102,9 @@ pub async fn serve(
     // What greeting, waking and dialling take is given back before the long part.
     let greeted = Box::pin(greet(client).instrument(span.clone())).await;
     let (greeting, raw) = greeted?;
+    if let Some(notifier) = &services.notifier {
+        closing.notify(notifier, &greeting);
+    }
     let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
     let (mut backend, said, playing) = match way.instrument(span.clone()).await? {
         Onward::Session(backend, said, playing) => (backend, said, playing),
@@ -190,10 +196,11 @@ impl Services {
     ) -> Boxed<'w, Result<Onward, ConnectionError>> {
         Box::pin(async move {
             match self.login(client, &login, raw, closing).await {
-                Ok(LoginEnd::Entered(backend, said, playing)) => {
+                Ok(LoginEnd::Entered(backend, said, playing, at)) => {
                     if let Ok(address) = backend.peer_addr() {
                         closing.backend(address);
                     }
+                    closing.reached(&at);
                     Ok(Onward::Session(backend, said, playing))
                 }
                 Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),

@@ -29,7 +29,7 @@ impl Services {
         let route = guest.route;
         let begun = Instant::now().into_std();
         let entered = match self.dial(hold, &route.backend).await {
-            Ok(backend) => self.let_in(hold, guest, backend).await,
+            Ok(backend) => self.let_in(hold, guest, backend, &route.backend).await,
             Err(error) => Err(error),
         };
         let signal = match &entered {
@@ -59,7 +59,7 @@ impl Services {
         match forwarded.await {
             Ok(Introduced { backend, said }) => {
                 debug!(%address, "forwarded");
-                Ok(LoginEnd::Entered(backend, said, None))
+                Ok(LoginEnd::Entered(backend, said, None, address.clone()))
             }
             Err(NotIn::Left) => Err(ConnectionError::ClientLeft),
             Err(NotIn::Unreachable(error)) => Err(unreachable(address, error)),
@@ -88,7 +88,7 @@ impl Services {
                         error,
                     })?;
                     hold.settle().await?;
-                    match Box::pin(self.let_in(hold, guest, backend)).await {
+                    match Box::pin(self.let_in(hold, guest, backend, &address)).await {
                         Ok(entered) => {
                             self.status.reached(&guest.route.key());
                             return Ok(entered);
@@ -136,10 +136,12 @@ impl Services {
         hold: &Hold<'_>,
         guest: &Guest<'_>,
         backend: TcpStream,
+        address: &BackendAddr,
     ) -> Result<LoginEnd, NotIn> {
         let holds = guest.returned || guest.route.policy.join.contains(&Join::Hold);
         let Introduced { backend, said } = introduce(hold, backend, holds).await?;
         let playing = self.servers.session(&self.target(guest.route));
-        Ok(LoginEnd::Entered(backend, said, Some(playing)))
+        let address = address.clone();
+        Ok(LoginEnd::Entered(backend, said, Some(playing), address))
     }
 }

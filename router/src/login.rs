@@ -44,8 +44,9 @@ pub(crate) struct Login {
 /// What a login comes to.
 pub(crate) enum LoginEnd {
     /// A backend has the player's greeting, and said this in answer; there is no session of a
-    /// player who was forwarded, since nobody plays on the route's own server.
-    Entered(TcpStream, Vec<u8>, Option<Session>),
+    /// player who was forwarded, since nobody plays on the route's own server. The address is the
+    /// one that was dialled.
+    Entered(TcpStream, Vec<u8>, Option<Session>, BackendAddr),
     /// The client has been sent here once more.
     Transferred,
 }

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::config::values::short;
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
+use crate::http_client::HttpError;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::postgres::source;
@@ -32,6 +33,7 @@ use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
 use crate::wake::machine::Limits;
 use crate::wake::permit::Permits;
+use crate::webhook::Notifier;
 use crate::workers::{self, Workers};
 
 /// Time to tell those who wait for a server, even where no grace is given.
@@ -56,6 +58,9 @@ pub enum StartError {
     /// The server-manager's client.
     #[error("{0}")]
     Waker(#[from] ClientError),
+    /// The webhook's client.
+    #[error("WEBHOOK_URL: {0}")]
+    Webhook(#[from] HttpError),
     /// The secret of the cookies.
     #[error("the system has no random numbers; set AUTOMC_COOKIE_SECRET")]
     Random,
@@ -108,7 +113,12 @@ impl Router {
         let api = api.transpose()?;
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
-        let services = services(&config, &memory, &servers, &stop)?;
+        let background = TaskTracker::new();
+        let mut services = services(&config, &memory, &servers, &stop)?;
+        if let Some(webhook) = &config.webhook {
+            let registry = &services.registry;
+            services.notifier = Some(Notifier::start(webhook, registry, &background, &end)?);
+        }
         let (registry, counters) = (
             Arc::clone(&services.registry),
             Arc::clone(&services.counters),
@@ -119,7 +129,6 @@ impl Router {
         let accepting = accept(listeners, &workers, services, places, &clients)?;
 
         // From here on nothing fails any more.
-        let background = TaskTracker::new();
         let manager = config.waker.is_some();
         background.spawn(tell(servers.subscribe(), end.clone()));
         let postgres = config.postgres.as_ref();
@@ -294,6 +303,7 @@ fn services(
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
         servers,
         signer,
+        notifier: None,
         counters: Arc::default(),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),

@@ -54,6 +54,7 @@ impl Services {
             dial_limit: self.ping_limit(state),
         });
         if let Some(live) = live.await {
+            closing.reached(&route.backend);
             answer::status_frame(client, early, live.frame()).await?;
         } else {
             let text = self.state_text(Some(&route)).to_component();
@@ -85,6 +86,9 @@ impl Services {
             }
         };
         if let Some(session) = self.relay_ping(client, route.as_deref(), raw).await {
+            if let Some(route) = &route {
+                closing.reached(&route.backend);
+            }
             return Ok(Onward::Pinged(Some(session)));
         }
         let text = self.state_text(route.as_deref()).to_legacy();

@@ -72,4 +72,6 @@ mod wake_trouble;
 #[cfg(test)]
 mod waker_rows;
 #[cfg(test)]
+mod webhook;
+#[cfg(test)]
 mod world;

@@ -58,6 +58,8 @@ const PURE: &[&str] = &[
     "wake/polling.rs",
     "wake/probing.rs",
     "wake/wanted.rs",
+    "webhook/event.rs",
+    "webhook/route_news.rs",
 ];
 
 fn workspace() -> PathBuf {
