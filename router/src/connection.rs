@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug};
 
+use crate::addr::BackendAddr;
 use crate::answer;
 use crate::closing::Closing;
 use crate::error::ConnectionError;
@@ -28,7 +29,7 @@ use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::servers::state::Signal;
-use crate::servers::{Servers, Session, Target};
+use crate::servers::{Servers, Session, Starters, Target};
 use crate::socket;
 use crate::status::answer::overlay;
 use crate::status::cache::StatusCache;
@@ -50,6 +51,8 @@ pub struct Services {
     pub registry: Arc<Registry>,
     /// Starts sleeping servers, if there is a server-manager.
     pub waker: Option<Arc<Waker>>,
+    /// Starts servers that no server-manager knows, if there is a webhook for that.
+    pub scaler: Option<Arc<Waker>>,
     /// Who may have it start them.
     pub permits: Mutex<Permits>,
     /// What is known of every server.
@@ -283,7 +286,27 @@ impl Services {
 
     /// The server of `route`, as it goes by in [`Services::servers`].
     pub(crate) fn target<'r>(&self, route: &'r Route) -> Target<'r> {
-        Target::of(route, self.waker.is_some())
+        let starters = Starters {
+            manager: self.waker.is_some(),
+            webhook: self.scaler.is_some(),
+        };
+        Target::of(route, starters)
+    }
+
+    /// Who starts the server of `route`, and by which name it goes there.
+    pub(crate) fn waker_of(&self, route: &Route) -> Option<(&Arc<Waker>, Arc<str>)> {
+        let waker = match route.server {
+            Some(_) => &self.waker,
+            None => &self.scaler,
+        };
+        waker.as_ref().map(|waker| (waker, route.key()))
+    }
+
+    /// Where the server of `route` is: where a webhook said, else where the route says.
+    pub(crate) fn backend_of(&self, route: &Route) -> BackendAddr {
+        let scaler = self.scaler.as_ref().filter(|_| route.server.is_none());
+        let said = scaler.and_then(|scaler| scaler.address(&route.key(), &route.backend));
+        said.unwrap_or_else(|| route.backend.clone())
     }
 
     pub(crate) fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {

@@ -28,8 +28,9 @@ impl Services {
     ) -> Result<LoginEnd, NotIn> {
         let route = guest.route;
         let begun = Instant::now().into_std();
-        let entered = match self.dial(hold, &route.backend).await {
-            Ok(backend) => self.let_in(hold, guest, backend, &route.backend).await,
+        let address = self.backend_of(route);
+        let entered = match self.dial(hold, &address).await {
+            Ok(backend) => self.let_in(hold, guest, backend, &address).await,
             Err(error) => Err(error),
         };
         let signal = match &entered {
@@ -40,7 +41,12 @@ impl Services {
                 Signal::DialOk
             }
             Err(NotIn::StillStarting) => Signal::ProbeFailed { begun },
-            Err(NotIn::Unreachable(_) | NotIn::Closed(_)) => Signal::DialFailed { begun },
+            Err(NotIn::Unreachable(_) | NotIn::Closed(_)) => {
+                if let Some(scaler) = &self.scaler {
+                    scaler.forget(&route.key(), &address);
+                }
+                Signal::DialFailed { begun }
+            }
         };
         self.servers.signal(&self.target(route), signal);
         entered

@@ -25,14 +25,16 @@ use crate::memory::Memory;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::routes::registry::{Full, Registry};
-use crate::servers::Servers;
 use crate::servers::events::Event;
+use crate::servers::{Servers, Starters};
 use crate::socket;
 use crate::status::cache::StatusCache;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
 use crate::wake::machine::Limits;
+use crate::wake::manager::Manager;
 use crate::wake::permit::Permits;
+use crate::wake::scaler::ScalerClient;
 use crate::webhook::Notifier;
 use crate::workers::{self, Workers};
 
@@ -58,8 +60,8 @@ pub enum StartError {
     /// The server-manager's client.
     #[error("{0}")]
     Waker(#[from] ClientError),
-    /// The webhook's client.
-    #[error("WEBHOOK_URL: {0}")]
+    /// A webhook's client.
+    #[error("webhook: {0}")]
     Webhook(#[from] HttpError),
     /// The secret of the cookies.
     #[error("the system has no random numbers; set AUTOMC_COOKIE_SECRET")]
@@ -129,7 +131,10 @@ impl Router {
         let accepting = accept(listeners, &workers, services, places, &clients)?;
 
         // From here on nothing fails any more.
-        let manager = config.waker.is_some();
+        let starters = Starters {
+            manager: config.waker.is_some(),
+            webhook: config.scaler.is_some(),
+        };
         background.spawn(tell(servers.subscribe(), end.clone()));
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
@@ -137,7 +142,7 @@ impl Router {
             let status = Arc::new(SyncStatus::default());
             let (registry, shared) = (Arc::clone(&registry), Arc::clone(&status));
             let servers = Arc::clone(&servers);
-            let heard = move |changes: &[_]| servers.changed(changes, manager);
+            let heard = move |changes: &[_]| servers.changed(changes, starters);
             let follow = source::follow(postgres, registry, shared, heard, end.clone());
             background.spawn(follow);
             status
@@ -150,7 +155,7 @@ impl Router {
                 sync,
                 counters,
                 servers,
-                manager,
+                starters,
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
@@ -277,11 +282,27 @@ fn services(
     let waker = match &config.waker {
         Some(config) => {
             let limits = Limits {
-                poll_interval: config.poll_interval,
+                poll_interval: Some(config.poll_interval),
                 timeout: config.timeout,
             };
             Some(Waker::new(
-                ManagerClient::new(config)?,
+                Manager::Rest(ManagerClient::new(config)?),
+                limits,
+                Arc::clone(&registry),
+                Arc::clone(servers),
+                stop.clone(),
+            ))
+        }
+        None => None,
+    };
+    let scaler = match &config.scaler {
+        Some(config) => {
+            let limits = Limits {
+                poll_interval: None,
+                timeout: config.wake_timeout,
+            };
+            Some(Waker::new(
+                Manager::Webhook(ScalerClient::new(config)?),
                 limits,
                 Arc::clone(&registry),
                 Arc::clone(servers),
@@ -299,6 +320,7 @@ fn services(
     Ok(Services {
         registry,
         waker,
+        scaler,
         permits: Mutex::new(permits),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
         servers,

@@ -42,11 +42,11 @@ impl Services {
             answer::status_frame(client, early, &frame).await?;
             return Ok(Onward::Pinged(None));
         };
-        let key = route.key();
+        let (key, backend) = (route.key(), self.backend_of(&route));
         let state = self.state(&route);
         let live = self.status.get(Question {
             key: &key,
-            backend: &route.backend,
+            backend: &backend,
             address: &handshake.address,
             protocol,
             state,
@@ -54,7 +54,7 @@ impl Services {
             dial_limit: self.ping_limit(state),
         });
         if let Some(live) = live.await {
-            closing.reached(&route.backend);
+            closing.reached(&backend);
             answer::status_frame(client, early, live.frame()).await?;
         } else {
             let text = self.state_text(Some(&route)).to_component();
@@ -106,7 +106,7 @@ impl Services {
         let route = route?;
         let limit = self.ping_limit(self.state(route));
         let begun = Instant::now().into_std();
-        let mut backend = match dial(&route.backend, limit).await {
+        let mut backend = match dial(&self.backend_of(route), limit).await {
             Ok(backend) => backend,
             Err(error) => {
                 if !is_out_of_files(&error) {
@@ -133,8 +133,8 @@ impl Services {
 
     /// What is said of the server, and known of it here.
     fn state(&self, route: &Route) -> StateHint {
-        let waking = self.waker.as_ref().zip(route.server.as_ref());
-        if waking.is_some_and(|(waker, server)| waker.is_waking(server)) {
+        let waking = self.waker_of(route);
+        if waking.is_some_and(|(waker, server)| waker.is_waking(&server)) {
             StateHint::Starting
         } else {
             route.state

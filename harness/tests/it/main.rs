@@ -44,6 +44,8 @@ mod relay_sockets;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod scaler;
+#[cfg(test)]
 mod shapes;
 #[cfg(test)]
 mod soak;

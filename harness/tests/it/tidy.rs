@@ -57,6 +57,7 @@ const PURE: &[&str] = &[
     "wake/permit.rs",
     "wake/polling.rs",
     "wake/probing.rs",
+    "wake/reply.rs",
     "wake/wanted.rs",
     "webhook/event.rs",
     "webhook/route_news.rs",

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
 use crate::routes::registry::Registry;
-use crate::servers::Servers;
+use crate::servers::{Servers, Starters};
 
 /// Largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -39,8 +39,8 @@ pub struct Api {
     pub counters: Arc<Counters>,
     /// What is known of servers.
     pub servers: Arc<Servers>,
-    /// Whether there is a server-manager.
-    pub manager: bool,
+    /// What can start servers.
+    pub starters: Starters,
     /// Cancelled when the router begins to stop.
     pub stop: CancellationToken,
 }

@@ -3,6 +3,7 @@
 pub mod cli;
 mod defaults;
 mod file;
+mod scaler;
 pub mod secret;
 pub mod settings;
 pub mod values;
@@ -20,6 +21,8 @@ use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
 use crate::routes::policy::Policy;
 use crate::wake::permit::Rate;
+pub use scaler::ScalerConfig;
+use scaler::scaler;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
@@ -33,7 +36,13 @@ const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
-    groups: &[KEYS, waker::KEYS, webhook::KEYS, defaults::KEYS],
+    groups: &[
+        KEYS,
+        waker::KEYS,
+        scaler::KEYS,
+        webhook::KEYS,
+        defaults::KEYS,
+    ],
     env_prefix: "",
 };
 
@@ -174,6 +183,8 @@ pub struct Config {
     pub postgres: Option<PostgresConfig>,
     /// The server-manager, if there is one.
     pub waker: Option<WakerConfig>,
+    /// What starts the servers of fixed routes, if anything does.
+    pub scaler: Option<ScalerConfig>,
     /// Who is told of those who come and leave, if anybody is.
     pub webhook: Option<WebhookConfig>,
     /// What becomes of players on routes that do not say otherwise.
@@ -228,6 +239,7 @@ impl Config {
                 .unwrap_or_default(),
             postgres: postgres(&mut settings),
             waker: waker(&mut settings, within(milli, hour), within(milli, day)),
+            scaler: scaler(&mut settings, within(milli, day)),
             webhook: webhook(&mut settings, within(milli, hour)),
             defaults: Arc::new(defaults::policy(&mut settings)),
             wake_per_address: settings.parse("automc_wake_per_address", rate).flatten(),

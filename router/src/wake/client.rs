@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::machine::{PollReply, Polled, StartReply};
+use super::reply::{PollReply, Polled, StartReply};
 use crate::addr::BackendAddr;
 use crate::causes::with_causes;
 use crate::config::WakerConfig;

@@ -81,6 +81,8 @@ fn only_what_is_wanted_is_told() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
     /// However full the queue is, and however much of it is sent between.
     #[test]
     fn nobody_is_told_to_leave_who_was_not_told_to_have_come(

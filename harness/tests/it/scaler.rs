@@ -1,0 +1,162 @@
+//! Waking by webhook, for routes that no server-manager knows by name.
+
+use std::time::Duration;
+
+use harness::backend::{Asleep, Backend};
+use harness::manager::Reply;
+use harness::player::Player;
+use harness::receiver::Receiver;
+use harness::router::{RouterProcess, Settings};
+use serde_json::json;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const HOST: &str = "play.example";
+
+/// A receiver, a port that nobody listens on, and a router with a route to that.
+async fn world(settings: Settings) -> (Receiver, Asleep, RouterProcess) {
+    let (hook, asleep) = (Receiver::start().await.unwrap(), Asleep::new().unwrap());
+    let settings = settings
+        .flag(format!("--auto-scale-webhook-url={}", hook.url()))
+        .flag(format!("--mapping={HOST}={}", asleep.addr()));
+    let router = RouterProcess::start(settings).await.unwrap();
+    (hook, asleep, router)
+}
+
+fn at(backend: &Backend) -> Reply {
+    Reply::json(&json!({ "backend": backend.addr().to_string() }))
+}
+
+/// Where a server is only its webhook knows, and tells the first.
+#[tokio::test]
+async fn everybody_gets_in_at_the_address_of_one_answer_and_pings_show_that_server() {
+    let (hook, _nobody, router) = world(Settings::new()).await;
+    let backend = Backend::start("elsewhere").await.unwrap();
+    hook.replies([at(&backend)]);
+    let player = Player::new(HOST);
+
+    let entering = std::array::from_fn::<_, 4, _>(|_| player.enter(router.at.players));
+    let [first, second, third, fourth] = entering;
+    let (first, second, third, fourth) = tokio::join!(first, second, third, fourth);
+    let inside = [first, second, third, fourth].map(Result::unwrap);
+    let shown = player.status(router.at.players).await.unwrap();
+    let _fifth = player.enter(router.at.players).await.unwrap();
+    drop(inside);
+    let _sixth = player.enter(router.at.players).await.unwrap();
+
+    assert_eq!((backend.logins().len(), shown.text()), (6, "elsewhere"));
+    hook.bodies(1, DEADLINE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_is_asked_for_in_the_words_of_mc_router_and_waited_for_at_the_port() {
+    let settings = Settings::new()
+        .flag("--debug")
+        .flag("--auto-scale-webhook-headers=X-Key=s3cret=,Authorization=Bearer s3cret");
+    let (hook, asleep, router) = world(settings).await;
+    let player = Player::new("Play.Example.\0FML2\0");
+
+    let waiting = player.knock(router.at.players).await.unwrap();
+    let asked = hook.bodies(1, DEADLINE).await.unwrap();
+    let address = asleep.addr().to_string();
+    let backend = asleep.wake("woken").unwrap();
+    waiting.enter().await.unwrap();
+
+    let up = json!({ "action": "up", "serverAddress": HOST, "backend": address });
+    assert_eq!(asked, [up]);
+    let headers = &hook.received()[0].headers;
+    for (name, value) in [
+        ("x-key", "s3cret="),
+        ("authorization", "Bearer s3cret"),
+        ("content-type", "application/json"),
+    ] {
+        let header = (name.to_owned(), value.to_owned());
+        assert!(headers.contains(&header), "{headers:?}");
+    }
+    assert_eq!(backend.logins()[0].bytes, player.login_bytes());
+    let log = router.process.tail(usize::MAX);
+    assert!(!log.contains("s3cret"), "{log}");
+}
+
+#[tokio::test]
+async fn the_default_route_is_started_by_an_empty_name() {
+    let default = Asleep::new().unwrap();
+    let flag = format!("--default={}", default.addr());
+    let (hook, _nobody, router) = world(Settings::new().flag(flag)).await;
+    let backend = Backend::start("elsewhere").await.unwrap();
+    hook.replies([at(&backend)]);
+
+    Player::new("any.example")
+        .enter(router.at.players)
+        .await
+        .unwrap();
+    Player::new("other.example")
+        .enter(router.at.players)
+        .await
+        .unwrap();
+
+    let address = default.addr().to_string();
+    let up = json!({ "action": "up", "serverAddress": "", "backend": address });
+    assert_eq!(hook.bodies(1, DEADLINE).await.unwrap(), [up]);
+}
+
+#[tokio::test]
+async fn neither_who_finds_the_server_up_nor_a_ping_asks_for_a_start() {
+    let (hook, asleep, router) = world(Settings::new()).await;
+    let player = Player::new(HOST);
+    for _ in 0..3 {
+        player.status(router.at.players).await.unwrap();
+    }
+    let backend = asleep.wake("up").unwrap();
+    for _ in 0..3 {
+        player.enter(router.at.players).await.unwrap();
+    }
+    player.status(router.at.players).await.unwrap();
+    assert_eq!(backend.logins().len(), 3);
+    hook.bodies(0, DEADLINE).await.unwrap();
+}
+
+/// The server has moved since, and only a new start tells where.
+#[tokio::test]
+async fn an_address_that_went_dead_is_asked_for_again() {
+    let (hook, _nobody, router) = world(Settings::new()).await;
+    let player = Player::new(HOST);
+    for (round, name) in ["first", "second"].into_iter().enumerate() {
+        let backend = Backend::start(name).await.unwrap();
+        hook.replies([at(&backend)]);
+        player.enter(router.at.players).await.unwrap();
+        assert_eq!(backend.logins().len(), 1, "{name}");
+        hook.bodies(round + 1, DEADLINE).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_is_told_to_players_and_asked_once_more_where_that_may_help() {
+    for (status, asked) in [(404, 1), (500, 2)] {
+        let (hook, _nobody, router) = world(Settings::new()).await;
+        hook.replies([Reply::status(status)]);
+        let player = Player::new(HOST);
+        for _ in 0..2 {
+            let text = player.refusal(router.at.players).await.unwrap();
+            assert!(!text.contains("127.0.0.1"), "{text}");
+        }
+        // The second click comes before the next try.
+        hook.bodies(asked, DEADLINE).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_nonsense_or_without_end_leads_to_the_address_of_the_route() {
+    for body in [
+        "nonsense".to_owned(),
+        "{\"backend\":7}".to_owned(),
+        " ".repeat(1 << 20),
+    ] {
+        let (hook, asleep, router) = world(Settings::new()).await;
+        hook.replies([Reply::body(&body)]);
+        let waiting = Player::new(HOST).knock(router.at.players).await.unwrap();
+        hook.bodies(1, DEADLINE).await.unwrap();
+        let backend = asleep.wake("woken").unwrap();
+        waiting.enter().await.unwrap();
+        assert_eq!(backend.logins().len(), 1);
+    }
+}
