@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
-use crate::config::Config;
 use crate::config::values::short;
+use crate::config::{Config, ScalerConfig};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
@@ -31,6 +31,7 @@ use crate::socket;
 use crate::status::cache::StatusCache;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
+use crate::wake::down::Down;
 use crate::wake::machine::Limits;
 use crate::wake::manager::Manager;
 use crate::wake::permit::Permits;
@@ -116,7 +117,7 @@ impl Router {
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
         let background = TaskTracker::new();
-        let mut services = services(&config, &memory, &servers, &stop)?;
+        let (mut services, down) = services(&config, &memory, &servers, &stop)?;
         if let Some(webhook) = &config.webhook {
             let registry = &services.registry;
             services.notifier = Some(Notifier::start(webhook, registry, &background, &end)?);
@@ -131,11 +132,11 @@ impl Router {
         let accepting = accept(listeners, &workers, services, places, &clients)?;
 
         // From here on nothing fails any more.
-        let starters = Starters {
-            manager: config.waker.is_some(),
-            webhook: config.scaler.is_some(),
-        };
+        let starters = starters(&config);
         background.spawn(tell(servers.subscribe(), end.clone()));
+        if let Some(down) = down {
+            background.spawn(down.run(stop.clone()));
+        }
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
         let sync = config.postgres.map(|postgres| {
@@ -269,13 +270,51 @@ async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
     }
 }
 
+/// What starts servers by webhook, and what stops them again.
+fn scale(
+    scaler: &ScalerConfig,
+    config: &Config,
+    registry: &Arc<Registry>,
+    servers: &Arc<Servers>,
+    stop: &CancellationToken,
+) -> Result<(Arc<Waker>, Down), HttpError> {
+    let client = Arc::new(ScalerClient::new(scaler)?);
+    let limits = Limits {
+        poll_interval: None,
+        timeout: scaler.wake_timeout,
+    };
+    let waker = Waker::new(
+        Manager::Webhook(Arc::clone(&client)),
+        limits,
+        Arc::clone(registry),
+        Arc::clone(servers),
+        stop.clone(),
+    );
+    let down = Down {
+        client,
+        after: scaler.down_after,
+        waker: Arc::clone(&waker),
+        registry: Arc::clone(registry),
+        servers: Arc::clone(servers),
+        starters: starters(config),
+    };
+    Ok((waker, down))
+}
+
+fn starters(config: &Config) -> Starters {
+    Starters {
+        manager: config.waker.is_some(),
+        webhook: config.scaler.is_some(),
+    }
+}
+
 /// What every connection shares.
 fn services(
     config: &Config,
     memory: &Arc<Memory>,
     servers: &Arc<Servers>,
     stop: &CancellationToken,
-) -> Result<Services, StartError> {
+) -> Result<(Services, Option<Down>), StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
     let registry = Registry::new(mapping, default, Arc::clone(&config.defaults))?;
     let registry = Arc::new(registry);
@@ -295,29 +334,18 @@ fn services(
         }
         None => None,
     };
-    let scaler = match &config.scaler {
-        Some(config) => {
-            let limits = Limits {
-                poll_interval: None,
-                timeout: config.wake_timeout,
-            };
-            Some(Waker::new(
-                Manager::Webhook(ScalerClient::new(config)?),
-                limits,
-                Arc::clone(&registry),
-                Arc::clone(servers),
-                stop.clone(),
-            ))
-        }
+    let scaled = match &config.scaler {
+        Some(scaler) => Some(scale(scaler, config, &registry, servers, stop)?),
         None => None,
     };
+    let (scaler, down) = scaled.unzip();
     let signer = match &config.cookie_secret {
         Some(secret) => Signer::new(secret.expose()),
         None => Signer::random().map_err(|_| StartError::Random)?,
     };
     let permits = Permits::new(config.wake_per_address, config.wake_per_name);
     let (memory, servers) = (Arc::clone(memory), Arc::clone(servers));
-    Ok(Services {
+    let services = Services {
         registry,
         waker,
         scaler,
@@ -329,5 +357,6 @@ fn services(
         counters: Arc::default(),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
-    })
+    };
+    Ok((services, down))
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::backend::{Asleep, Backend};
+use harness::eventually::eventually;
 use harness::manager::Reply;
 use harness::player::Player;
 use harness::receiver::Receiver;
@@ -159,4 +160,87 @@ async fn an_answer_that_is_nonsense_or_without_end_leads_to_the_address_of_the_r
         waiting.enter().await.unwrap();
         assert_eq!(backend.logins().len(), 1);
     }
+}
+
+/// What was asked of which host so far; a server that nobody has joined yet may be stopped first.
+fn asked(hook: &Receiver) -> Vec<(String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let asked = hook.received().into_iter().map(|one| {
+        assert!(one.json["backend"].is_string(), "{one:?}");
+        (text(&one.json["action"]), text(&one.json["serverAddress"]))
+    });
+    asked.collect()
+}
+
+async fn asks(hook: &Receiver, expected: &[(&str, &str)]) {
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(action, host)| ((*action).to_owned(), (*host).to_owned()))
+        .collect();
+    eventually("what the webhook is asked", DEADLINE, async || {
+        let asked = asked(hook);
+        anyhow::ensure!(asked.ends_with(&expected), "{asked:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+/// Pings are no use, and who plays by one name keeps the server for all names.
+#[tokio::test]
+async fn a_server_is_stopped_once_nobody_has_played_for_a_while_though_it_is_pinged() {
+    let settings = Settings::new().flag("--auto-scale-down-after=1s");
+    let (hook, asleep, router) = world(settings).await;
+    let address = asleep.addr().to_string();
+    let _backend = asleep.wake("up").unwrap();
+    let player = Player::new(HOST);
+    let session = player.enter(router.at.players).await.unwrap();
+    let before = asked(&hook).len();
+    let other = Backend::start("other").await.unwrap();
+    for (host, backend) in [
+        ("alias.example", address),
+        ("idle.example", other.addr().to_string()),
+    ] {
+        let route = json!({ "serverAddress": host, "backend": backend }).to_string();
+        let added = router.at.api(hyper::Method::POST, "/routes", &route).await;
+        assert_eq!(added.unwrap().status, 201);
+    }
+
+    asks(&hook, &[("down", "idle.example")]).await;
+    assert_eq!(
+        asked(&hook).len(),
+        before + 1,
+        "nobody stops what is played on"
+    );
+    drop(session);
+    eventually("stops", DEADLINE, async || {
+        player.status(router.at.players).await?;
+        let mut downs = asked(&hook).split_off(before + 1);
+        downs.sort();
+        let expected = ["alias.example", HOST].map(|host| ("down".to_owned(), host.to_owned()));
+        anyhow::ensure!(downs == expected, "{downs:?}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_that_fails_is_asked_for_again_and_ends_what_was_known_of_the_address() {
+    let settings = Settings::new().flag("--auto-scale-down-after=1s");
+    let (hook, _nobody, router) = world(settings).await;
+    let backend = Backend::start("elsewhere").await.unwrap();
+    hook.replies([at(&backend)]);
+    let player = Player::new(HOST);
+    let session = player.enter(router.at.players).await.unwrap();
+    let (up, down) = (("up", HOST), ("down", HOST));
+    asks(&hook, &[up]).await;
+
+    hook.replies([Reply::status(500), at(&backend)]);
+    drop(session);
+    asks(&hook, &[up, down, down]).await;
+
+    let _session = player.enter(router.at.players).await.unwrap();
+    asks(&hook, &[up, down, down, up]).await;
+    assert_eq!(backend.logins().len(), 2);
 }

@@ -53,6 +53,7 @@ const PURE: &[&str] = &[
     "texts/template.rs",
     "wake/error.rs",
     "wake/hours.rs",
+    "wake/idle.rs",
     "wake/machine.rs",
     "wake/permit.rs",
     "wake/polling.rs",

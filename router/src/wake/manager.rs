@@ -1,5 +1,6 @@
 //! Who starts servers: the server-manager that knows them by name, or a webhook.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::client::ManagerClient;
@@ -13,7 +14,7 @@ pub enum Manager {
     /// Starts and tells how it goes.
     Rest(ManagerClient),
     /// Starts, and says no more. It is never polled: its limits have no interval.
-    Webhook(ScalerClient),
+    Webhook(Arc<ScalerClient>),
 }
 
 impl Manager {

@@ -1,9 +1,11 @@
 //! Starting sleeping servers through the server-manager, or through a webhook.
 
 pub mod client;
+pub mod down;
 pub mod error;
 pub mod flight;
 pub mod hours;
+pub mod idle;
 pub mod machine;
 pub mod manager;
 pub mod permit;

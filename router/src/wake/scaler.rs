@@ -13,7 +13,9 @@ use super::reply::StartReply;
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::config::ScalerConfig;
+use crate::host::Host;
 use crate::http_client::{Hook, HttpError};
+use crate::routes::Route;
 
 /// Asks one webhook.
 #[derive(Debug)]
@@ -33,18 +35,32 @@ impl ScalerClient {
 
     /// Has the server started, within `limit` and the configured timeout.
     pub async fn up(&self, wanted: &Wanted, limit: Duration) -> StartReply {
-        match self.hook.post(request("up", wanted), limit).await {
+        let request = request("up", &wanted.host, &wanted.backend);
+        match self.hook.post(request, limit).await {
             Ok((status, body)) => up_reply(status, &body.unwrap_or_default()),
             Err(problem) => StartReply::Broken(problem),
         }
     }
+
+    /// Has the server of `route` stopped, within the configured timeout.
+    ///
+    /// # Errors
+    /// No answer, or one from 400 on.
+    pub async fn down(&self, route: &Route) -> Result<(), String> {
+        let host = route.host.as_ref().map_or("", Host::as_str);
+        let request = request("down", host, &route.backend);
+        match self.hook.post(request, Duration::MAX).await? {
+            (status, _) if status.as_u16() < 400 => Ok(()),
+            (status, _) => Err(format!("it answered {status}")),
+        }
+    }
 }
 
-fn request(action: &str, wanted: &Wanted) -> Bytes {
+fn request(action: &str, host: &str, backend: &BackendAddr) -> Bytes {
     let request = json!({
         "action": action,
-        "serverAddress": &*wanted.host,
-        "backend": wanted.backend.as_str(),
+        "serverAddress": host,
+        "backend": backend.as_str(),
     });
     Bytes::from(request.to_string())
 }
