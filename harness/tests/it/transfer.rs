@@ -224,9 +224,9 @@ async fn only_a_good_cookie_of_the_same_client_and_host_makes_a_transfer_a_login
         ("none", None, false),
         ("good", Some(good_cookie(host)), true),
         (
-            "for the spelling",
-            Some(good_cookie("TEST1.example.com")),
-            false,
+            "of another spelling",
+            Some(good_cookie("TEST1.example.com.")),
+            true,
         ),
         ("of another host", Some(good_cookie("b.example.com")), false),
         (
