@@ -12,6 +12,7 @@ use crate::connection::Served;
 use crate::error::ConnectionError;
 use crate::protocol::greeting::Greeting;
 use crate::routes::Route;
+use crate::wake::in_use::Using;
 use crate::webhook::Notifier;
 use crate::webhook::visit::Visit;
 
@@ -26,6 +27,8 @@ pub struct Closing {
     backend: Option<SocketAddr>,
     /// What a webhook is told, if there is one.
     visit: Option<Box<Visit>>,
+    /// That the player is at an address, where that matters.
+    using: Option<Using>,
     said: bool,
 }
 
@@ -40,6 +43,7 @@ impl Closing {
             player: None,
             backend: None,
             visit: None,
+            using: None,
             said: false,
         }
     }
@@ -88,6 +92,11 @@ impl Closing {
     /// Has `notifier` told how it goes on.
     pub fn notify(&mut self, notifier: &Arc<Notifier>, greeting: &Greeting) {
         self.visit = Some(Box::new(Visit::new(notifier, self.peer, greeting)));
+    }
+
+    /// Keeps that the player is at an address until the connection has ended.
+    pub fn keep(&mut self, using: Option<Using>) {
+        self.using = using;
     }
 
     /// Takes note that the client talks to `backend`, or has been told its words.

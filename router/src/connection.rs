@@ -37,6 +37,7 @@ use crate::texts::message::Message;
 use crate::texts::template::Fields;
 use crate::texts::{Text, Texts};
 use crate::wake::Waker;
+use crate::wake::in_use::InUse;
 use crate::wake::permit::Permits;
 use crate::webhook::Notifier;
 
@@ -53,6 +54,8 @@ pub struct Services {
     pub waker: Option<Arc<Waker>>,
     /// Starts servers that no server-manager knows, if there is a webhook for that.
     pub scaler: Option<Arc<Waker>>,
+    /// Who plays at which address, if a webhook stops servers.
+    pub in_use: Option<Arc<InUse>>,
     /// Who may have it start them.
     pub permits: Mutex<Permits>,
     /// What is known of every server.
@@ -204,6 +207,7 @@ impl Services {
                         closing.backend(address);
                     }
                     closing.reached(&at);
+                    closing.keep(self.in_use.as_ref().map(|in_use| in_use.enter(&at)));
                     Ok(Onward::Session(backend, said, playing))
                 }
                 Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),

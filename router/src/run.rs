@@ -119,8 +119,8 @@ impl Router {
         let background = TaskTracker::new();
         let (mut services, down) = services(&config, &memory, &servers, &stop)?;
         if let Some(webhook) = &config.webhook {
-            let registry = &services.registry;
-            services.notifier = Some(Notifier::start(webhook, registry, &background, &end)?);
+            let notifier = Notifier::start(webhook, &services.registry, &background, &end)?;
+            services.notifier = Some(notifier);
         }
         let (registry, counters) = (
             Arc::clone(&services.registry),
@@ -134,9 +134,7 @@ impl Router {
         // From here on nothing fails any more.
         let starters = starters(&config);
         background.spawn(tell(servers.subscribe(), end.clone()));
-        if let Some(down) = down {
-            background.spawn(down.run(stop.clone()));
-        }
+        down.map(|down| background.spawn(down.run(stop.clone())));
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
         let sync = config.postgres.map(|postgres| {
@@ -296,6 +294,7 @@ fn scale(
         waker: Arc::clone(&waker),
         registry: Arc::clone(registry),
         servers: Arc::clone(servers),
+        in_use: Arc::default(),
         starters: starters(config),
     };
     Ok((waker, down))
@@ -325,7 +324,7 @@ fn services(
                 timeout: config.timeout,
             };
             Some(Waker::new(
-                Manager::Rest(ManagerClient::new(config)?),
+                Manager::Rest(Box::new(ManagerClient::new(config)?)),
                 limits,
                 Arc::clone(&registry),
                 Arc::clone(servers),
@@ -349,6 +348,7 @@ fn services(
         registry,
         waker,
         scaler,
+        in_use: down.as_ref().map(|down| Arc::clone(&down.in_use)),
         permits: Mutex::new(permits),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
         servers,

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::flight::Waker;
 use super::idle::{Idle, Seen};
+use super::in_use::InUse;
 use super::scaler::ScalerClient;
 use crate::addr::BackendAddr;
 use crate::routes::Route;
@@ -34,6 +35,8 @@ pub struct Down {
     pub registry: Arc<Registry>,
     /// Who plays and waits.
     pub servers: Arc<Servers>,
+    /// Who plays at which address, by whatever way.
+    pub in_use: Arc<InUse>,
     /// What can start servers.
     pub starters: Starters,
 }
@@ -58,8 +61,8 @@ impl Down {
 
     async fn look(&self, idles: &mut Idles) {
         let mut known = Idles::with_capacity(idles.len());
-        for (_, routes) in self.by_backend() {
-            let mut seen = self.seen(&routes);
+        for (backend, routes) in self.by_backend() {
+            let mut seen = self.seen(&backend, &routes);
             for route in &routes {
                 let (key, now) = (route.key(), Instant::now().into_std());
                 let mut idle = idles.remove(&key).unwrap_or_else(|| Idle::new(now));
@@ -70,12 +73,13 @@ impl Down {
                         warn!(server = %key, "webhook: stopping it was given up");
                     }
                     // Somebody may have come meanwhile.
-                    seen = self.seen(&routes);
+                    seen = self.seen(&backend, &routes);
                 }
                 known.insert(key, idle);
             }
         }
         *idles = known;
+        self.in_use.forget(self.after, Instant::now().into_std());
     }
 
     /// The fixed routes, those to one backend together: whoever plays there by one, uses it for all.
@@ -91,12 +95,12 @@ impl Down {
         routes
     }
 
-    fn seen(&self, routes: &[Arc<Route>]) -> Seen {
+    fn seen(&self, backend: &BackendAddr, routes: &[Arc<Route>]) -> Seen {
         let seen = routes.iter().map(|route| {
             let snapshot = self.servers.snapshot(&Target::of(route, self.starters));
             Seen::of(&snapshot, route.policy.min_online)
         });
-        seen.fold(Seen::default(), Seen::and)
+        seen.fold(self.in_use.seen(backend), Seen::and)
     }
 
     /// Asks for the stop of the server of `route`; whether that was taken.

@@ -65,7 +65,7 @@ async fn world() -> World {
     let client = ManagerClient::new(&config).unwrap();
     let registry = Arc::<Registry>::default();
     let waker = Waker::new(
-        Manager::Rest(client),
+        Manager::Rest(Box::new(client)),
         limits,
         Arc::clone(&registry),
         Servers::new(Arc::default()),

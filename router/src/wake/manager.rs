@@ -12,7 +12,7 @@ use super::wanted::Wanted;
 #[derive(Debug)]
 pub enum Manager {
     /// Starts and tells how it goes.
-    Rest(ManagerClient),
+    Rest(Box<ManagerClient>),
     /// Starts, and says no more. It is never polled: its limits have no interval.
     Webhook(Arc<ScalerClient>),
 }

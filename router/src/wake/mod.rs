@@ -6,6 +6,7 @@ pub mod error;
 pub mod flight;
 pub mod hours;
 pub mod idle;
+pub mod in_use;
 pub mod machine;
 pub mod manager;
 pub mod permit;

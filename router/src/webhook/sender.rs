@@ -199,6 +199,6 @@ async fn changed(routes: &mut Option<Routes>) {
     {
         routes.look();
     } else {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
