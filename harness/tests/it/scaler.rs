@@ -244,3 +244,34 @@ async fn a_stop_that_fails_is_asked_for_again_and_ends_what_was_known_of_the_add
     asks(&hook, &[up, down, down, up]).await;
     assert_eq!(backend.logins().len(), 2);
 }
+
+#[tokio::test]
+async fn who_was_forwarded_to_a_server_keeps_it() {
+    let lobby = Backend::start("lobby").await.unwrap();
+    let settings = Settings::new()
+        .flag("--auto-scale-down-after=1s")
+        .env("AUTOMC_JOIN", "forward,kick")
+        .env("AUTOMC_FORWARD_TO", lobby.addr().to_string());
+    let (hook, _nobody, router) = world(settings).await;
+    let session = Player::new(HOST).enter(router.at.players).await.unwrap();
+    assert_eq!(lobby.logins().len(), 1);
+    let other = Backend::start("other").await.unwrap();
+    for (host, backend) in [("lobby.example", &lobby), ("idle.example", &other)] {
+        let address = backend.addr().to_string();
+        let route = json!({ "serverAddress": host, "backend": address }).to_string();
+        let added = router.at.api(hyper::Method::POST, "/routes", &route).await;
+        assert_eq!(added.unwrap().status, 201);
+    }
+    let stopped = |host: &'static str| {
+        let hook = &hook;
+        eventually("a stop", DEADLINE, async move || {
+            asked(hook).contains(&("down".to_owned(), host.to_owned()))
+        })
+    };
+
+    stopped("idle.example").await.unwrap();
+    let lobby = ("down".to_owned(), "lobby.example".to_owned());
+    assert!(!asked(&hook).contains(&lobby));
+    drop(session);
+    stopped("lobby.example").await.unwrap();
+}
