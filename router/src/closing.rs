@@ -11,6 +11,7 @@ use crate::config::values::short;
 use crate::connection::Served;
 use crate::error::ConnectionError;
 use crate::protocol::greeting::Greeting;
+use crate::proxy_protocol::Ends;
 use crate::routes::Route;
 use crate::wake::in_use::Using;
 use crate::webhook::Notifier;
@@ -21,6 +22,8 @@ use crate::webhook::visit::Visit;
 #[derive(Debug)]
 pub struct Closing {
     peer: SocketAddr,
+    /// What the client has connected to, where a proxy says so; takes no room where none does.
+    destination: Option<Box<SocketAddr>>,
     begin: Instant,
     route: Option<Arc<Route>>,
     player: Option<Box<str>>,
@@ -38,6 +41,7 @@ impl Closing {
     pub fn new(peer: SocketAddr) -> Self {
         Self {
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            destination: None,
             begin: Instant::now(),
             route: None,
             player: None,
@@ -48,10 +52,25 @@ impl Closing {
         }
     }
 
-    /// Where the client connects from.
+    /// Where the client connects from; as a trusted proxy says, if one stands before it.
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.peer.ip()
+    }
+
+    /// Takes note of whose connection it is, as the proxy says that has made it.
+    pub fn proxied(&mut self, ends: Ends) {
+        self.peer = ends.source;
+        self.destination = Some(Box::new(ends.destination));
+    }
+
+    /// From where to where the client connects; it was accepted at `local`.
+    #[must_use]
+    pub fn ends(&self, local: SocketAddr) -> Ends {
+        Ends {
+            source: self.peer,
+            destination: self.destination.as_deref().copied().unwrap_or(local),
+        }
     }
 
     /// The route, once it has been found.

@@ -3,9 +3,10 @@
 //!
 //! The way of a connection: [`listener`] → [`greet`] → [`routes`] → `login` ([`dial`], else [`wake`]
 //! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`]. What is decided
-//! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`],
-//! [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`], [`wake::machine`],
-//! [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and [`memory::model`].
+//! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`proxy_protocol`], [`host`],
+//! [`addr`], [`networks`], [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
+//! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and
+//! [`memory::model`].
 
 pub mod addr;
 pub mod answer;
@@ -17,6 +18,7 @@ pub mod closing;
 pub mod config;
 pub mod connection;
 pub mod dial;
+mod disk;
 mod enter;
 pub mod error;
 pub mod files;
@@ -30,9 +32,11 @@ pub mod listener;
 pub mod log;
 mod login;
 pub mod memory;
+pub mod networks;
 pub mod ping;
 pub mod postgres;
 pub mod protocol;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod routes;
 pub mod run;

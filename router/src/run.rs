@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
@@ -16,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
 use crate::config::values::short;
-use crate::config::{Config, ScalerConfig};
+use crate::config::{Config, Proxies, ScalerConfig};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
@@ -24,6 +25,8 @@ use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
+use crate::routes::file_keeper::{FixedRoutes, Unusable};
+use crate::routes::file_watch;
 use crate::routes::registry::{Full, Registry};
 use crate::servers::events::Event;
 use crate::servers::{Servers, Starters};
@@ -70,6 +73,9 @@ pub enum StartError {
     /// More fixed routes than allowed.
     #[error("mapping: {0}")]
     Mapping(#[from] Full),
+    /// A routes file that is there, but cannot be used.
+    #[error("routes-config: {0}")]
+    RoutesFile(#[from] Unusable),
 }
 
 /// A listener has ended without being told to, which is a bug.
@@ -86,6 +92,7 @@ pub struct Router {
     pub api: Option<SocketAddr>,
     stop: CancellationToken,
     cut: CancellationToken,
+    reload: Arc<Notify>,
     /// Ends what runs beside the players, also when this is dropped.
     end: DropGuard,
     grace: Duration,
@@ -106,17 +113,11 @@ impl Router {
         let (listeners, players) = bind(format!("for players on port {}", config.port), || {
             socket::listen_for_players(config.port, count)
         })?;
-        let api = config.api_binding.map(|address| {
-            bind(format!("for the API on {address}"), || {
-                let listener = socket::listen(address)?;
-                let address = listener.local_addr()?;
-                Ok((listener, address))
-            })
-        });
-        let api = api.transpose()?;
+        let api = config.api_binding.map(bind_api).transpose()?;
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
         let background = TaskTracker::new();
+        let starters = starters(&config);
         let (mut services, down) = services(&config, &memory, &servers, &stop)?;
         if let Some(webhook) = &config.webhook {
             let notifier = Notifier::start(webhook, &services.registry, &background, &end)?;
@@ -126,15 +127,16 @@ impl Router {
             Arc::clone(&services.registry),
             Arc::clone(&services.counters),
         );
+        let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
         let workers = Workers::start(count).map_err(StartError::Workers)?;
         let clients = TaskTracker::new();
         let places = Places::new(config.max_connections);
         let accepting = accept(listeners, &workers, services, places, &clients)?;
 
         // From here on nothing fails any more.
-        let starters = starters(&config);
         background.spawn(tell(servers.subscribe(), end.clone()));
         down.map(|down| background.spawn(down.run(stop.clone())));
+        let reload = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
         let sync = config.postgres.map(|postgres| {
@@ -151,6 +153,7 @@ impl Router {
             info!(%address, "API listening");
             let api = Api {
                 registry,
+                fixed,
                 sync,
                 counters,
                 servers,
@@ -165,6 +168,7 @@ impl Router {
             api: api_address,
             stop,
             cut,
+            reload,
             end: end.drop_guard(),
             grace: config.shutdown_grace,
             clients,
@@ -184,6 +188,12 @@ impl Router {
     #[must_use]
     pub fn cut_token(&self) -> CancellationToken {
         self.cut.clone()
+    }
+
+    /// Has the routes file read again when notified.
+    #[must_use]
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
     }
 
     /// Waits for the stop token, then for players to leave, at most the grace period; then
@@ -253,8 +263,30 @@ fn accept(
     Ok(accepting)
 }
 
+/// Where the API listens, and the real address.
+fn bind_api(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    bind(format!("for the API on {address}"), || {
+        let listener = socket::listen(address)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    })
+}
+
 fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, StartError> {
     bind().map_err(|error| StartError::Listen { what, error })
+}
+
+/// Has `tasks` read the routes file again, whenever what comes back is notified.
+fn follow_file(
+    routes: &Arc<FixedRoutes>,
+    watched: bool,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> Arc<Notify> {
+    let reload = Arc::<Notify>::default();
+    let (routes, asked) = (Arc::clone(routes), Arc::clone(&reload));
+    tasks.spawn(file_watch::follow(routes, watched, asked, end.clone()));
+    reload
 }
 
 /// Logs what happens to servers.
@@ -307,6 +339,17 @@ fn starters(config: &Config) -> Starters {
     }
 }
 
+/// Whose PROXY headers count.
+fn proxies(config: &Config) -> Option<Proxies> {
+    if config.proxies == Some(Proxies::All) {
+        warn!(
+            "PROXY headers of everybody are believed, so any client can claim any address; \
+             set trusted-proxies"
+        );
+    }
+    config.proxies.clone()
+}
+
 /// What every connection shares.
 fn services(
     config: &Config,
@@ -315,7 +358,8 @@ fn services(
     stop: &CancellationToken,
 ) -> Result<(Services, Option<Down>), StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
-    let registry = Registry::new(mapping, default, Arc::clone(&config.defaults))?;
+    let names = config.routes.names;
+    let registry = Registry::new(mapping, default, Arc::clone(&config.defaults), names)?;
     let registry = Arc::new(registry);
     let waker = match &config.waker {
         Some(config) => {
@@ -355,6 +399,7 @@ fn services(
         signer,
         notifier: None,
         counters: Arc::default(),
+        proxies: proxies(config),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
     };

@@ -12,6 +12,10 @@ mod chaos;
 #[cfg(test)]
 mod check_db;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod flags;
+#[cfg(test)]
 mod followed;
 #[cfg(test)]
 mod hold;
@@ -36,6 +40,8 @@ mod overrides;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 mod real_clients;
 #[cfg(test)]
 mod relay;
@@ -43,6 +49,8 @@ mod relay;
 mod relay_sockets;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod routes_file;
 #[cfg(test)]
 mod scaler;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
+use crate::routes::file_keeper::FixedRoutes;
 use crate::routes::registry::Registry;
 use crate::servers::{Servers, Starters};
 
@@ -33,6 +34,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Api {
     /// The routes.
     pub registry: Arc<Registry>,
+    /// Makes the changes of routes.
+    pub fixed: Arc<FixedRoutes>,
     /// The sync with Postgres, if there is one.
     pub sync: Option<Arc<SyncStatus>>,
     /// What sessions move.

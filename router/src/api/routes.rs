@@ -9,8 +9,9 @@ use axum::http::StatusCode;
 
 use super::{Api, Refusal};
 use crate::addr::BackendAddr;
-use crate::host::{Host, lookup_key};
-use crate::routes::registry::Removal;
+use crate::routes::file::Edit;
+use crate::routes::file_keeper::ChangeError;
+use crate::routes::registry::Outcome;
 use crate::servers::Target;
 
 /// One route as it is listed.
@@ -51,26 +52,25 @@ struct Added {
 
 pub(super) async fn add(State(api): State<Api>, body: Bytes) -> Result<StatusCode, Refusal> {
     let added: Added = json(&body)?;
-    let host = Host::parse(&added.server_address).map_err(|error| bad("serverAddress", &error))?;
+    let host = api.registry.names().parse(&added.server_address);
+    let host = host.map_err(|error| bad("serverAddress", &error))?;
     let backend = BackendAddr::parse(&added.backend).map_err(|error| bad("backend", &error))?;
-    match api.registry.set(host, backend) {
-        Ok(()) => Ok(StatusCode::CREATED),
-        Err(error) => Err(Refusal(StatusCode::INSUFFICIENT_STORAGE, error.to_string())),
-    }
+    api.fixed.change(Edit::Set(host, backend)).await?;
+    Ok(StatusCode::CREATED)
 }
 
 pub(super) async fn remove(
     State(api): State<Api>,
     Path(host): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    let key = lookup_key(&host);
-    match api.registry.remove(&key) {
-        Removal::Removed => Ok(StatusCode::OK),
-        Removal::NotFound => Err(Refusal(
+    let key = api.registry.names().key(&host).into_owned();
+    match api.fixed.change(Edit::Remove(key.clone())).await? {
+        Outcome::Done => Ok(StatusCode::OK),
+        Outcome::NotFound => Err(Refusal(
             StatusCode::NOT_FOUND,
             format!("no route for {key:?}"),
         )),
-        Removal::OwnedByPostgres => Err(Refusal(
+        Outcome::OwnedByPostgres => Err(Refusal(
             StatusCode::CONFLICT,
             format!(
                 "the route for {key:?} comes from Postgres; delete or disable its row in servers"
@@ -91,8 +91,21 @@ pub(super) async fn set_default(
 ) -> Result<StatusCode, Refusal> {
     let default: Default = json(&body)?;
     let backend = BackendAddr::parse(&default.backend).map_err(|error| bad("backend", &error))?;
-    api.registry.set_default(backend);
+    api.fixed.change(Edit::Default(Some(backend))).await?;
     Ok(StatusCode::OK)
+}
+
+/// A change that is not made at all: neither in force nor in the routes file.
+impl From<ChangeError> for Refusal {
+    fn from(error: ChangeError) -> Self {
+        let status = match error {
+            ChangeError::Full(_) | ChangeError::TooLarge => StatusCode::INSUFFICIENT_STORAGE,
+            ChangeError::Unreadable(_) | ChangeError::NotWritten(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self(status, error.to_string())
+    }
 }
 
 /// The content type is not looked at, since mc-router never did.

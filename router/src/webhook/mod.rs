@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::config::WebhookConfig;
+use crate::host::Names;
 use crate::http_client::{Hook, HttpError};
 use crate::listener::Seldom;
 use crate::routes::registry::Registry;
@@ -34,6 +35,7 @@ pub struct Notifier {
     queue: mpsc::Sender<Event>,
     wanted: Vec<EventKind>,
     require_user: bool,
+    names: Names,
     lost: Mutex<Lost>,
 }
 
@@ -66,7 +68,8 @@ impl Notifier {
         end: &CancellationToken,
     ) -> Result<Arc<Self>, HttpError> {
         let hook = Hook::new(&config.url, &[], config.timeout)?;
-        let (notifier, queue) = Self::new(config.events.clone(), config.require_user);
+        let (notifier, queue) =
+            Self::new(config.events.clone(), config.require_user, registry.names());
         let sender = Sender::new(
             hook,
             queue,
@@ -78,12 +81,17 @@ impl Notifier {
         Ok(notifier)
     }
 
-    fn new(wanted: Vec<EventKind>, require_user: bool) -> (Arc<Self>, mpsc::Receiver<Event>) {
+    fn new(
+        wanted: Vec<EventKind>,
+        require_user: bool,
+        names: Names,
+    ) -> (Arc<Self>, mpsc::Receiver<Event>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let notifier = Self {
             queue,
             wanted,
             require_user,
+            names,
             lost: Mutex::default(),
         };
         (Arc::new(notifier), receiver)

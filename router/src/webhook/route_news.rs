@@ -55,51 +55,41 @@ impl RouteNews {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Names;
     use crate::routes::registry::Registry;
 
-    fn told(news: &mut RouteNews, registry: &Registry) -> Vec<String> {
-        let told = news.of(&registry.table()).into_iter();
+    fn told(news: &mut RouteNews, routes: &[(&str, &str)], default: Option<&str>) -> Vec<String> {
+        let address = |text: &str| BackendAddr::parse(text).unwrap();
+        let route = |(host, backend): &(&str, &str)| (Host::parse(host).unwrap(), address(backend));
+        let (routes, default) = (routes.iter().map(route), default.map(address));
+        let registry = Registry::new(routes, default, Arc::default(), Names::default()).unwrap();
         let line = |(kind, host, backend): News| {
             let backend = backend.map(|backend| backend.to_string());
             format!("{} {host} {}", kind.name(), backend.unwrap_or_default())
         };
-        told.map(line).collect()
+        let told = news.of(&registry.table());
+        told.into_iter().map(line).collect()
     }
 
     #[test]
     fn what_there_is_comes_first_and_then_what_changes() {
-        let (registry, mut news) = (Registry::default(), RouteNews::default());
-        let set = |host, backend| {
-            let backend = BackendAddr::parse(backend).unwrap();
-            registry.set(Host::parse(host).unwrap(), backend).unwrap();
-        };
-        assert!(told(&mut news, &registry).is_empty());
-        set("a.example", "a:1");
-        set("b.example", "b:1");
-        registry.set_default(BackendAddr::parse("lobby:1").unwrap());
-        assert_eq!(
-            told(&mut news, &registry),
-            [
-                "route-added a.example a:1",
-                "route-added b.example b:1",
-                "default-route-set  lobby:1"
-            ]
-        );
-        assert!(told(&mut news, &registry).is_empty());
+        let mut news = RouteNews::default();
+        assert!(told(&mut news, &[], None).is_empty());
+        let routes = [("a.example", "a:1"), ("b.example", "b:1")];
+        let all = told(&mut news, &routes, Some("lobby:1"));
+        let added = ["route-added a.example a:1", "route-added b.example b:1"];
+        assert_eq!(all, [&added[..], &["default-route-set  lobby:1"]].concat());
+        assert!(told(&mut news, &routes, Some("lobby:1")).is_empty());
 
-        set("a.example", "a:2");
-        registry.remove("b.example");
+        let changed = told(&mut news, &[("a.example", "a:2")], None);
         assert_eq!(
-            told(&mut news, &registry),
+            changed,
             [
                 "route-removed a.example ",
                 "route-added a.example a:2",
-                "route-removed b.example "
+                "route-removed b.example ",
+                "default-route-removed  "
             ]
-        );
-        assert_eq!(
-            news.of(&Table::default()).last().map(|news| news.0),
-            Some(EventKind::DefaultRouteRemoved)
         );
     }
 }

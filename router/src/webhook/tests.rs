@@ -35,7 +35,7 @@ fn drain(queue: &mut mpsc::Receiver<Event>) -> Vec<Event> {
 
 #[test]
 fn a_full_queue_loses_those_who_come_and_none_who_leave() {
-    let (notifier, mut queue) = Notifier::new(BOTH.to_vec(), false);
+    let (notifier, mut queue) = Notifier::new(BOTH.to_vec(), false, Names::default());
     let mut visits: Vec<_> = (0..9_000).map(|port| visit(&notifier, port)).collect();
     for visit in &mut visits {
         visit.reached(&backend());
@@ -65,7 +65,7 @@ fn a_full_queue_loses_those_who_come_and_none_who_leave() {
 
 #[test]
 fn only_what_is_wanted_is_told() {
-    let (notifier, mut queue) = Notifier::new(vec![EventKind::Disconnect], true);
+    let (notifier, mut queue) = Notifier::new(vec![EventKind::Disconnect], true, Names::default());
     let mut player = visit(&notifier, 1);
     player.reached(&backend());
     drop(player);
@@ -88,7 +88,7 @@ proptest! {
     fn nobody_is_told_to_leave_who_was_not_told_to_have_come(
         steps in proptest::collection::vec((0_usize..4, 1_u16..1_500), 1..30)
     ) {
-        let (notifier, mut queue) = Notifier::new(BOTH.to_vec(), false);
+        let (notifier, mut queue) = Notifier::new(BOTH.to_vec(), false, Names::default());
         let (mut inside, mut told, mut next) = (Vec::new(), Vec::new(), 0_u16);
         for (step, count) in steps {
             match step {

@@ -9,7 +9,6 @@ use super::event::{Event, EventKind, Player, Status, failure};
 use crate::addr::BackendAddr;
 use crate::connection::Served;
 use crate::error::ConnectionError;
-use crate::host::lookup_key;
 use crate::protocol::greeting::Greeting;
 use crate::protocol::legacy::LegacyPing;
 
@@ -47,7 +46,7 @@ impl Visit {
         Self {
             notifier: Arc::clone(notifier),
             client,
-            server: lookup_key(address).into(),
+            server: notifier.names.key(address).into(),
             player,
             backend: None,
             connected: false,
