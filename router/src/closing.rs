@@ -6,11 +6,16 @@ use std::time::{Duration, Instant};
 
 use tracing::{Span, debug, error, field::Empty, field::display, info, info_span};
 
+use crate::addr::BackendAddr;
 use crate::config::values::short;
 use crate::connection::Served;
 use crate::error::ConnectionError;
+use crate::protocol::greeting::Greeting;
 use crate::proxy_protocol::Ends;
 use crate::routes::Route;
+use crate::wake::in_use::Using;
+use crate::webhook::Notifier;
+use crate::webhook::visit::Visit;
 
 /// What is known of a connection. Dropped before it is finished, it says that the connection was
 /// cut.
@@ -23,6 +28,10 @@ pub struct Closing {
     route: Option<Arc<Route>>,
     player: Option<Box<str>>,
     backend: Option<SocketAddr>,
+    /// What a webhook is told, if there is one.
+    visit: Option<Box<Visit>>,
+    /// That the player is at an address, where that matters.
+    using: Option<Using>,
     said: bool,
 }
 
@@ -37,6 +46,8 @@ impl Closing {
             route: None,
             player: None,
             backend: None,
+            visit: None,
+            using: None,
             said: false,
         }
     }
@@ -97,6 +108,23 @@ impl Closing {
         self.tell_backend(&Span::current());
     }
 
+    /// Has `notifier` told how it goes on.
+    pub fn notify(&mut self, notifier: &Arc<Notifier>, greeting: &Greeting) {
+        self.visit = Some(Box::new(Visit::new(notifier, self.peer, greeting)));
+    }
+
+    /// Keeps that the player is at an address until the connection has ended.
+    pub fn keep(&mut self, using: Option<Using>) {
+        self.using = using;
+    }
+
+    /// Takes note that the client talks to `backend`, or has been told its words.
+    pub fn reached(&mut self, backend: &BackendAddr) {
+        if let Some(visit) = &mut self.visit {
+            visit.reached(backend);
+        }
+    }
+
     fn tell_route(&self, span: &Span) {
         let Some(route) = &self.route else { return };
         if let Some(host) = &route.host {
@@ -122,6 +150,10 @@ impl Closing {
     /// Says how it ended: players' connections at info, pings and port scans at debug.
     pub fn finish(mut self, outcome: &Result<Served, ConnectionError>) {
         self.said = true;
+        if let Some(visit) = &mut self.visit {
+            let route = self.route.as_ref().map(|route| &route.backend);
+            visit.ended(route, outcome);
+        }
         let _span = self.span().entered();
         let took = self.took();
         match outcome {

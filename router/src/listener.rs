@@ -111,10 +111,10 @@ async fn no_client(mut stream: TcpStream, peer: SocketAddr, services: &Services)
 
 /// A warning that is not repeated for [`WARNING_INTERVAL`].
 #[derive(Debug, Default)]
-struct Seldom(Option<Instant>);
+pub(crate) struct Seldom(Option<Instant>);
 
 impl Seldom {
-    fn warn(&mut self, warn: impl FnOnce()) {
+    pub(crate) fn warn(&mut self, warn: impl FnOnce()) {
         if self.0.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
             self.0 = Some(Instant::now());
             warn();

@@ -17,9 +17,10 @@ use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
 use crate::config::values::short;
-use crate::config::{Config, Proxies};
+use crate::config::{Config, Proxies, ScalerConfig};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
+use crate::http_client::HttpError;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::postgres::source;
@@ -27,14 +28,18 @@ use crate::postgres::status::SyncStatus;
 use crate::routes::file_keeper::{FixedRoutes, Unusable};
 use crate::routes::file_watch;
 use crate::routes::registry::{Full, Registry};
-use crate::servers::Servers;
 use crate::servers::events::Event;
+use crate::servers::{Servers, Starters};
 use crate::socket;
 use crate::status::cache::StatusCache;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
+use crate::wake::down::Down;
 use crate::wake::machine::Limits;
+use crate::wake::manager::Manager;
 use crate::wake::permit::Permits;
+use crate::wake::scaler::ScalerClient;
+use crate::webhook::Notifier;
 use crate::workers::{self, Workers};
 
 /// Time to tell those who wait for a server, even where no grace is given.
@@ -59,6 +64,9 @@ pub enum StartError {
     /// The server-manager's client.
     #[error("{0}")]
     Waker(#[from] ClientError),
+    /// A webhook's client.
+    #[error("webhook: {0}")]
+    Webhook(#[from] HttpError),
     /// The secret of the cookies.
     #[error("the system has no random numbers; set AUTOMC_COOKIE_SECRET")]
     Random,
@@ -105,17 +113,16 @@ impl Router {
         let (listeners, players) = bind(format!("for players on port {}", config.port), || {
             socket::listen_for_players(config.port, count)
         })?;
-        let api = config.api_binding.map(|address| {
-            bind(format!("for the API on {address}"), || {
-                let listener = socket::listen(address)?;
-                let address = listener.local_addr()?;
-                Ok((listener, address))
-            })
-        });
-        let api = api.transpose()?;
+        let api = config.api_binding.map(bind_api).transpose()?;
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
-        let services = services(&config, &memory, &servers, &stop)?;
+        let background = TaskTracker::new();
+        let starters = starters(&config);
+        let (mut services, down) = services(&config, &memory, &servers, &stop)?;
+        if let Some(webhook) = &config.webhook {
+            let notifier = Notifier::start(webhook, &services.registry, &background, &end)?;
+            services.notifier = Some(notifier);
+        }
         let (registry, counters) = (
             Arc::clone(&services.registry),
             Arc::clone(&services.counters),
@@ -127,9 +134,8 @@ impl Router {
         let accepting = accept(listeners, &workers, services, places, &clients)?;
 
         // From here on nothing fails any more.
-        let background = TaskTracker::new();
-        let manager = config.waker.is_some();
         background.spawn(tell(servers.subscribe(), end.clone()));
+        down.map(|down| background.spawn(down.run(stop.clone())));
         let reload = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
@@ -137,7 +143,7 @@ impl Router {
             let status = Arc::new(SyncStatus::default());
             let (registry, shared) = (Arc::clone(&registry), Arc::clone(&status));
             let servers = Arc::clone(&servers);
-            let heard = move |changes: &[_]| servers.changed(changes, manager);
+            let heard = move |changes: &[_]| servers.changed(changes, starters);
             let follow = source::follow(postgres, registry, shared, heard, end.clone());
             background.spawn(follow);
             status
@@ -151,7 +157,7 @@ impl Router {
                 sync,
                 counters,
                 servers,
-                manager,
+                starters,
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
@@ -257,6 +263,15 @@ fn accept(
     Ok(accepting)
 }
 
+/// Where the API listens, and the real address.
+fn bind_api(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    bind(format!("for the API on {address}"), || {
+        let listener = socket::listen(address)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    })
+}
+
 fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, StartError> {
     bind().map_err(|error| StartError::Listen { what, error })
 }
@@ -285,6 +300,45 @@ async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
     }
 }
 
+/// What starts servers by webhook, and what stops them again.
+fn scale(
+    scaler: &ScalerConfig,
+    config: &Config,
+    registry: &Arc<Registry>,
+    servers: &Arc<Servers>,
+    stop: &CancellationToken,
+) -> Result<(Arc<Waker>, Down), HttpError> {
+    let client = Arc::new(ScalerClient::new(scaler)?);
+    let limits = Limits {
+        poll_interval: None,
+        timeout: scaler.wake_timeout,
+    };
+    let waker = Waker::new(
+        Manager::Webhook(Arc::clone(&client)),
+        limits,
+        Arc::clone(registry),
+        Arc::clone(servers),
+        stop.clone(),
+    );
+    let down = Down {
+        client,
+        after: scaler.down_after,
+        waker: Arc::clone(&waker),
+        registry: Arc::clone(registry),
+        servers: Arc::clone(servers),
+        in_use: Arc::default(),
+        starters: starters(config),
+    };
+    Ok((waker, down))
+}
+
+fn starters(config: &Config) -> Starters {
+    Starters {
+        manager: config.waker.is_some(),
+        webhook: config.scaler.is_some(),
+    }
+}
+
 /// Whose PROXY headers count.
 fn proxies(config: &Config) -> Option<Proxies> {
     if config.proxies == Some(Proxies::All) {
@@ -302,7 +356,7 @@ fn services(
     memory: &Arc<Memory>,
     servers: &Arc<Servers>,
     stop: &CancellationToken,
-) -> Result<Services, StartError> {
+) -> Result<(Services, Option<Down>), StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
     let names = config.routes.names;
     let registry = Registry::new(mapping, default, Arc::clone(&config.defaults), names)?;
@@ -310,11 +364,11 @@ fn services(
     let waker = match &config.waker {
         Some(config) => {
             let limits = Limits {
-                poll_interval: config.poll_interval,
+                poll_interval: Some(config.poll_interval),
                 timeout: config.timeout,
             };
             Some(Waker::new(
-                ManagerClient::new(config)?,
+                Manager::Rest(Box::new(ManagerClient::new(config)?)),
                 limits,
                 Arc::clone(&registry),
                 Arc::clone(servers),
@@ -323,22 +377,31 @@ fn services(
         }
         None => None,
     };
+    let scaled = match &config.scaler {
+        Some(scaler) => Some(scale(scaler, config, &registry, servers, stop)?),
+        None => None,
+    };
+    let (scaler, down) = scaled.unzip();
     let signer = match &config.cookie_secret {
         Some(secret) => Signer::new(secret.expose()),
         None => Signer::random().map_err(|_| StartError::Random)?,
     };
     let permits = Permits::new(config.wake_per_address, config.wake_per_name);
     let (memory, servers) = (Arc::clone(memory), Arc::clone(servers));
-    Ok(Services {
+    let services = Services {
         registry,
         waker,
+        scaler,
+        in_use: down.as_ref().map(|down| Arc::clone(&down.in_use)),
         permits: Mutex::new(permits),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
         servers,
         signer,
+        notifier: None,
         counters: Arc::default(),
         proxies: proxies(config),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
-    })
+    };
+    Ok((services, down))
 }

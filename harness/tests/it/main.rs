@@ -52,6 +52,8 @@ mod routes;
 #[cfg(test)]
 mod routes_file;
 #[cfg(test)]
+mod scaler;
+#[cfg(test)]
 mod shapes;
 #[cfg(test)]
 mod soak;
@@ -79,5 +81,7 @@ mod wake_signs;
 mod wake_trouble;
 #[cfg(test)]
 mod waker_rows;
+#[cfg(test)]
+mod webhook;
 #[cfg(test)]
 mod world;

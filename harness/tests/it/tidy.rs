@@ -61,11 +61,15 @@ const PURE: &[&str] = &[
     "texts/template.rs",
     "wake/error.rs",
     "wake/hours.rs",
+    "wake/idle.rs",
     "wake/machine.rs",
     "wake/permit.rs",
     "wake/polling.rs",
     "wake/probing.rs",
+    "wake/reply.rs",
     "wake/wanted.rs",
+    "webhook/event.rs",
+    "webhook/route_news.rs",
 ];
 
 fn workspace() -> PathBuf {

@@ -22,7 +22,7 @@ use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
 use crate::routes::file_keeper::FixedRoutes;
 use crate::routes::registry::Registry;
-use crate::servers::Servers;
+use crate::servers::{Servers, Starters};
 
 /// Largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -42,8 +42,8 @@ pub struct Api {
     pub counters: Arc<Counters>,
     /// What is known of servers.
     pub servers: Arc<Servers>,
-    /// Whether there is a server-manager.
-    pub manager: bool,
+    /// What can start servers.
+    pub starters: Starters,
     /// Cancelled when the router begins to stop.
     pub stop: CancellationToken,
 }

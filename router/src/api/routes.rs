@@ -29,7 +29,7 @@ pub(super) async fn list(State(api): State<Api>) -> Json<BTreeMap<String, Listed
     let table = api.registry.table();
     let listed = table.iter().map(|(host, route)| {
         let scaling_target = route.server.as_deref().unwrap_or_default().to_owned();
-        let seen = api.servers.snapshot(&Target::of(route, api.manager));
+        let seen = api.servers.snapshot(&Target::of(route, api.starters));
         (
             host.to_string(),
             Listed {

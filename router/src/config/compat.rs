@@ -75,29 +75,16 @@ pub const IGNORED: &[Ignored] = &[
     // Scaling.
     truth(
         "auto-scale-up",
-        "servers of rows in Postgres are started through AUTOMC_WAKER_URL",
+        "servers are started wherever AUTOMC_WAKER_URL or AUTO_SCALE_WEBHOOK_URL is set",
     ),
     truth(
         "auto-scale-down",
-        "GET /servers tells whoever stops servers which ones nobody uses",
-    ),
-    value(
-        "auto-scale-down-after",
-        "GET /servers tells whoever stops servers which ones nobody uses",
+        "AUTO_SCALE_WEBHOOK_URL alone has servers stopped; for others GET /servers tells which ones nobody uses",
     ),
     value(
         "auto-scale-allow-deny",
         "AUTOMC_WAKE_ALLOW and AUTOMC_WAKE_DENY say who may start servers",
     ),
-    value("auto-scale-webhook-url", NOT_YET),
-    value("auto-scale-webhook-headers", NOT_YET),
-    value("auto-scale-webhook-timeout", NOT_YET),
-    value("auto-scale-webhook-wake-timeout", NOT_YET),
-    // Notifications.
-    value("webhook-url", NOT_YET),
-    value("webhook-events", NOT_YET),
-    truth("webhook-require-user", NOT_YET),
-    value("webhook-timeout", NOT_YET),
     // Metrics.
     value(
         "metrics-backend",

@@ -8,10 +8,12 @@ mod file;
 pub mod go_flags;
 mod proxy;
 mod routes;
+mod scaler;
 pub mod secret;
 pub mod settings;
 pub mod values;
 mod waker;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,18 +28,30 @@ use crate::routes::policy::Policy;
 use crate::wake::permit::Rate;
 pub use proxy::Proxies;
 pub use routes::RoutesConfig;
+pub use scaler::ScalerConfig;
+use scaler::scaler;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
 pub use waker::WakerConfig;
 use waker::{rate, waker};
+pub use webhook::WebhookConfig;
+use webhook::webhook;
 
 /// Shortest secret that signs cookies, in bytes: a client that has one can try as many as it likes.
 const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
-    groups: &[KEYS, routes::KEYS, waker::KEYS, defaults::KEYS, proxy::KEYS],
+    groups: &[
+        KEYS,
+        routes::KEYS,
+        waker::KEYS,
+        scaler::KEYS,
+        webhook::KEYS,
+        defaults::KEYS,
+        proxy::KEYS,
+    ],
     env_prefix: "",
     ignored: compat::IGNORED,
 };
@@ -189,6 +203,10 @@ pub struct Config {
     pub postgres: Option<PostgresConfig>,
     /// The server-manager, if there is one.
     pub waker: Option<WakerConfig>,
+    /// What starts the servers of fixed routes, if anything does.
+    pub scaler: Option<ScalerConfig>,
+    /// Who is told of those who come and leave, if anybody is.
+    pub webhook: Option<WebhookConfig>,
     /// What becomes of players on routes that do not say otherwise.
     pub defaults: Arc<Policy>,
     /// How many wakes one client address may cause; `None` is no limit.
@@ -246,6 +264,8 @@ impl Config {
                 .unwrap_or_default(),
             postgres: postgres(&mut settings),
             waker: waker(&mut settings, within(milli, hour), within(milli, day)),
+            scaler: scaler(&mut settings, within(milli, day)),
+            webhook: webhook(&mut settings, within(milli, hour)),
             defaults: Arc::new(defaults::policy(&mut settings)),
             wake_per_address: settings.parse("automc_wake_per_address", rate).flatten(),
             wake_per_name: settings.parse("automc_wake_per_name", rate).flatten(),
