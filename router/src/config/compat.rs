@@ -72,7 +72,6 @@ pub const IGNORED: &[Ignored] = &[
         "record-logins",
         "the log has one line for every login as it is",
     ),
-    // Routes file.
     // Scaling.
     truth(
         "auto-scale-up",
