@@ -43,6 +43,12 @@ impl Closing {
         self.peer.ip()
     }
 
+    /// How long it has been connected.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
     /// The route, once it has been found.
     #[must_use]
     pub fn found(&self) -> Option<&Arc<Route>> {

@@ -22,6 +22,7 @@ use crate::greet::greet;
 use crate::hold::cookie::Signer;
 use crate::host::Host;
 use crate::login::{Login, LoginEnd};
+use crate::metrics::{self, Metrics};
 use crate::protocol::greeting::Greeting;
 use crate::relay::counters::Counters;
 use crate::relay::{End, Relayed, Side, relay};
@@ -59,6 +60,8 @@ pub struct Services {
     pub signer: Signer,
     /// What sessions move.
     pub counters: Arc<Counters>,
+    /// What connections come to.
+    pub metrics: Arc<Metrics>,
     /// Limit of one dial.
     pub dial_timeout: Duration,
     /// Cancelled when the router begins to stop.
@@ -79,7 +82,12 @@ pub enum Served {
 /// Where the first part of the way leads.
 pub(crate) enum Onward {
     /// On to this backend, which has the player's greeting and said this in answer.
-    Session(TcpStream, Vec<u8>, Option<Session>),
+    Session(
+        TcpStream,
+        Vec<u8>,
+        Option<Session>,
+        Option<metrics::Session>,
+    ),
     /// Nowhere: the player has been sent here once more.
     Transferred,
     /// Nowhere: it was a ping, and it is done.
@@ -99,9 +107,10 @@ pub async fn serve(
     // What greeting, waking and dialling take is given back before the long part.
     let greeted = Box::pin(greet(client).instrument(span.clone())).await;
     let (greeting, raw) = greeted?;
+    services.metrics.greeted(closing.age());
     let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
-    let (mut backend, said, playing) = match way.instrument(span.clone()).await? {
-        Onward::Session(backend, said, playing) => (backend, said, playing),
+    let (mut backend, said, playing, counted) = match way.instrument(span.clone()).await? {
+        Onward::Session(backend, said, playing, counted) => (backend, said, playing, counted),
         Onward::Transferred => return Ok(Served::Transferred),
         Onward::Pinged(session) => return Ok(Served::Pinged(session)),
     };
@@ -111,7 +120,7 @@ pub async fn serve(
     drop(said);
     let mut session = relay(client, &mut backend, &services.counters).await;
     session.down += said_bytes;
-    drop(backend);
+    drop((backend, counted));
     let own = playing.is_some();
     drop(playing);
     Box::pin(services.part(client, session, own, closing)).await
@@ -194,7 +203,11 @@ impl Services {
                     if let Ok(address) = backend.peer_addr() {
                         closing.backend(address);
                     }
-                    Ok(Onward::Session(backend, said, playing))
+                    let player = Some((login.player.as_str(), login.uuid));
+                    let counted = closing
+                        .found()
+                        .map(|route| self.metrics.session(route, player));
+                    Ok(Onward::Session(backend, said, playing, counted))
                 }
                 Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
                 Err(error) => {

@@ -97,15 +97,19 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
 
 /// One client, from its first byte to its closing line.
 async fn client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
+    services.metrics.accepted();
     let mut closing = Closing::new(peer);
     let outcome = serve(&mut stream, services, &mut closing).await;
+    services.metrics.ended(&outcome);
     closing.finish(&outcome);
 }
 
 /// The same for one there is no place for.
 async fn no_client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
+    services.metrics.accepted();
     let mut closing = Closing::new(peer);
     let outcome = refuse(&mut stream, services, &mut closing).await;
+    services.metrics.ended(&outcome);
     closing.finish(&outcome);
 }
 

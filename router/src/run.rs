@@ -19,8 +19,10 @@ use crate::config::Config;
 use crate::config::values::short;
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
+use crate::http_client::HttpError;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
+use crate::metrics::push::Writer;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::routes::registry::{Full, Registry};
@@ -56,6 +58,9 @@ pub enum StartError {
     /// The server-manager's client.
     #[error("{0}")]
     Waker(#[from] ClientError),
+    /// The client of InfluxDB.
+    #[error("metrics_backend_config_influxdb_addr: {0}")]
+    Influx(HttpError),
     /// The secret of the cookies.
     #[error("the system has no random numbers; set AUTOMC_COOKIE_SECRET")]
     Random,
@@ -109,9 +114,15 @@ impl Router {
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
         let services = services(&config, &memory, &servers, &stop)?;
-        let (registry, counters) = (
+        let influx = config
+            .influx
+            .map(Writer::new)
+            .transpose()
+            .map_err(StartError::Influx)?;
+        let (registry, counters, metrics) = (
             Arc::clone(&services.registry),
             Arc::clone(&services.counters),
+            Arc::clone(&services.metrics),
         );
         let workers = Workers::start(count).map_err(StartError::Workers)?;
         let clients = TaskTracker::new();
@@ -133,15 +144,27 @@ impl Router {
             background.spawn(follow);
             status
         });
+        if let Some(writer) = influx {
+            let (counters, metrics) = (Arc::clone(&counters), Arc::clone(&metrics));
+            let read = move || metrics.reading(&counters.totals());
+            background.spawn(writer.run(read, end.clone()));
+        }
         let api_address = api.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = api {
             info!(%address, "API listening");
+            if config.api_token.is_none() && !address.ip().to_canonical().is_loopback() {
+                warn!(
+                    "the API listens on {address} and asks for no token: keep it from others, or set API_TOKEN"
+                );
+            }
             let api = Api {
                 registry,
                 sync,
                 counters,
+                metrics,
                 servers,
                 manager,
+                token: config.api_token,
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
@@ -295,6 +318,7 @@ fn services(
         servers,
         signer,
         counters: Arc::default(),
+        metrics: Arc::default(),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
     })

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use super::{Api, Refusal};
 use crate::addr::BackendAddr;
 use crate::host::{Host, lookup_key};
+use crate::routes::Route;
 use crate::routes::registry::Removal;
 use crate::servers::Target;
 
@@ -26,26 +27,51 @@ pub(super) struct Listed {
 
 pub(super) async fn list(State(api): State<Api>) -> Json<BTreeMap<String, Listed>> {
     let table = api.registry.table();
-    let listed = table.iter().map(|(host, route)| {
-        let scaling_target = route.server.as_deref().unwrap_or_default().to_owned();
-        let seen = api.servers.snapshot(&Target::of(route, api.manager));
-        (
-            host.to_string(),
-            Listed {
-                backend: route.backend.to_string(),
-                scaling_target,
-                state: seen.state.name(),
-            },
-        )
-    });
-    Json(listed.collect())
+    let listed = table.iter();
+    Json(
+        listed
+            .map(|(host, route)| (host.to_string(), Listed::of(&api, route)))
+            .collect(),
+    )
 }
 
+/// The route of one host, whatever its spelling; the default route is none.
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(host): Path<String>,
+) -> Result<Json<Listed>, Refusal> {
+    let key = lookup_key(&host);
+    let table = api.registry.table();
+    let route = table.get(&key).ok_or_else(|| no_route(&key))?;
+    Ok(Json(Listed::of(&api, route)))
+}
+
+impl Listed {
+    fn of(api: &Api, route: &Route) -> Self {
+        let seen = api.servers.snapshot(&Target::of(route, api.manager));
+        Self {
+            backend: route.backend.to_string(),
+            scaling_target: route.server.as_deref().unwrap_or_default().to_owned(),
+            state: seen.state.name(),
+        }
+    }
+}
+
+fn no_route(key: &str) -> Refusal {
+    Refusal(StatusCode::NOT_FOUND, format!("no route for {key:?}"))
+}
+
+/// With the spellings of Go's encoder, too: mc-router does not mind the case of keys.
 #[derive(serde::Deserialize)]
 struct Added {
-    #[serde(rename = "serverAddress", alias = "serveraddress", default)]
+    #[serde(
+        rename = "serverAddress",
+        alias = "serveraddress",
+        alias = "ServerAddress",
+        default
+    )]
     server_address: String,
-    #[serde(default)]
+    #[serde(alias = "Backend", default)]
     backend: String,
 }
 
@@ -66,10 +92,7 @@ pub(super) async fn remove(
     let key = lookup_key(&host);
     match api.registry.remove(&key) {
         Removal::Removed => Ok(StatusCode::OK),
-        Removal::NotFound => Err(Refusal(
-            StatusCode::NOT_FOUND,
-            format!("no route for {key:?}"),
-        )),
+        Removal::NotFound => Err(no_route(&key)),
         Removal::OwnedByPostgres => Err(Refusal(
             StatusCode::CONFLICT,
             format!(
@@ -81,7 +104,7 @@ pub(super) async fn remove(
 
 #[derive(serde::Deserialize)]
 struct Default {
-    #[serde(default)]
+    #[serde(alias = "Backend", default)]
     backend: String,
 }
 
@@ -93,6 +116,22 @@ pub(super) async fn set_default(
     let backend = BackendAddr::parse(&default.backend).map_err(|error| bad("backend", &error))?;
     api.registry.set_default(backend);
     Ok(StatusCode::OK)
+}
+
+pub(super) async fn show_default(State(api): State<Api>) -> Result<Json<Listed>, Refusal> {
+    let table = api.registry.table();
+    let route = table.default_route().ok_or_else(no_default)?;
+    Ok(Json(Listed::of(&api, route)))
+}
+
+pub(super) async fn remove_default(State(api): State<Api>) -> Result<StatusCode, Refusal> {
+    let removed = api.registry.remove_default();
+    removed.then_some(StatusCode::OK).ok_or_else(no_default)
+}
+
+fn no_default() -> Refusal {
+    let reason = "there is no default route".to_owned();
+    Refusal(StatusCode::NOT_FOUND, reason)
 }
 
 /// The content type is not looked at, since mc-router never did.

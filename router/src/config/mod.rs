@@ -1,8 +1,10 @@
 //! What the router is told: every setting with its default, checked once at start.
 
+mod api;
 pub mod cli;
 mod defaults;
 mod file;
+mod metrics;
 pub mod secret;
 pub mod settings;
 pub mod values;
@@ -19,6 +21,8 @@ use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
 use crate::routes::policy::Policy;
 use crate::wake::permit::Rate;
+pub use api::TOKEN_BYTES_MIN;
+pub use metrics::InfluxConfig;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
@@ -30,7 +34,7 @@ const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
-    groups: &[KEYS, waker::KEYS, defaults::KEYS],
+    groups: &[KEYS, api::KEYS, metrics::KEYS, waker::KEYS, defaults::KEYS],
     env_prefix: "",
 };
 
@@ -39,11 +43,6 @@ const KEYS: &[Key] = &[
         "port",
         "25565",
         "Port players connect to; 0 picks a free one",
-    ),
-    text(
-        "api_binding",
-        "",
-        "Address of the REST API; a port alone binds loopback; empty is off",
     ),
     Key {
         name: "mapping",
@@ -157,6 +156,10 @@ pub struct Config {
     pub port: u16,
     /// Where the REST API listens, if anywhere.
     pub api_binding: Option<SocketAddr>,
+    /// What requests to it must carry, if anything.
+    pub api_token: Option<Secret>,
+    /// Where metrics are written, if anywhere.
+    pub influx: Option<InfluxConfig>,
     /// Fixed routes.
     pub mapping: Vec<(Host, BackendAddr)>,
     /// Backend for host names without a route.
@@ -210,6 +213,8 @@ impl Config {
                 .parse("port", |text| number(text, 0, u16::MAX))
                 .unwrap_or_default(),
             api_binding: settings.parse("api_binding", binding),
+            api_token: settings.parse("api_token", api::token),
+            influx: metrics::influx(&mut settings, within(milli * 10, day)),
             mapping: settings.parse_list("mapping", mapping),
             default: settings.parse("default", BackendAddr::parse),
             backend_dial_timeout: settings

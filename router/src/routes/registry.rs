@@ -158,6 +158,14 @@ impl Registry {
         self.publish(&owned);
     }
 
+    /// Removes the backend of host names without a route; whether there was one.
+    pub fn remove_default(&self) -> bool {
+        let mut owned = self.owned();
+        let there_was = owned.default.take().is_some();
+        self.publish(&owned);
+        there_was
+    }
+
     fn owned(&self) -> MutexGuard<'_, Owned> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -267,6 +275,15 @@ mod tests {
             backend_of(&registry, "x.example").as_deref(),
             Some("lobby:1")
         );
+    }
+
+    #[test]
+    fn a_default_that_is_removed_is_in_force_no_more() {
+        let registry = Registry::default();
+        registry.set_default(addr("lobby:1"));
+        assert!(registry.remove_default());
+        assert_eq!(backend_of(&registry, "x.example"), None);
+        assert!(!registry.remove_default());
     }
 
     #[test]
