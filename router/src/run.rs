@@ -103,14 +103,7 @@ impl Router {
         let (listeners, players) = bind(format!("for players on port {}", config.port), || {
             socket::listen_for_players(config.port, count)
         })?;
-        let api = config.api_binding.map(|address| {
-            bind(format!("for the API on {address}"), || {
-                let listener = socket::listen(address)?;
-                let address = listener.local_addr()?;
-                Ok((listener, address))
-            })
-        });
-        let api = api.transpose()?;
+        let api = config.api_binding.map(listen_for_api).transpose()?;
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
         let services = services(&config, &memory, &servers, &stop)?;
@@ -146,17 +139,11 @@ impl Router {
         });
         if let Some(writer) = influx {
             let (counters, metrics) = (Arc::clone(&counters), Arc::clone(&metrics));
-            let read = move || metrics.reading(&counters.totals());
-            background.spawn(writer.run(read, end.clone()));
+            background.spawn(writer.run(metrics, counters, end.clone()));
         }
         let api_address = api.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = api {
             info!(%address, "API listening");
-            if config.api_token.is_none() && !address.ip().to_canonical().is_loopback() {
-                warn!(
-                    "the API listens on {address} and asks for no token: keep it from others, or set API_TOKEN"
-                );
-            }
             let api = Api {
                 registry,
                 sync,
@@ -261,6 +248,15 @@ fn accept(
         );
     }
     Ok(accepting)
+}
+
+/// The listener of the API, with the real port where 0 was asked for.
+fn listen_for_api(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    bind(format!("for the API on {address}"), || {
+        let listener = socket::listen(address)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    })
 }
 
 fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, StartError> {

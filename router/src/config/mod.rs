@@ -303,4 +303,6 @@ fn log(settings: &mut Settings) -> LogConfig {
 }
 
 #[cfg(test)]
+mod api_tests;
+#[cfg(test)]
 mod tests;

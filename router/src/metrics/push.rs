@@ -3,6 +3,7 @@
 //! Nothing is queued: what could not be written is in the next write, since counts are told as what came
 //! since the last one that went through.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -15,11 +16,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Reading;
 use super::influx::lines;
+use super::{Metrics, Reading};
 use crate::causes::with_causes;
 use crate::config::InfluxConfig;
 use crate::http_client::{AGENT, HttpClient, HttpError, client, within};
+use crate::relay::counters::Counters;
 
 /// Longest time one write may take.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,8 +59,8 @@ impl Writer {
         })
     }
 
-    /// Writes what `read` gives at every interval, and once more when `end` is cancelled.
-    pub async fn run(self, read: impl Fn() -> Reading, end: CancellationToken) {
+    /// Writes `metrics` at every interval, and once more when `end` is cancelled.
+    pub async fn run(self, metrics: Arc<Metrics>, relayed: Arc<Counters>, end: CancellationToken) {
         let mut ticks = interval_at(Instant::now() + self.every, self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut base, mut broken) = (Reading::default(), false);
@@ -66,7 +68,7 @@ impl Writer {
         while !ended {
             ended = end.run_until_cancelled(ticks.tick()).await.is_none();
             let limit = if ended { LAST_TIMEOUT } else { WRITE_TIMEOUT };
-            let now = read();
+            let now = metrics.reading(&relayed.totals());
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             let nanos = since.unwrap_or_default().as_nanos();
             let text = lines(&now, &base, &self.tags, nanos);
