@@ -5,7 +5,8 @@
 //! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`]. What is decided
 //! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`],
 //! [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`], [`wake::machine`],
-//! [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and [`memory::model`].
+//! [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`], [`memory::model`] and
+//! [`metrics::series`].
 
 pub mod addr;
 pub mod answer;

@@ -193,3 +193,39 @@ async fn influxdb_is_written_to_and_what_could_not_be_written_comes_with_the_nex
         "{bodies:?}"
     );
 }
+
+#[tokio::test]
+async fn what_was_counted_since_the_last_write_is_written_when_the_router_stops() {
+    let influx = MockServer::start().await;
+    let taken = ResponseTemplate::new(204);
+    Mock::given(path("/write"))
+        .respond_with(taken)
+        .mount(&influx)
+        .await;
+    let settings = Settings::new()
+        .flag("--metrics-backend=influxdb")
+        .flag(format!(
+            "--metrics-backend-config-influxdb-addr={}",
+            influx.uri()
+        ))
+        .flag("--metrics-backend-config-influxdb-interval=1h")
+        .flag("--metrics-backend-config-influxdb-database=games");
+    let router = RouterInside::start(settings).unwrap();
+    Player::new("none.example")
+        .refusal(router.at.players)
+        .await
+        .unwrap();
+    drop(router);
+
+    let written = async || influx.received_requests().await.unwrap_or_default();
+    eventually("the last write", DEADLINE, async || {
+        !written().await.is_empty()
+    })
+    .await
+    .unwrap();
+    let body = String::from_utf8_lossy(&written().await[0].body).into_owned();
+    assert!(
+        body.contains("mc_router_errors,type=missing_backend count=1 "),
+        "{body}"
+    );
+}
