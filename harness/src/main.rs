@@ -1,4 +1,5 @@
-//! The `harness` binary: the demo, the smoke test of a running stack, the benchmarks, and the soak.
+//! The `harness` binary: the demo, the smoke test of a running stack, the conformance table,
+//! the benchmarks, and the soak.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use automc_router::log::{LogConfig, LogFormat, init};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use harness::bench::relay::{self, Options};
 use harness::soak::{self, Span};
-use harness::{bench, binaries, demo, smoke};
+use harness::{bench, binaries, conformance, demo, smoke};
 
 fn main() -> ExitCode {
     // `cargo demo -- --keep` hands its `--` on, behind the alias's own.
@@ -64,6 +65,17 @@ fn command() -> Command {
                 .arg(text("router", "Where players connect, host:port"))
                 .arg(text("api", "The router's API, http://host:port"))
                 .arg(text("host", "The host name of the sleeping server")),
+        )
+        .subcommand(
+            Command::new("conformance")
+                .about("What mc-router's users rely on, row by row, over any binary with its flags")
+                .arg(
+                    Arg::new("router-bin")
+                        .long("router-bin")
+                        .value_name("PATH")
+                        .value_parser(value_parser!(PathBuf))
+                        .help("The router [default: this workspace's]"),
+                ),
         )
         .subcommand(
             Command::new("bench")
@@ -233,6 +245,7 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Some(("conformance", options)) => conform(options.get_one::<PathBuf>("router-bin")).await,
         Some(("bench", bench)) => {
             let out = bench.get_one::<PathBuf>("out").cloned().unwrap_or_default();
             match bench.subcommand() {
@@ -257,6 +270,20 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("soak", soak)) => Box::pin(soak::run(&soak_options(soak).await?)).await,
         _ => Ok(()),
     }
+}
+
+async fn conform(router: Option<&PathBuf>) -> anyhow::Result<()> {
+    let router = match router {
+        Some(router) => router.clone(),
+        None => binaries::router().await?,
+    };
+    let report = Box::pin(conformance::run(&router)).await?;
+    for line in report.lines() {
+        writeln!(std::io::stdout(), "{line}")?;
+    }
+    let failed = report.failed();
+    anyhow::ensure!(failed == 0, "{failed} rows failed");
+    Ok(())
 }
 
 async fn wakes(out: PathBuf, wake: &ArgMatches) -> anyhow::Result<bench::wake::Options> {

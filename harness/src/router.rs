@@ -208,6 +208,14 @@ impl RouterProcess {
     /// It does not start; the error shows its log.
     pub async fn start_program(program: &Path, settings: Settings) -> Result<Self> {
         let process = Process::start(program, settings.flags, settings.environment)?;
+        Self::listening(process).await
+    }
+
+    /// The same with a process that has just been started, with an API.
+    ///
+    /// # Errors
+    /// It does not listen; the error shows its log.
+    pub async fn listening(process: Process) -> Result<Self> {
         let players = process
             .line_with(&["listening for players"], START_DEADLINE)
             .await?;

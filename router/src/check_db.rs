@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client};
 
+use crate::host::Names;
 use crate::postgres::connect::{Link, connect};
 use crate::postgres::dsn::Dsn;
 use crate::postgres::schema::{self, Finding, Severity};
@@ -24,8 +25,8 @@ const ECHO_CHANNEL: &str = "automc_check";
 const SET_ASIDE_SHOWN_MAX: usize = 20;
 
 /// Looks at everything between the DSN and the routes. Stops at the first thing that makes the
-/// rest pointless. Settings of rows are judged as they would be over `defaults`.
-pub async fn check(dsn: Option<&Dsn>, defaults: &Arc<Policy>) -> Vec<Finding> {
+/// rest pointless. Settings of rows are judged as they would be over `defaults`, domains by `names`.
+pub async fn check(dsn: Option<&Dsn>, defaults: &Arc<Policy>, names: Names) -> Vec<Finding> {
     let Some(dsn) = dsn else {
         return vec![bad(
             "AUTOMC_DSN is empty or unset, so no routes come from Postgres and no \"automc: pg route \
@@ -45,7 +46,7 @@ pub async fn check(dsn: Option<&Dsn>, defaults: &Arc<Policy>) -> Vec<Finding> {
     let (echo, mut echoes) = mpsc::channel(1);
     let driver = tokio::spawn(drive(link, echo));
     let rest = async {
-        findings.extend(table(&client, defaults).await);
+        findings.extend(table(&client, defaults, names).await);
         findings.push(channel(&client, &mut echoes).await);
     };
     if timeout(QUERY_TIMEOUT, rest).await.is_err() {
@@ -82,7 +83,7 @@ async fn drive(mut link: Link, echo: mpsc::Sender<()>) {
     }
 }
 
-async fn table(client: &Client, defaults: &Arc<Policy>) -> Vec<Finding> {
+async fn table(client: &Client, defaults: &Arc<Policy>, names: Names) -> Vec<Finding> {
     let facts = match schema::inspect(client).await {
         Ok(facts) => facts,
         Err(error) => {
@@ -106,7 +107,7 @@ async fn table(client: &Client, defaults: &Arc<Policy>) -> Vec<Finding> {
             explain(&error)
         ))),
         Ok(rows) => {
-            let selection = row::select(rows, defaults);
+            let selection = row::select(rows, defaults, names);
             let (routes, others) = (selection.routes.len(), selection.set_aside.len());
             findings.push(good(format!("{routes} routes; {others} rows set aside")));
             for row in selection.set_aside.iter().take(SET_ASIDE_SHOWN_MAX) {

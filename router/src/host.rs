@@ -22,15 +22,59 @@ pub fn lookup_key(address: &str) -> Cow<'_, str> {
     }
 }
 
-/// Looks something up by the key of `address`, for which nothing is allocated. No route has a
-/// name longer than [`HOST_BYTES_MAX`], so nothing is looked up for one.
-pub fn look_up<'t, T>(address: &str, look: impl FnOnce(&str) -> Option<&'t T>) -> Option<&'t T> {
-    let host = undecorated(address);
-    let mut key = [0; HOST_BYTES_MAX];
-    let key = key.get_mut(..host.len())?;
-    key.copy_from_slice(host.as_bytes());
-    key.make_ascii_lowercase();
-    look(str::from_utf8(key).ok()?)
+/// How the names of routes and of requests are read; both alike, or they would miss each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Names {
+    /// Drops everything up to and including a label `_tcp`, as in `_minecraft._tcp.a.example`.
+    pub simplify_srv: bool,
+}
+
+impl Names {
+    /// The key `address` is looked up by; borrowed when it is clean already.
+    #[must_use]
+    pub fn key(self, address: &str) -> Cow<'_, str> {
+        match lookup_key(address) {
+            Cow::Borrowed(host) => Cow::Borrowed(self.simplified(host)),
+            Cow::Owned(host) => Cow::Owned(self.simplified(&host).to_owned()),
+        }
+    }
+
+    /// The host name of a route.
+    ///
+    /// # Errors
+    /// See [`InvalidHost`].
+    pub fn parse(self, text: &str) -> Result<Host, InvalidHost> {
+        Host::of_key(&self.key(text.trim()))
+    }
+
+    /// Looks something up by the key of `address`, for which nothing is allocated. No route has a
+    /// name longer than [`HOST_BYTES_MAX`], so nothing is looked up for one.
+    pub fn look_up<'t, T>(
+        self,
+        address: &str,
+        look: impl FnOnce(&str) -> Option<&'t T>,
+    ) -> Option<&'t T> {
+        let host = self.simplified(undecorated(address));
+        let mut key = [0; HOST_BYTES_MAX];
+        let key = key.get_mut(..host.len())?;
+        key.copy_from_slice(host.as_bytes());
+        key.make_ascii_lowercase();
+        look(str::from_utf8(key).ok()?)
+    }
+
+    /// Of several labels `_tcp` the last counts, so that doing it twice changes nothing.
+    fn simplified(self, host: &str) -> &str {
+        let (mut begin, mut end) = (0, 0);
+        if self.simplify_srv {
+            for label in host.split_inclusive('.') {
+                end += label.len();
+                if label.trim_end_matches('.').eq_ignore_ascii_case("_tcp") {
+                    begin = end;
+                }
+            }
+        }
+        host.get(begin..).unwrap_or(host)
+    }
 }
 
 /// `address` without what mods, proxies and the resolver add to it; upper case stays.
@@ -71,12 +115,15 @@ pub enum InvalidHost {
 }
 
 impl Host {
-    /// Cleans `text` up and checks what is left.
+    /// Cleans `text` up, by the [`Names`] that keep every label, and checks what is left.
     ///
     /// # Errors
     /// See [`InvalidHost`].
     pub fn parse(text: &str) -> Result<Self, InvalidHost> {
-        let key = lookup_key(text.trim());
+        Names::default().parse(text)
+    }
+
+    fn of_key(key: &str) -> Result<Self, InvalidHost> {
         if key.is_empty() {
             return Err(InvalidHost::Empty);
         }
@@ -84,7 +131,7 @@ impl Host {
             return Err(InvalidHost::TooLong(key.len()));
         }
         if !key.is_ascii() {
-            return Err(InvalidHost::NotAscii(key.into_owned()));
+            return Err(InvalidHost::NotAscii(key.to_owned()));
         }
         let refused = |char: &char| {
             char.is_ascii_whitespace() || char.is_ascii_control() || "/,=\"'".contains(*char)
@@ -92,7 +139,7 @@ impl Host {
         if let Some(char) = key.chars().find(refused) {
             return Err(InvalidHost::Char {
                 char,
-                host: key.into_owned(),
+                host: key.to_owned(),
             });
         }
         Ok(Self(key.into()))
@@ -149,6 +196,33 @@ mod tests {
         }
     }
 
+    /// What mc-router drops from requests only, so that its own keys with `_tcp` are never found.
+    #[test]
+    fn srv_labels_go_from_requests_and_routes_alike_where_that_is_set() {
+        let srv = Names { simplify_srv: true };
+        let spellings = [
+            "_minecraft._tcp.a.example",
+            "foo._TCP.A.example.",
+            "_tcp.a.example.",
+            "_minecraft._tcp._tcp.a.example\0FML\0",
+            "a.example",
+        ];
+        for route in &spellings[..4] {
+            let route = srv.parse(route.split('\0').next().unwrap()).unwrap();
+            assert_eq!(route.as_str(), "a.example");
+            for request in spellings {
+                let look = |key: &str| (key == route.as_str()).then_some(&route);
+                assert_eq!(srv.look_up(request, look), Some(&route), "{request:?}");
+                assert_eq!(srv.key(request), "a.example");
+            }
+        }
+        assert_eq!(srv.key("x_tcp.a.example"), "x_tcp.a.example");
+        assert_eq!(srv.parse("_minecraft._tcp"), Err(InvalidHost::Empty));
+        let plain = Names::default();
+        assert_eq!(plain.key(spellings[0]), spellings[0]);
+        assert_eq!(Host::parse(spellings[0]).unwrap().as_str(), spellings[0]);
+    }
+
     #[test]
     fn what_cannot_be_asked_for_cannot_be_a_route() {
         for text in [
@@ -175,7 +249,7 @@ mod tests {
                 [host.clone(), host.to_ascii_uppercase(), format!("{host}."), format!("{host}\0FML\0")]
             {
                 prop_assert_eq!(&*lookup_key(&address), route.as_str());
-                let found = look_up(&address, |key| (key == route.as_str()).then_some(&route));
+                let found = Names::default().look_up(&address, |key| (key == route.as_str()).then_some(&route));
                 prop_assert_eq!(found, Some(&route));
             }
         }

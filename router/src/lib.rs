@@ -19,6 +19,7 @@ pub mod config;
 pub mod connection;
 mod counts;
 pub mod dial;
+mod disk;
 mod enter;
 pub mod error;
 pub mod files;

@@ -10,7 +10,7 @@ use automc_router::config::settings::Spec;
 use automc_router::config::{Config, SPEC};
 use automc_router::postgres::schema::Severity;
 use automc_router::run::Router;
-use automc_router::stop::{Signals, run_to_its_end};
+use automc_router::stop::{Hangup, Signals, run_to_its_end};
 use automc_router::{check_db, files, log};
 use tracing::{error, warn};
 
@@ -35,6 +35,9 @@ fn main() -> ExitCode {
     let outcome = if matches.subcommand_name() == Some("check-db") {
         run_to_its_end(checked(&config))
     } else {
+        for notice in &config.notices {
+            warn!("{notice}");
+        }
         warn_of_unknown_variables(&SPEC, environment().map(|(name, _)| name));
         run_to_its_end(run(config))
     };
@@ -45,7 +48,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
-    let signals = Signals::new().context("signals")?;
+    let (signals, hangup) = (Signals::new(), Hangup::new());
+    let (signals, hangup) = (signals.context("signals")?, hangup.context("signals")?);
     if config.postgres.is_some() && config.waker.is_none() {
         warn!("AUTOMC_WAKER_URL is unset: stopped servers are not started");
     }
@@ -57,13 +61,14 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     config.max_connections = files::places_within(files::raise_limit(), config.max_connections);
     let router = Router::start(config)?;
     tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));
+    tokio::spawn(hangup.watch(router.reload()));
     router.wait().await?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn checked(config: &Config) -> anyhow::Result<ExitCode> {
     let dsn = config.postgres.as_ref().map(|postgres| &postgres.dsn);
-    let findings = check_db::check(dsn, &config.defaults).await;
+    let findings = check_db::check(dsn, &config.defaults, config.routes.names).await;
     let mut out = std::io::stdout().lock();
     for finding in &findings {
         let mark = match finding.severity {

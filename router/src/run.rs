@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
@@ -25,6 +26,8 @@ use crate::memory::Memory;
 use crate::metrics::push::Writer;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
+use crate::routes::file_keeper::{FixedRoutes, Unusable};
+use crate::routes::file_watch;
 use crate::routes::registry::{Full, Registry};
 use crate::servers::Servers;
 use crate::servers::events::Event;
@@ -67,6 +70,9 @@ pub enum StartError {
     /// More fixed routes than allowed.
     #[error("mapping: {0}")]
     Mapping(#[from] Full),
+    /// A routes file that is there, but cannot be used.
+    #[error("routes-config: {0}")]
+    RoutesFile(#[from] Unusable),
 }
 
 /// A listener has ended without being told to, which is a bug.
@@ -83,6 +89,7 @@ pub struct Router {
     pub api: Option<SocketAddr>,
     stop: CancellationToken,
     cut: CancellationToken,
+    reload: Arc<Notify>,
     /// Ends what runs beside the players, also when this is dropped.
     end: DropGuard,
     grace: Duration,
@@ -117,6 +124,7 @@ impl Router {
             Arc::clone(&services.counters),
             Arc::clone(&services.metrics),
         );
+        let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
         let workers = Workers::start(count).map_err(StartError::Workers)?;
         let clients = TaskTracker::new();
         let places = Places::new(config.max_connections);
@@ -126,6 +134,7 @@ impl Router {
         let background = TaskTracker::new();
         let manager = config.waker.is_some();
         background.spawn(tell(servers.subscribe(), end.clone()));
+        let reload = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
         let sync = config.postgres.map(|postgres| {
@@ -146,6 +155,7 @@ impl Router {
             info!(%address, "API listening");
             let api = Api {
                 registry,
+                fixed,
                 sync,
                 counters,
                 metrics,
@@ -162,6 +172,7 @@ impl Router {
             api: api_address,
             stop,
             cut,
+            reload,
             end: end.drop_guard(),
             grace: config.shutdown_grace,
             clients,
@@ -181,6 +192,12 @@ impl Router {
     #[must_use]
     pub fn cut_token(&self) -> CancellationToken {
         self.cut.clone()
+    }
+
+    /// Has the routes file read again when notified.
+    #[must_use]
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
     }
 
     /// Waits for the stop token, then for players to leave, at most the grace period; then
@@ -263,6 +280,19 @@ fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, Star
     bind().map_err(|error| StartError::Listen { what, error })
 }
 
+/// Has `tasks` read the routes file again, whenever what comes back is notified.
+fn follow_file(
+    routes: &Arc<FixedRoutes>,
+    watched: bool,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> Arc<Notify> {
+    let reload = Arc::<Notify>::default();
+    let (routes, asked) = (Arc::clone(routes), Arc::clone(&reload));
+    tasks.spawn(file_watch::follow(routes, watched, asked, end.clone()));
+    reload
+}
+
 /// Logs what happens to servers.
 async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
     while let Some(event) = end.run_until_cancelled(events.recv()).await {
@@ -282,7 +312,8 @@ fn services(
     stop: &CancellationToken,
 ) -> Result<Services, StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
-    let registry = Registry::new(mapping, default, Arc::clone(&config.defaults))?;
+    let names = config.routes.names;
+    let registry = Registry::new(mapping, default, Arc::clone(&config.defaults), names)?;
     let registry = Arc::new(registry);
     let waker = match &config.waker {
         Some(config) => {

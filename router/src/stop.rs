@@ -1,9 +1,11 @@
-//! Signals: the first one begins an orderly stop, the second one ends it now.
+//! Signals: the first one begins an orderly stop, the second one ends it now; SIGHUP ends nothing.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -60,6 +62,27 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// The signal that means "read again".
+#[derive(Debug)]
+pub struct Hangup(Signal);
+
+impl Hangup {
+    /// Takes the signal over from its default, which would end the process.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn new() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Notifies `reload` at every signal; of several that come before anybody looks, once.
+    pub async fn watch(mut self, reload: Arc<Notify>) {
+        while self.0.recv().await.is_some() {
+            reload.notify_one();
         }
     }
 }

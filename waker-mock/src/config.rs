@@ -17,6 +17,7 @@ use crate::spec::ServerSpec;
 pub const SPEC: Spec = Spec {
     groups: &[KEYS],
     env_prefix: "WAKER_MOCK_",
+    ignored: &[],
 };
 
 const KEYS: &[Key] = &[

@@ -16,6 +16,10 @@ mod chaos;
 #[cfg(test)]
 mod check_db;
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod flags;
+#[cfg(test)]
 mod followed;
 #[cfg(test)]
 mod hold;
@@ -49,6 +53,8 @@ mod relay;
 mod relay_sockets;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod routes_file;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::config::secret::Secret;
 use crate::metrics::Metrics;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
+use crate::routes::file_keeper::FixedRoutes;
 use crate::routes::registry::Registry;
 use crate::servers::Servers;
 
@@ -40,6 +41,8 @@ const DOCUMENT: &str = include_str!("openapi.json");
 pub struct Api {
     /// The routes.
     pub registry: Arc<Registry>,
+    /// Makes the changes of routes.
+    pub fixed: Arc<FixedRoutes>,
     /// The sync with Postgres, if there is one.
     pub sync: Option<Arc<SyncStatus>>,
     /// What sessions move.

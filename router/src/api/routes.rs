@@ -9,9 +9,10 @@ use axum::http::StatusCode;
 
 use super::{Api, Refusal};
 use crate::addr::BackendAddr;
-use crate::host::{Host, lookup_key};
 use crate::routes::Route;
-use crate::routes::registry::Removal;
+use crate::routes::file::Edit;
+use crate::routes::file_keeper::ChangeError;
+use crate::routes::registry::Outcome;
 use crate::servers::Target;
 
 /// One route as it is listed.
@@ -40,7 +41,7 @@ pub(super) async fn show(
     State(api): State<Api>,
     Path(host): Path<String>,
 ) -> Result<Json<Listed>, Refusal> {
-    let key = lookup_key(&host);
+    let key = api.registry.names().key(&host).into_owned();
     let table = api.registry.table();
     let route = table.get(&key).ok_or_else(|| no_route(&key))?;
     Ok(Json(Listed::of(&api, route)))
@@ -77,23 +78,22 @@ struct Added {
 
 pub(super) async fn add(State(api): State<Api>, body: Bytes) -> Result<StatusCode, Refusal> {
     let added: Added = json(&body)?;
-    let host = Host::parse(&added.server_address).map_err(|error| bad("serverAddress", &error))?;
+    let host = api.registry.names().parse(&added.server_address);
+    let host = host.map_err(|error| bad("serverAddress", &error))?;
     let backend = BackendAddr::parse(&added.backend).map_err(|error| bad("backend", &error))?;
-    match api.registry.set(host, backend) {
-        Ok(()) => Ok(StatusCode::CREATED),
-        Err(error) => Err(Refusal(StatusCode::INSUFFICIENT_STORAGE, error.to_string())),
-    }
+    api.fixed.change(Edit::Set(host, backend)).await?;
+    Ok(StatusCode::CREATED)
 }
 
 pub(super) async fn remove(
     State(api): State<Api>,
     Path(host): Path<String>,
 ) -> Result<StatusCode, Refusal> {
-    let key = lookup_key(&host);
-    match api.registry.remove(&key) {
-        Removal::Removed => Ok(StatusCode::OK),
-        Removal::NotFound => Err(no_route(&key)),
-        Removal::OwnedByPostgres => Err(Refusal(
+    let key = api.registry.names().key(&host).into_owned();
+    match api.fixed.change(Edit::Remove(key.clone())).await? {
+        Outcome::Done => Ok(StatusCode::OK),
+        Outcome::NotFound => Err(no_route(&key)),
+        Outcome::OwnedByPostgres => Err(Refusal(
             StatusCode::CONFLICT,
             format!(
                 "the route for {key:?} comes from Postgres; delete or disable its row in servers"
@@ -114,7 +114,7 @@ pub(super) async fn set_default(
 ) -> Result<StatusCode, Refusal> {
     let default: Default = json(&body)?;
     let backend = BackendAddr::parse(&default.backend).map_err(|error| bad("backend", &error))?;
-    api.registry.set_default(backend);
+    api.fixed.change(Edit::Default(Some(backend))).await?;
     Ok(StatusCode::OK)
 }
 
@@ -125,13 +125,28 @@ pub(super) async fn show_default(State(api): State<Api>) -> Result<Json<Listed>,
 }
 
 pub(super) async fn remove_default(State(api): State<Api>) -> Result<StatusCode, Refusal> {
-    let removed = api.registry.remove_default();
-    removed.then_some(StatusCode::OK).ok_or_else(no_default)
+    match api.fixed.change(Edit::Default(None)).await? {
+        Outcome::Done => Ok(StatusCode::OK),
+        Outcome::NotFound | Outcome::OwnedByPostgres => Err(no_default()),
+    }
 }
 
 fn no_default() -> Refusal {
     let reason = "there is no default route".to_owned();
     Refusal(StatusCode::NOT_FOUND, reason)
+}
+
+/// A change that is not made at all: neither in force nor in the routes file.
+impl From<ChangeError> for Refusal {
+    fn from(error: ChangeError) -> Self {
+        let status = match error {
+            ChangeError::Full(_) | ChangeError::TooLarge => StatusCode::INSUFFICIENT_STORAGE,
+            ChangeError::Unreadable(_) | ChangeError::NotWritten(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self(status, error.to_string())
+    }
 }
 
 /// The content type is not looked at, since mc-router never did.

@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::go_flags;
 use super::settings::{ConfigError, Settings, Spec};
 
 /// Exit code of settings that cannot be used (`EX_USAGE` of sysexits.h).
 pub const USAGE: u8 = 64;
 
-/// Parses the process's arguments and merges them with its environment and the file they name.
+/// Parses the process's arguments, written as for clap or as for Go, and merges them with its environment and the file they name.
 ///
 /// # Errors
 /// The exit code when there is nothing more to do: `--help` and `--version` have been answered,
@@ -18,7 +19,9 @@ pub fn settings(
     command: clap::Command,
 ) -> Result<(clap::ArgMatches, Settings), ExitCode> {
     let program = command.get_name().to_owned();
-    let matches = spec.flags(command).try_get_matches().map_err(|message| {
+    let arguments = go_flags::for_clap(std::env::args_os(), |flag| spec.takes_value(flag));
+    let matches = spec.flags(command).try_get_matches_from(arguments);
+    let matches = matches.map_err(|message| {
         // A closed standard output is no concern.
         drop(message.print());
         ExitCode::from(if message.use_stderr() { USAGE } else { 0 })

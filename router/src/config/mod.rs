@@ -2,9 +2,13 @@
 
 mod api;
 pub mod cli;
+pub mod compat;
 mod defaults;
+pub mod durations;
 mod file;
+pub mod go_flags;
 mod metrics;
+mod routes;
 pub mod secret;
 pub mod settings;
 pub mod values;
@@ -16,13 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addr::BackendAddr;
-use crate::host::Host;
+use crate::host::{Host, Names};
 use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
 use crate::routes::policy::Policy;
 use crate::wake::permit::Rate;
 pub use api::TOKEN_BYTES_MIN;
 pub use metrics::InfluxConfig;
+pub use routes::RoutesConfig;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
@@ -34,8 +39,16 @@ const COOKIE_SECRET_BYTES_MIN: usize = 16;
 
 /// Every setting of the router.
 pub const SPEC: Spec = Spec {
-    groups: &[KEYS, api::KEYS, metrics::KEYS, waker::KEYS, defaults::KEYS],
+    groups: &[
+        KEYS,
+        api::KEYS,
+        metrics::KEYS,
+        routes::KEYS,
+        waker::KEYS,
+        defaults::KEYS,
+    ],
     env_prefix: "",
+    ignored: compat::IGNORED,
 };
 
 const KEYS: &[Key] = &[
@@ -124,6 +137,12 @@ const KEYS: &[Key] = &[
         default: None,
         help: "Same as log-level debug",
     },
+    Key {
+        name: "trace",
+        kind: Kind::Switch,
+        default: None,
+        help: "Same as log-level trace",
+    },
 ];
 
 const fn text(name: &'static str, default: &'static str, help: &'static str) -> Key {
@@ -164,6 +183,8 @@ pub struct Config {
     pub mapping: Vec<(Host, BackendAddr)>,
     /// Backend for host names without a route.
     pub default: Option<BackendAddr>,
+    /// The routes file, and how names are read.
+    pub routes: RoutesConfig,
     /// Limit of one connection attempt to a backend.
     pub backend_dial_timeout: Duration,
     /// Connections served at once.
@@ -188,6 +209,8 @@ pub struct Config {
     pub status_ttl: Duration,
     /// What is logged and how.
     pub log: LogConfig,
+    /// What to warn of at start, a sentence each.
+    pub notices: Vec<String>,
 }
 
 /// Where routes come from.
@@ -208,6 +231,7 @@ impl Config {
         let within = |min, max| move |text: &str| duration(text, min, max);
         let (milli, minute) = (Duration::from_millis(10), Duration::from_secs(60));
         let (hour, day) = (minute * 60, minute * 60 * 24);
+        let routes = routes::routes(&mut settings);
         let config = Self {
             port: settings
                 .parse("port", |text| number(text, 0, u16::MAX))
@@ -215,8 +239,9 @@ impl Config {
             api_binding: settings.parse("api_binding", binding),
             api_token: settings.parse("api_token", api::token),
             influx: metrics::influx(&mut settings, within(milli * 10, day)),
-            mapping: settings.parse_list("mapping", mapping),
+            mapping: settings.parse_list("mapping", |text| mapping(text, routes.names)),
             default: settings.parse("default", BackendAddr::parse),
+            routes,
             backend_dial_timeout: settings
                 .parse("backend_dial_timeout", within(milli, minute))
                 .unwrap_or_default(),
@@ -237,16 +262,17 @@ impl Config {
                 .parse("automc_status_ttl", within(Duration::ZERO, hour))
                 .unwrap_or_default(),
             log: log(&mut settings),
+            notices: settings.notices().to_vec(),
         };
         settings.finish().map(|()| config)
     }
 }
 
-fn mapping(text: &str) -> Result<(Host, BackendAddr), String> {
+fn mapping(text: &str, names: Names) -> Result<(Host, BackendAddr), String> {
     let (host, backend) = text
         .split_once('=')
         .ok_or_else(|| format!("{text:?} is not of the form host=backend:port"))?;
-    let host = Host::parse(host).map_err(|error| error.to_string())?;
+    let host = names.parse(host).map_err(|error| error.to_string())?;
     let backend = BackendAddr::parse(backend).map_err(|error| error.to_string())?;
     Ok((host, backend))
 }
@@ -277,6 +303,8 @@ fn postgres(settings: &mut Settings) -> Option<PostgresConfig> {
 fn log(settings: &mut Settings) -> LogConfig {
     let level = |text: &str| match text.trim().to_ascii_lowercase().as_str() {
         "warning" => Ok(tracing::Level::WARN),
+        // mc-router's two above errors, at which nothing is logged that runs on.
+        "fatal" | "panic" => Ok(tracing::Level::ERROR),
         name => name
             .parse()
             .map_err(|_| format!("{text:?} is not a log level: error, warn, info, debug or trace")),
@@ -286,16 +314,19 @@ fn log(settings: &mut Settings) -> LogConfig {
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("{text:?} is not a log format: text or json")),
     };
-    let debug = settings.parse("debug", switch).unwrap_or_default();
-    let level = settings
+    let mut chosen = settings
         .parse("log_level", level)
         .unwrap_or(tracing::Level::INFO);
+    for (key, level) in [
+        ("debug", tracing::Level::DEBUG),
+        ("trace", tracing::Level::TRACE),
+    ] {
+        if settings.parse(key, switch).unwrap_or_default() {
+            chosen = chosen.max(level);
+        }
+    }
     LogConfig {
-        level: if debug {
-            level.max(tracing::Level::DEBUG)
-        } else {
-            level
-        },
+        level: chosen,
         format: settings
             .parse("log_format", format)
             .unwrap_or(LogFormat::Text),

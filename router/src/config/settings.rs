@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use super::compat::{self, Ignored};
 use super::file;
 
 /// What the names of [`Kind::Default`] begin with, but for the file's table of them.
@@ -56,6 +57,8 @@ pub struct Spec {
     pub groups: &'static [&'static [Key]],
     /// What its environment variables begin with; may be empty.
     pub env_prefix: &'static str,
+    /// Flags that are accepted without a function.
+    pub ignored: &'static [Ignored],
 }
 
 /// Everything that is wrong with the settings, one sentence each.
@@ -76,6 +79,7 @@ pub struct Settings {
     /// One each, but for lists.
     values: BTreeMap<&'static str, Vec<Setting>>,
     problems: Vec<String>,
+    notices: Vec<String>,
 }
 
 impl Spec {
@@ -98,6 +102,7 @@ impl Spec {
                     .value_parser(clap::value_parser!(PathBuf))
                     .help("Read settings from this TOML file"),
             );
+        command = compat::flags(self.ignored, command);
         for key in self.keys().filter(|key| key.kind != Kind::Secret) {
             let arg = clap::Arg::new(key.name)
                 .long(key.name.replace('_', "-"))
@@ -114,6 +119,17 @@ impl Spec {
             });
         }
         command
+    }
+
+    /// Whether the flag of this name, without dashes before it, is always followed by a value.
+    #[must_use]
+    pub fn takes_value(&self, flag: &str) -> bool {
+        let kind = |kind| matches!(kind, Kind::Text | Kind::Default | Kind::List);
+        let mut keys = self.keys().filter(|key| kind(key.kind));
+        let mut ignored = self.ignored.iter().filter(|ignored| ignored.takes_value);
+        flag == "config"
+            || keys.any(|key| key.name.replace('_', "-") == flag)
+            || ignored.any(|ignored| ignored.name == flag)
     }
 
     /// The settings that have no flag, for the end of `--help`.
@@ -156,13 +172,20 @@ impl Spec {
                 figment = figment.admerge(layer);
             }
         }
-        for layer in self.environment_layers(environment) {
+        // An empty variable is an unset one.
+        let environment = environment.into_iter();
+        let environment = environment.filter(|(_, text)| !text.is_empty()).collect();
+        for layer in self.environment_layers(&environment) {
             figment = figment.admerge(layer);
         }
         for layer in self.flag_layers(flags) {
             figment = figment.admerge(layer);
         }
-        self.collect(&figment)
+        let mut settings = self.collect(&figment)?;
+        let given = compat::given(self.ignored, flags, &environment);
+        settings.problems.extend(given.problems);
+        settings.notices = given.notices;
+        Ok(settings)
     }
 
     fn default_layer(&self) -> Layer {
@@ -176,15 +199,7 @@ impl Spec {
         }
     }
 
-    fn environment_layers(
-        &self,
-        environment: impl IntoIterator<Item = (String, String)>,
-    ) -> Vec<Layer> {
-        // An empty variable is an unset one.
-        let environment: BTreeMap<String, String> = environment
-            .into_iter()
-            .filter(|(_, text)| !text.is_empty())
-            .collect();
+    fn environment_layers(&self, environment: &BTreeMap<String, String>) -> Vec<Layer> {
         let layer = |key: &Key| {
             let variable = self.variable(key);
             let value = match key.kind {
@@ -229,6 +244,7 @@ impl Spec {
         let mut settings = Settings {
             values: BTreeMap::new(),
             problems: Vec::new(),
+            notices: Vec::new(),
         };
         for key in self.keys() {
             let Some(value) = merged.get(key.name) else {
@@ -315,6 +331,12 @@ impl Settings {
     /// Adds a problem that concerns more than one key.
     pub fn problem(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
+    }
+
+    /// What to warn of: what was given and has no effect, a sentence each.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// # Errors

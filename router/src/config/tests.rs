@@ -284,6 +284,11 @@ fn debug_means_at_least_debug() {
         tracing::Level::TRACE
     );
     assert_eq!(
+        level(&["--trace", "--debug", "--log-level=error"]),
+        tracing::Level::TRACE
+    );
+    assert_eq!(level(&["--log-level=panic"]), tracing::Level::ERROR);
+    assert_eq!(
         level(&["--debug=false", "--log-level=warning"]),
         tracing::Level::WARN
     );

@@ -3,13 +3,20 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// A duration such as `2s` or `1m30s`, within `min..=max`.
+use super::durations::go_duration;
+
+/// A duration such as `2s`, `1m30s` or `1.5h`, within `min..=max`: in Go's form, or in humantime's, which
+/// allows blanks and longer units (`1day 2hours`).
 ///
 /// # Errors
-/// A number without a unit, anything else that is no duration, or one out of bounds.
+/// A number without a unit (but for `0`), anything else that is no duration, or one out of bounds.
 pub fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
-    let value = humantime::parse_duration(text)
-        .map_err(|error| format!("{text:?} is not a duration such as 2s or 1m30s: {error}"))?;
+    let value = match go_duration(text.trim()) {
+        Some(value) => value,
+        None => humantime::parse_duration(text).map_err(|error| {
+            format!("{text:?} is not a duration such as 2s, 1m30s, 1.5h or 100ms: {error}")
+        })?,
+    };
     if value < min || value > max {
         let (min, max) = (short(min), short(max));
         return Err(format!("{text:?} is out of bounds: {min} to {max}"));
@@ -25,14 +32,14 @@ pub fn short(duration: Duration) -> String {
         .replace(' ', "")
 }
 
-/// `true` or `false`, also as `1` and `0`, `yes` and `no`, `on` and `off`.
+/// `true` or `false`, also as `1` and `0`, `t` and `f`, `yes` and `no`, `on` and `off`.
 ///
 /// # Errors
 /// Anything else.
 pub fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
+        "true" | "1" | "t" | "yes" | "on" => Ok(true),
+        "false" | "0" | "f" | "no" | "off" => Ok(false),
         _ => Err(format!("{text:?} is neither true nor false")),
     }
 }
@@ -84,6 +91,9 @@ mod tests {
         assert_eq!(read("2s"), Ok(Duration::from_secs(2)));
         assert_eq!(read("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(read("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(read("0.5h"), Ok(Duration::from_secs(1800)), "Go's");
+        assert_eq!(read("0"), Ok(Duration::ZERO), "Go's");
+        assert_eq!(read("1min 30sec"), Ok(Duration::from_secs(90)), "ours");
         for text in ["5", "", "abc", "2h", "-1s"] {
             assert!(read(text).is_err(), "{text:?}");
         }

@@ -1,10 +1,9 @@
 //! The snapshot file: read at start, written while there is news, and once more at the end.
 //!
-//! Written beside and renamed, so that whoever reads finds the whole of one or the other. Trouble is
-//! told once and ends nothing.
+//! Trouble is told once and ends nothing.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use tracing::{debug, warn};
 
 use super::model::{Model, NoMemory};
 use super::{Memory, now, tell_broken};
+use crate::disk;
 
 /// Largest file that is read: twice what is ever written.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -25,8 +25,6 @@ pub const WRITE_PAUSE: Duration = Duration::from_secs(60);
 enum ReadError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("it is no file")]
-    NoFile,
     #[error("it is larger than {FILE_BYTES_MAX} bytes")]
     TooLarge,
     #[error("{0}")]
@@ -45,7 +43,7 @@ impl Memory {
                 debug!("{place}: not there yet");
             }
             Err(error @ (ReadError::TooLarge | ReadError::Content(_))) => {
-                let aside = beside(path, "broken");
+                let aside = disk::beside(path, "broken");
                 match fs::rename(path, &aside) {
                     Ok(()) => warn!(
                         "{place}: {error}; it is {} now, nothing is remembered",
@@ -74,7 +72,9 @@ pub async fn keep(memory: Arc<Memory>, path: PathBuf, stop: CancellationToken) {
             continue;
         };
         let to = path.clone();
-        let written = tokio::task::spawn_blocking(move || write(&to, &model.to_json())).await;
+        let written =
+            tokio::task::spawn_blocking(move || disk::replace(&to, model.to_json().as_bytes()))
+                .await;
         match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(()) => told = false,
             Err(error) => {
@@ -95,15 +95,8 @@ pub async fn keep(memory: Arc<Memory>, path: PathBuf, stop: CancellationToken) {
 }
 
 fn read(path: &Path, broken: &mut Vec<String>) -> Result<Model, ReadError> {
-    // A pipe would be waited for, and a device has no end.
-    if !fs::metadata(path)?.is_file() {
-        return Err(ReadError::NoFile);
-    }
-    let mut bytes = Vec::new();
-    let length = File::open(path)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    if u64::try_from(length).is_ok_and(|length| length > FILE_BYTES_MAX) {
+    let bytes = disk::read(path, FILE_BYTES_MAX)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > FILE_BYTES_MAX) {
         return Err(ReadError::TooLarge);
     }
     Ok(Model::read(
@@ -111,35 +104,6 @@ fn read(path: &Path, broken: &mut Vec<String>) -> Result<Model, ReadError> {
         now(),
         broken,
     )?)
-}
-
-fn write(path: &Path, json: &str) -> io::Result<()> {
-    // Of two routers that were given one file, the last one to write wins; neither spoils it.
-    let new = beside(path, &format!("{}.new", std::process::id()));
-    let written = File::create(&new)
-        .and_then(|mut file| {
-            file.write_all(json.as_bytes())
-                .and_then(|()| file.sync_all())
-        })
-        .and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        drop(fs::remove_file(&new));
-        return written;
-    }
-    // So that the new name is on the disk, too; some file systems cannot.
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    drop(File::open(folder.unwrap_or_else(|| Path::new("."))).and_then(|folder| folder.sync_all()));
-    Ok(())
-}
-
-/// `path` with another ending appended.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    name.into()
 }
 
 #[cfg(test)]

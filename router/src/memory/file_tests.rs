@@ -137,7 +137,7 @@ fn a_file_that_holds_something_else_is_set_aside_and_one_that_is_none_is_let_be(
 fn a_file_that_is_too_large_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.json");
-    File::create(&path)
+    fs::File::create(&path)
         .unwrap()
         .set_len(FILE_BYTES_MAX + 1)
         .unwrap();

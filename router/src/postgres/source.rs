@@ -243,7 +243,7 @@ impl<H: Fn(&[RouteChange]) + Send + Sync> Source<H> {
             routes,
             mut set_aside,
             mut ignored,
-        } = row::select(rows, self.registry.defaults());
+        } = row::select(rows, self.registry.defaults(), self.registry.names());
         let route_count = routes.len();
         let changes = self.registry.replace_postgres(routes);
         log_changes(&changes);

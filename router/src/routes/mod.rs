@@ -1,6 +1,9 @@
 //! Which backend a host name leads to.
 
 pub mod diff;
+pub mod file;
+pub mod file_keeper;
+pub mod file_watch;
 pub mod overrides;
 pub mod policy;
 pub mod registry;
@@ -10,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::addr::BackendAddr;
-use crate::host::{Host, look_up};
+use crate::host::{Host, Names};
 use policy::Policy;
 
 /// What the table says of a server; a hint, since only a dial knows.
@@ -85,13 +88,15 @@ impl Route {
 pub struct Table {
     hosts: HashMap<Host, Arc<Route>>,
     default: Option<Arc<Route>>,
+    names: Names,
 }
 
 impl Table {
     /// The route for a server address as a client sent it: an exact host, else the default.
     #[must_use]
     pub fn lookup(&self, address: &str) -> Option<&Arc<Route>> {
-        look_up(address, |host| self.hosts.get(host)).or(self.default.as_ref())
+        let found = self.names.look_up(address, |host| self.hosts.get(host));
+        found.or(self.default.as_ref())
     }
 
     /// The route of this very host, cleaned up.

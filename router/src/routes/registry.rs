@@ -10,12 +10,13 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 use super::diff::{Change, diff};
+use super::file::{Edit, RoutesFile};
 use super::policy::Policy;
 use super::{Route, StateHint, Table};
 use crate::addr::BackendAddr;
-use crate::host::Host;
+use crate::host::{Host, Names};
 
-/// Most routes the REST API and the configuration may hold.
+/// Most routes the configuration may hold; and the routes file, or else the REST API, as many.
 pub const STATIC_ROUTES_MAX: usize = 100_000;
 
 /// The routes of one source, by host.
@@ -26,26 +27,36 @@ pub type Routes = BTreeMap<Host, Arc<Route>>;
 pub struct Registry {
     /// What becomes of players on routes that do not say otherwise.
     defaults: Arc<Policy>,
+    names: Names,
     owned: Mutex<Owned>,
     table: ArcSwap<Table>,
     changes: watch::Sender<()>,
 }
 
+/// Who owns what, in the order in which they come.
 #[derive(Debug, Default)]
 struct Owned {
-    fixed: Routes,
+    /// Of the configuration, less what the API has changed since.
+    flags: Fixed,
+    /// Of the routes file, which the API writes; without one, of the API.
+    file: Fixed,
     postgres: Routes,
+}
+
+#[derive(Debug, Default)]
+struct Fixed {
+    routes: Routes,
     default: Option<Arc<Route>>,
 }
 
-/// What came of a removal.
+/// What came of a change that the REST API wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// It is gone.
-    Removed,
-    /// There was none.
+pub enum Outcome {
+    /// It is made.
+    Done,
+    /// There is no such route to remove.
     NotFound,
-    /// There is one, and it belongs to the table in Postgres.
+    /// There is one to remove, and it belongs to the table in Postgres.
     OwnedByPostgres,
 }
 
@@ -63,24 +74,28 @@ impl Registry {
         mapping: impl IntoIterator<Item = (Host, BackendAddr)>,
         default: Option<BackendAddr>,
         defaults: Arc<Policy>,
+        names: Names,
     ) -> Result<Self, Full> {
         let registry = Self {
             defaults,
+            names,
             ..Self::default()
         };
         {
             let mut owned = registry.owned();
-            let routes = mapping.into_iter();
-            owned.fixed = routes
-                .map(|(host, backend)| (host.clone(), registry.fixed(Some(host), backend)))
-                .collect();
-            if owned.fixed.len() > STATIC_ROUTES_MAX {
+            owned.flags = registry.fixed(mapping, default);
+            if owned.flags.routes.len() > STATIC_ROUTES_MAX {
                 return Err(Full);
             }
-            owned.default = default.map(|backend| registry.fixed(None, backend));
             registry.publish(&owned);
         }
         Ok(registry)
+    }
+
+    /// How names are read.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        self.names
     }
 
     /// The policy of fixed routes, and of rows without settings of their own.
@@ -119,84 +134,148 @@ impl Registry {
         let shadowed = owned
             .postgres
             .iter()
-            .filter(|(host, _)| owned.fixed.contains_key(*host));
+            .filter(|(host, _)| owned.fixed().any(|fixed| fixed.contains_key(*host)));
         shadowed.map(|(_, route)| Arc::clone(route)).collect()
     }
 
-    /// Adds or replaces a fixed route.
-    ///
-    /// # Errors
-    /// [`Full`] when it would be one too many.
-    pub fn set(&self, host: Host, backend: BackendAddr) -> Result<(), Full> {
-        let mut owned = self.owned();
-        if owned.fixed.len() >= STATIC_ROUTES_MAX && !owned.fixed.contains_key(&host) {
-            return Err(Full);
+    /// What the routes file would say if it said what is owned by it, or by the API.
+    #[must_use]
+    pub fn file(&self) -> RoutesFile {
+        let owned = self.owned();
+        let each = |(host, route): (&Host, &Arc<Route>)| (host.clone(), route.backend.clone());
+        RoutesFile {
+            mappings: owned.file.routes.iter().map(each).collect(),
+            default: owned
+                .file
+                .default
+                .as_ref()
+                .map(|route| route.backend.clone()),
+            ..RoutesFile::default()
         }
-        let route = self.fixed(Some(host.clone()), backend);
-        owned.fixed.insert(host, route);
-        self.publish(&owned);
-        Ok(())
     }
 
-    /// Removes a fixed route.
-    pub fn remove(&self, host: &str) -> Removal {
+    /// Replaces what the routes file owns in one step; what changed of its hosts comes back, and
+    /// whether its default did.
+    pub fn replace_file(&self, file: RoutesFile) -> (Vec<Change<Host, Arc<Route>>>, bool) {
         let mut owned = self.owned();
-        if owned.fixed.remove(host).is_some() {
+        let new = self.fixed(file.mappings, file.default);
+        let changes = diff(&owned.file.routes, &new.routes);
+        let default_changed = owned.file.default != new.default;
+        if default_changed || !changes.is_empty() {
+            owned.file = new;
             self.publish(&owned);
-            Removal::Removed
-        } else if owned.postgres.contains_key(host) {
-            Removal::OwnedByPostgres
-        } else {
-            Removal::NotFound
         }
+        (changes, default_changed)
     }
 
-    /// Sets the backend of host names without a route.
-    pub fn set_default(&self, backend: BackendAddr) {
+    /// Replaces what the routes file owns by `file`, in which `edit` has been made, and takes away
+    /// what the configuration says of the same host, so that the API's word is in force.
+    pub fn edit(&self, file: RoutesFile, edit: &Edit) -> Outcome {
         let mut owned = self.owned();
-        owned.default = Some(self.fixed(None, backend));
+        let old = std::mem::replace(&mut owned.file, self.fixed(file.mappings, file.default));
+        let outcome = match edit {
+            Edit::Set(host, _) => {
+                owned.flags.routes.remove(host);
+                Outcome::Done
+            }
+            Edit::Default(new) => {
+                let of_flags = owned.flags.default.take().is_some();
+                if new.is_some() || of_flags || old.default.is_some() {
+                    Outcome::Done
+                } else {
+                    Outcome::NotFound
+                }
+            }
+            Edit::Remove(host) => {
+                let host = host.as_str();
+                let of_flags = owned.flags.routes.remove(host).is_some();
+                if of_flags || old.routes.contains_key(host) {
+                    Outcome::Done
+                } else if owned.postgres.contains_key(host) {
+                    Outcome::OwnedByPostgres
+                } else {
+                    Outcome::NotFound
+                }
+            }
+        };
         self.publish(&owned);
-    }
-
-    /// Removes the backend of host names without a route; whether there was one.
-    pub fn remove_default(&self) -> bool {
-        let mut owned = self.owned();
-        let there_was = owned.default.take().is_some();
-        self.publish(&owned);
-        there_was
+        outcome
     }
 
     fn owned(&self) -> MutexGuard<'_, Owned> {
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fixed routes come before those of Postgres.
+    /// The later a source, the more its word counts.
     fn publish(&self, owned: &Owned) {
-        let merged = owned.postgres.iter().chain(&owned.fixed);
+        let (flags, file) = (&owned.flags, &owned.file);
+        let merged = owned.postgres.iter().chain(&file.routes);
         let hosts = merged
+            .chain(&flags.routes)
             .map(|(host, route)| (host.clone(), Arc::clone(route)))
             .collect();
         self.table.store(Arc::new(Table {
             hosts,
-            default: owned.default.clone(),
+            default: flags.default.clone().or_else(|| file.default.clone()),
+            names: self.names,
         }));
         self.changes.send_replace(());
     }
 
-    fn fixed(&self, host: Option<Host>, backend: BackendAddr) -> Arc<Route> {
-        Arc::new(Route {
-            host,
-            backend,
-            server: None,
-            state: StateHint::Unknown,
-            policy: Arc::clone(&self.defaults),
-        })
+    fn fixed(
+        &self,
+        mapping: impl IntoIterator<Item = (Host, BackendAddr)>,
+        default: Option<BackendAddr>,
+    ) -> Fixed {
+        let route = |host: Option<Host>, backend| {
+            Arc::new(Route {
+                host,
+                backend,
+                server: None,
+                state: StateHint::Unknown,
+                policy: Arc::clone(&self.defaults),
+            })
+        };
+        Fixed {
+            routes: mapping
+                .into_iter()
+                .map(|(host, backend)| (host.clone(), route(Some(host), backend)))
+                .collect(),
+            default: default.map(|backend| route(None, backend)),
+        }
+    }
+}
+
+impl Owned {
+    /// The sources that come before Postgres.
+    fn fixed(&self) -> impl Iterator<Item = &Routes> {
+        [&self.flags.routes, &self.file.routes].into_iter()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What the API does without a routes file.
+    fn edit(registry: &Registry, edit: &Edit) -> Outcome {
+        let mut file = registry.file();
+        file.apply(edit).unwrap();
+        registry.edit(file, edit)
+    }
+
+    fn set(registry: &Registry, name: &str, backend: &str) {
+        let made = edit(registry, &Edit::Set(host(name), addr(backend)));
+        assert_eq!(made, Outcome::Done);
+    }
+
+    fn remove(registry: &Registry, name: &str) -> Outcome {
+        edit(registry, &Edit::Remove(name.to_owned()))
+    }
+
+    fn set_default(registry: &Registry, backend: &str) {
+        edit(registry, &Edit::Default(Some(addr(backend))));
+    }
 
     fn host(text: &str) -> Host {
         Host::parse(text).unwrap()
@@ -227,9 +306,7 @@ mod tests {
     #[test]
     fn sources_live_side_by_side_and_neither_wipes_the_other() {
         let registry = Registry::default();
-        registry
-            .set(host("fixed.example"), addr("fixed:1"))
-            .unwrap();
+        set(&registry, "fixed.example", "fixed:1");
         registry.replace_postgres(Routes::from([from_postgres("pg.example", "pg:1")]));
 
         assert_eq!(
@@ -253,24 +330,24 @@ mod tests {
     fn a_fixed_route_comes_first_and_gives_way_when_removed() {
         let registry = Registry::default();
         registry.replace_postgres(Routes::from([from_postgres("a.example", "pg:1")]));
-        registry.set(host("a.example"), addr("fixed:1")).unwrap();
+        set(&registry, "a.example", "fixed:1");
 
         assert_eq!(
             backend_of(&registry, "a.example").as_deref(),
             Some("fixed:1")
         );
         assert_eq!(registry.shadowed().len(), 1);
-        assert_eq!(registry.remove("a.example"), Removal::Removed);
+        assert_eq!(remove(&registry, "a.example"), Outcome::Done);
         assert_eq!(backend_of(&registry, "a.example").as_deref(), Some("pg:1"));
-        assert_eq!(registry.remove("a.example"), Removal::OwnedByPostgres);
-        assert_eq!(registry.remove("b.example"), Removal::NotFound);
+        assert_eq!(remove(&registry, "a.example"), Outcome::OwnedByPostgres);
+        assert_eq!(remove(&registry, "b.example"), Outcome::NotFound);
     }
 
     #[test]
     fn unknown_hosts_go_to_the_default_if_there_is_one() {
         let registry = Registry::default();
         assert_eq!(backend_of(&registry, "x.example"), None);
-        registry.set_default(addr("lobby:1"));
+        set_default(&registry, "lobby:1");
         assert_eq!(
             backend_of(&registry, "x.example").as_deref(),
             Some("lobby:1")
@@ -280,10 +357,10 @@ mod tests {
     #[test]
     fn a_default_that_is_removed_is_in_force_no_more() {
         let registry = Registry::default();
-        registry.set_default(addr("lobby:1"));
-        assert!(registry.remove_default());
+        set_default(&registry, "lobby:1");
+        assert_eq!(edit(&registry, &Edit::Default(None)), Outcome::Done);
         assert_eq!(backend_of(&registry, "x.example"), None);
-        assert!(!registry.remove_default());
+        assert_eq!(edit(&registry, &Edit::Default(None)), Outcome::NotFound);
     }
 
     #[test]
@@ -293,8 +370,14 @@ mod tests {
             ..Policy::default()
         });
         let mapping = [(host("a.example"), addr("a:1"))];
-        let registry = Registry::new(mapping, Some(addr("lobby:1")), Arc::clone(&policy)).unwrap();
-        registry.set(host("b.example"), addr("b:1")).unwrap();
+        let registry = Registry::new(
+            mapping,
+            Some(addr("lobby:1")),
+            Arc::clone(&policy),
+            Names::default(),
+        )
+        .unwrap();
+        set(&registry, "b.example", "b:1");
         let check = |address: &str| {
             let table = registry.table();
             assert!(Arc::ptr_eq(&table.lookup(address).unwrap().policy, &policy));
@@ -303,7 +386,7 @@ mod tests {
         check("a.example");
         check("b.example");
         check("x.example");
-        registry.set_default(addr("other:1"));
+        set_default(&registry, "other:1");
         check("x.example");
     }
 
@@ -331,10 +414,10 @@ mod tests {
     #[test]
     fn a_snapshot_stays_as_it_was() {
         let registry = Registry::default();
-        registry.set(host("a.example"), addr("old:1")).unwrap();
+        set(&registry, "a.example", "old:1");
         let before = registry.table();
 
-        registry.set(host("a.example"), addr("new:1")).unwrap();
+        set(&registry, "a.example", "new:1");
 
         assert_eq!(
             before.lookup("a.example").unwrap().backend.as_str(),

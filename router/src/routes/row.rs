@@ -8,7 +8,7 @@ use super::overrides::{Overrides, Policies};
 use super::policy::Policy;
 use super::{Route, StateHint};
 use crate::addr::BackendAddr;
-use crate::host::Host;
+use crate::host::{Host, Names};
 
 /// Longest server name, in bytes.
 pub const SERVER_NAME_BYTES_MAX: usize = 255;
@@ -81,14 +81,14 @@ pub struct Selection {
 /// Turns rows into routes. Of rows that clean up to one host, the first by name (by bytes)
 /// wins, whatever order they come in. What a row does not set is as in `defaults`.
 #[must_use]
-pub fn select(mut rows: Vec<Row>, defaults: &Arc<Policy>) -> Selection {
+pub fn select(mut rows: Vec<Row>, defaults: &Arc<Policy>, names: Names) -> Selection {
     rows.sort_by(|a, b| a.name.cmp(&b.name));
     let mut selection = Selection::default();
     let mut policies = Policies::over(defaults);
     for mut row in rows {
         let name = row.name.clone().unwrap_or_default();
         let (policy, ignored) = policies.of(std::mem::take(&mut row.overrides));
-        match route(row, policy) {
+        match route(row, policy, names) {
             Ok((host, route)) => match selection.routes.get(&host) {
                 None => {
                     selection.routes.insert(host, Arc::new(route));
@@ -115,7 +115,7 @@ pub fn select(mut rows: Vec<Row>, defaults: &Arc<Policy>) -> Selection {
     selection
 }
 
-fn route(row: Row, policy: Arc<Policy>) -> Result<(Host, Route), String> {
+fn route(row: Row, policy: Arc<Policy>, names: Names) -> Result<(Host, Route), String> {
     if row.enabled == Some(false) {
         return Err(DISABLED.to_owned());
     }
@@ -140,7 +140,7 @@ fn route(row: Row, policy: Arc<Policy>) -> Result<(Host, Route), String> {
         .address
         .filter(|address| !address.is_empty())
         .ok_or("it has no address")?;
-    let host = Host::parse(&domain).map_err(|error| error.to_string())?;
+    let host = names.parse(&domain).map_err(|error| error.to_string())?;
     let backend = BackendAddr::parse(&address).map_err(|error| error.to_string())?;
     let route = Route {
         host: Some(host.clone()),
@@ -163,7 +163,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn select(rows: Vec<Row>) -> Selection {
-        super::select(rows, &Arc::default())
+        super::select(rows, &Arc::default(), Names::default())
     }
 
     fn row(name: &str, domain: &str, address: &str) -> Row {
@@ -245,6 +245,7 @@ mod tests {
                 with("e", "90s"),
             ],
             &defaults,
+            Names::default(),
         );
 
         let policies: Vec<_> = selection
