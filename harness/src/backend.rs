@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use automc_router::answer;
 use automc_router::greet::greet;
 use automc_router::protocol::greeting::Greeting;
@@ -13,6 +13,7 @@ use automc_router::protocol::login::{LoginReply, plugin_request};
 use automc_router::protocol::status::response;
 use automc_router::protocol::version::{V1_8, V1_20_5};
 use automc_router::protocol::{decode_frame, encode_frame, put_bytes, put_string};
+use automc_router::proxy_protocol::V1_BYTES_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -30,6 +31,9 @@ pub const STILL_STARTING: &str = "Server is still starting! Please wait before r
 /// What a server says to an answer that it has not asked for.
 const UNEXPECTED: &str = "Unexpected custom data from client";
 
+/// What a PROXY header of version 2 begins with.
+const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
 /// How a server treats those who come.
 #[derive(Debug, Clone)]
 pub struct Conduct {
@@ -41,6 +45,8 @@ pub struct Conduct {
     pub kicks: usize,
     /// Whether it answers status requests and pings, or closes the connection.
     pub status: bool,
+    /// Whether it insists on a PROXY header before anything else, and hangs up without one.
+    pub proxied: bool,
 }
 
 impl Default for Conduct {
@@ -50,6 +56,7 @@ impl Default for Conduct {
             encryption: false,
             kicks: 0,
             status: true,
+            proxied: false,
         }
     }
 }
@@ -59,6 +66,8 @@ impl Default for Conduct {
 pub struct Record {
     /// When that was complete.
     pub at: std::time::Instant,
+    /// The PROXY header before it, byte by byte; empty where none was expected.
+    pub header: Vec<u8>,
     /// Every byte up to and including the greeting, and what came with it.
     pub bytes: Vec<u8>,
     /// What it says; `None` for pings from before 1.7.
@@ -243,13 +252,19 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, end: CancellationToke
 impl Shared {
     async fn converse(&self, mut stream: TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
+        let proxied = lock(&self.conduct).proxied;
+        let header = if proxied {
+            proxy_header(&mut stream).await?
+        } else {
+            Vec::new()
+        };
         let (greeting, bytes) = greet(&mut stream).await?;
         let (handshake, login) = match &greeting {
             Greeting::Legacy(_) => (None, false),
             Greeting::Status { handshake, .. } => (Some(handshake.clone()), false),
             Greeting::Login { handshake, .. } => (Some(handshake.clone()), true),
         };
-        let number = self.record(&bytes, handshake, login);
+        let number = self.record(header, &bytes, handshake, login);
         let conduct = self.conduct_towards(login);
         match greeting {
             _ if !login && !conduct.status => Ok(()),
@@ -295,12 +310,19 @@ impl Shared {
     }
 
     /// Keeps what a connection began with; its number, if there is room for it.
-    fn record(&self, bytes: &[u8], handshake: Option<Handshake>, login: bool) -> Option<usize> {
+    fn record(
+        &self,
+        header: Vec<u8>,
+        bytes: &[u8],
+        handshake: Option<Handshake>,
+        login: bool,
+    ) -> Option<usize> {
         let mut records = lock(&self.records);
         let number = records.len();
         (number < RECORDS_MAX).then(|| {
             records.push(Record {
                 at: std::time::Instant::now(),
+                header,
                 bytes: bytes.to_vec(),
                 handshake,
                 login,
@@ -326,6 +348,24 @@ impl Shared {
         }
         now
     }
+}
+
+/// Reads a PROXY header of either version, and not a byte more.
+async fn proxy_header(stream: &mut TcpStream) -> Result<Vec<u8>> {
+    let mut header = vec![0; V2_SIGNATURE.len() + 4];
+    // A line of version 1 is longer than that, but for UNKNOWN, which this server does not want.
+    stream.read_exact(&mut header).await?;
+    if let Some([_, _, high, low]) = header.strip_prefix(V2_SIGNATURE) {
+        let mut rest = vec![0; usize::from(u16::from_be_bytes([*high, *low]))];
+        stream.read_exact(&mut rest).await?;
+        header.extend(rest);
+        return Ok(header);
+    }
+    ensure!(header.starts_with(b"PROXY TCP"), "no PROXY header");
+    while !header.ends_with(b"\r\n") && header.len() < V1_BYTES_MAX {
+        header.push(stream.read_u8().await?);
+    }
+    Ok(header)
 }
 
 /// What came with handshake and login start, and after them.
@@ -414,87 +454,5 @@ async fn echo(mut stream: TcpStream) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::player::{Packet, Player};
-
-    fn player(protocol: i32) -> Player {
-        Player {
-            protocol,
-            ..Player::new("a.example")
-        }
-    }
-
-    #[tokio::test]
-    async fn a_server_that_asks_has_the_answers_byte_by_byte_and_then_echoes() {
-        for (protocol, requests) in [(5, 0), (340, 0), (393, 2), (760, 2), (776, 3)] {
-            let conduct = Conduct {
-                plugin_requests: requests,
-                encryption: true,
-                ..Conduct::default()
-            };
-            let backend = Backend::start_as("asks", conduct).await.unwrap();
-
-            let mut session = player(protocol).enter(backend.addr()).await.unwrap();
-
-            assert_eq!(session.echo(b"hello").await.unwrap(), b"hello");
-            let replies = backend.records()[0].replies.clone();
-            let first: Vec<u8> = (0..3).flat_map(|id| [3, 2, id, 0]).collect();
-            let asked = 4 * usize::try_from(requests).unwrap();
-            assert_eq!(replies[..asked], first[..asked], "{protocol}");
-            // The length of an Encryption Response takes two bytes.
-            let length = if protocol == 760 { 264 } else { 263 };
-            assert_eq!(replies.len() - asked, length, "{protocol}");
-            assert_eq!(session.seen.last().unwrap().packet, Packet::Success);
-        }
-    }
-
-    #[tokio::test]
-    async fn an_answer_that_was_not_asked_for_is_a_kick() {
-        let conduct = Conduct {
-            plugin_requests: 1,
-            ..Conduct::default()
-        };
-        let backend = Backend::start_as("asks", conduct).await.unwrap();
-        let mut session = player(769).knock(backend.addr()).await.unwrap();
-        // An answer to somebody else's request comes first.
-        session.stream.write_all(&[3, 2, 7, 0]).await.unwrap();
-        assert_eq!(session.refusal().await.unwrap(), UNEXPECTED);
-    }
-
-    #[tokio::test]
-    async fn a_server_that_is_still_starting_kicks_as_often_as_it_is_told() {
-        let still_starting = |kicks| Conduct {
-            kicks,
-            ..Conduct::default()
-        };
-        let backend = Backend::start_as("slow", still_starting(2)).await.unwrap();
-        let player = player(769);
-        for _ in 0..2 {
-            player.status(backend.addr()).await.unwrap();
-            let text = player.refusal(backend.addr()).await.unwrap();
-            assert_eq!(text, STILL_STARTING);
-        }
-        player.enter(backend.addr()).await.unwrap();
-
-        backend.conduct(still_starting(usize::MAX));
-        for _ in 0..3 {
-            player.refusal(backend.addr()).await.unwrap();
-        }
-        backend.conduct(Conduct::default());
-        player.enter(backend.addr()).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_server_without_a_status_still_lets_players_in() {
-        let conduct = Conduct {
-            status: false,
-            ..Conduct::default()
-        };
-        let backend = Asleep::new().unwrap().wake_as("mute", conduct).unwrap();
-        assert!(player(769).status(backend.addr()).await.is_err());
-        player(769).enter(backend.addr()).await.unwrap();
-        let logins: Vec<_> = backend.records().iter().map(|one| one.login).collect();
-        assert_eq!(logins, [false, true]);
-    }
-}
+#[path = "backend_tests.rs"]
+mod tests;

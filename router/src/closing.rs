@@ -9,6 +9,7 @@ use tracing::{Span, debug, error, field::Empty, field::display, info, info_span}
 use crate::config::values::short;
 use crate::connection::Served;
 use crate::error::ConnectionError;
+use crate::proxy_protocol::Ends;
 use crate::routes::Route;
 
 /// What is known of a connection. Dropped before it is finished, it says that the connection was
@@ -16,6 +17,8 @@ use crate::routes::Route;
 #[derive(Debug)]
 pub struct Closing {
     peer: SocketAddr,
+    /// What the client has connected to, where a proxy says so; takes no room where none does.
+    destination: Option<Box<SocketAddr>>,
     begin: Instant,
     route: Option<Arc<Route>>,
     player: Option<Box<str>>,
@@ -29,6 +32,7 @@ impl Closing {
     pub fn new(peer: SocketAddr) -> Self {
         Self {
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+            destination: None,
             begin: Instant::now(),
             route: None,
             player: None,
@@ -37,7 +41,7 @@ impl Closing {
         }
     }
 
-    /// Where the client connects from.
+    /// Where the client connects from; as a trusted proxy says, if one stands before it.
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.peer.ip()
@@ -47,6 +51,21 @@ impl Closing {
     #[must_use]
     pub fn age(&self) -> Duration {
         self.begin.elapsed()
+    }
+
+    /// Takes note of whose connection it is, as the proxy says that has made it.
+    pub fn proxied(&mut self, ends: Ends) {
+        self.peer = ends.source;
+        self.destination = Some(Box::new(ends.destination));
+    }
+
+    /// From where to where the client connects; it was accepted at `local`.
+    #[must_use]
+    pub fn ends(&self, local: SocketAddr) -> Ends {
+        Ends {
+            source: self.peer,
+            destination: self.destination.as_deref().copied().unwrap_or(local),
+        }
     }
 
     /// The route, once it has been found.

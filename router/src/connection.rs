@@ -4,6 +4,7 @@
 //! ([`crate::login`]) → relay.
 //! Nothing here waits for Postgres, the API or metrics.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,13 +18,15 @@ use tracing::{Instrument, debug};
 
 use crate::answer;
 use crate::closing::Closing;
+use crate::config::Proxies;
 use crate::error::ConnectionError;
-use crate::greet::greet;
+use crate::greet::{GreetError, Opening};
 use crate::hold::cookie::Signer;
 use crate::host::Host;
 use crate::login::{Login, LoginEnd};
 use crate::metrics::{self, Metrics};
 use crate::protocol::greeting::Greeting;
+use crate::proxy_protocol;
 use crate::relay::counters::Counters;
 use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::Route;
@@ -62,6 +65,8 @@ pub struct Services {
     pub counters: Arc<Counters>,
     /// What connections come to.
     pub metrics: Arc<Metrics>,
+    /// Whose PROXY headers count; `None` when none are expected.
+    pub proxies: Option<Proxies>,
     /// Limit of one dial.
     pub dial_timeout: Duration,
     /// Cancelled when the router begins to stop.
@@ -103,11 +108,10 @@ pub async fn serve(
     services: &Services,
     closing: &mut Closing,
 ) -> Result<Served, ConnectionError> {
-    let span = closing.span();
     // What greeting, waking and dialling take is given back before the long part.
-    let greeted = Box::pin(greet(client).instrument(span.clone())).await;
-    let (greeting, raw) = greeted?;
+    let (greeting, raw) = Box::pin(services.greet(client, closing)).await?;
     services.metrics.greeted(closing.age());
+    let span = closing.span();
     let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
     let (mut backend, said, playing, counted) = match way.instrument(span.clone()).await? {
         Onward::Session(backend, said, playing, counted) => (backend, said, playing, counted),
@@ -135,7 +139,7 @@ pub async fn refuse(
     services: &Services,
     closing: &mut Closing,
 ) -> Result<Served, ConnectionError> {
-    let (greeting, raw) = greet(client).await?;
+    let (greeting, raw) = services.greet(client, closing).await?;
     let texts = &services.registry.defaults().texts;
     let full = texts.render(Text::Full, None, &Fields::default());
     match greeting {
@@ -155,6 +159,27 @@ pub async fn refuse(
 }
 
 impl Services {
+    /// The client's greeting; before that, whose connection it is, if a proxy says so that is trusted.
+    async fn greet(
+        &self,
+        client: &mut TcpStream,
+        closing: &mut Closing,
+    ) -> Result<(Greeting, Vec<u8>), GreetError> {
+        let mut opening = Opening::new(client);
+        if let Some(proxies) = &self.proxies
+            && let Some(ends) = opening.header().await?
+        {
+            let trusted = proxies.believe(closing.peer());
+            let client = ends.source;
+            let _span = closing.span().entered();
+            debug!(%client, trusted, "PROXY header");
+            if trusted {
+                closing.proxied(ends);
+            }
+        }
+        opening.greeting().await
+    }
+
     /// A box for each way: a player who waits in one has no room of the others.
     fn way_of<'w>(
         &'w self,
@@ -290,6 +315,19 @@ impl Services {
     /// The server of `route`, as it goes by in [`Services::servers`].
     pub(crate) fn target<'r>(&self, route: &'r Route) -> Target<'r> {
         Target::of(route, self.waker.is_some())
+    }
+
+    /// The PROXY header that backends of `route` get first; nothing where they get none.
+    pub(crate) fn header(
+        &self,
+        route: &Route,
+        client: &TcpStream,
+        closing: &Closing,
+    ) -> io::Result<Vec<u8>> {
+        match route.policy.proxy_protocol {
+            Some(version) => proxy_protocol::header(version, closing.ends(client.local_addr()?)),
+            None => Ok(Vec::new()),
+        }
     }
 
     pub(crate) fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {

@@ -47,7 +47,7 @@ impl From<Left> for NotIn {
     }
 }
 
-/// Hands over what the client has sent; with `listens`, hears what the backend says first.
+/// Hands over what the client has sent, behind the PROXY header if there is one; with `listens`, hears what the backend says first.
 ///
 /// Stops listening when the client goes on talking, and after [`FIRST_WORD_MAX`].
 ///
@@ -58,6 +58,10 @@ pub async fn introduce(
     mut backend: TcpStream,
     listens: bool,
 ) -> Result<Introduced, NotIn> {
+    if !hold.header().is_empty() {
+        let header = backend.write_all(hold.header());
+        header.await.map_err(NotIn::Closed)?;
+    }
     let greeting = backend.write_all(hold.for_backend());
     greeting.await.map_err(NotIn::Closed)?;
     let said = if listens {

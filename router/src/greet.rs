@@ -1,4 +1,5 @@
-//! Reads a client's greeting off its connection, under one deadline, and keeps every byte.
+//! Reads a client's greeting off its connection, and the PROXY header before it where there may be
+//! one, both under one deadline, and keeps every byte of the greeting.
 
 use std::io;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::protocol::DecodeError;
 use crate::protocol::greeting::{GREETING_BYTES_MAX, Greeting, Progress, parse};
 use crate::protocol::legacy::LEGACY_PING_BYTES_MAX;
+use crate::proxy_protocol::{self, Ends, HEADER_BYTES_MAX, HeaderError};
 
 /// Longest time from the accepted connection to the complete greeting.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +37,9 @@ pub enum GreetError {
     /// [`GREETING_TIMEOUT`] passed.
     #[error("no complete greeting within {GREETING_TIMEOUT:?}")]
     TimedOut,
+    /// It begins with a PROXY header that cannot be read.
+    #[error("{0}")]
+    Header(#[from] HeaderError),
     /// What it sent is not Minecraft.
     #[error("not a Minecraft greeting: {0}")]
     Decode(#[from] DecodeError),
@@ -50,26 +55,86 @@ pub enum GreetError {
 pub async fn greet<S: AsyncRead + Unpin>(
     stream: &mut S,
 ) -> Result<(Greeting, Vec<u8>), GreetError> {
-    let deadline = Instant::now() + GREETING_TIMEOUT;
-    let mut raw = Vec::with_capacity(FIRST_READ_BYTES);
-    loop {
-        let (until, otherwise) = match parse(&raw)? {
-            Progress::Complete(greeting) => return Ok((greeting, raw)),
-            Progress::More => (deadline, None),
-            Progress::CompleteUnlessMore(greeting) => {
-                (deadline.min(Instant::now() + LEGACY_PAUSE), Some(greeting))
+    Opening::new(stream).greeting().await
+}
+
+/// The beginning of a connection, which has to be complete within [`GREETING_TIMEOUT`].
+#[derive(Debug)]
+pub struct Opening<'s, S> {
+    stream: &'s mut S,
+    raw: Vec<u8>,
+    deadline: Instant,
+}
+
+impl<'s, S: AsyncRead + Unpin> Opening<'s, S> {
+    /// Of `stream`, which has just been accepted.
+    pub fn new(stream: &'s mut S) -> Self {
+        Self {
+            stream,
+            raw: Vec::with_capacity(FIRST_READ_BYTES),
+            deadline: Instant::now() + GREETING_TIMEOUT,
+        }
+    }
+
+    /// Takes the PROXY header away, if there is one: whose connection it is, if it says so.
+    ///
+    /// # Errors
+    /// See [`GreetError`].
+    pub async fn header(&mut self) -> Result<Option<Ends>, GreetError> {
+        loop {
+            match proxy_protocol::read(&self.raw)? {
+                proxy_protocol::Progress::Absent => return Ok(None),
+                proxy_protocol::Progress::Complete(ends, length) => {
+                    // What a long one took is given back.
+                    self.raw = self.raw.split_off(length);
+                    return Ok(ends);
+                }
+                proxy_protocol::Progress::More => {}
             }
-        };
-        let room = u64::try_from(BYTES_MAX.saturating_sub(raw.len())).unwrap_or_default();
-        let mut limited = (&mut *stream).take(room);
-        let read = timeout_at(until, limited.read_buf(&mut raw)).await;
-        match (read, otherwise) {
-            (Ok(Ok(0)) | Err(_), Some(greeting)) => return Ok((greeting, raw)),
-            (Ok(Ok(0)), None) if raw.is_empty() => return Err(GreetError::Silent),
-            (Ok(Ok(0)), None) => return Err(GreetError::Truncated),
-            (Ok(Ok(_)), _) => {}
-            (Ok(Err(error)), _) => return Err(error.into()),
-            (Err(_), None) => return Err(GreetError::TimedOut),
+            match timeout_at(self.deadline, self.read(HEADER_BYTES_MAX)).await {
+                Ok(read) => self.went_on(read?)?,
+                Err(_) => return Err(GreetError::TimedOut),
+            }
+        }
+    }
+
+    /// Reads until the greeting is complete: what it says, and every byte of it and behind it that
+    /// was read.
+    ///
+    /// # Errors
+    /// See [`GreetError`].
+    pub async fn greeting(mut self) -> Result<(Greeting, Vec<u8>), GreetError> {
+        loop {
+            let (until, otherwise) = match parse(&self.raw)? {
+                Progress::Complete(greeting) => return Ok((greeting, self.raw)),
+                Progress::More => (self.deadline, None),
+                Progress::CompleteUnlessMore(greeting) => {
+                    let pause = Instant::now() + LEGACY_PAUSE;
+                    (self.deadline.min(pause), Some(greeting))
+                }
+            };
+            let read = timeout_at(until, self.read(BYTES_MAX)).await;
+            match (read, otherwise) {
+                (Ok(Ok(0)) | Err(_), Some(greeting)) => return Ok((greeting, self.raw)),
+                (Ok(read), _) => self.went_on(read?)?,
+                (Err(_), None) => return Err(GreetError::TimedOut),
+            }
+        }
+    }
+
+    /// Reads once, as long as there are fewer than `most` bytes in all; how many came.
+    async fn read(&mut self, most: usize) -> io::Result<usize> {
+        let room = u64::try_from(most.saturating_sub(self.raw.len())).unwrap_or_default();
+        let mut limited = (&mut *self.stream).take(room);
+        limited.read_buf(&mut self.raw).await
+    }
+
+    /// An end in the middle of anything is told from one without a word.
+    fn went_on(&self, read: usize) -> Result<(), GreetError> {
+        match read {
+            0 if self.raw.is_empty() => Err(GreetError::Silent),
+            0 => Err(GreetError::Truncated),
+            _ => Ok(()),
         }
     }
 }
@@ -147,6 +212,73 @@ mod tests {
 
         assert_eq!(greeting, Greeting::Legacy(LegacyPing::Beta));
         assert_eq!(begin.elapsed(), LEGACY_PAUSE);
+    }
+
+    const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 25565\r\n";
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_may_drip_and_come_late_and_the_greeting_behind_it_is_kept_whole() {
+        let (mut client, mut server) = tokio::io::duplex(1);
+        let bytes = status_hello();
+        let sent = [HEADER, &bytes].concat();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            for byte in sent {
+                client.write_all(&[byte]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+
+        let mut opening = Opening::new(&mut server);
+        let ends = opening.header().await.unwrap().unwrap();
+        let (greeting, raw) = opening.greeting().await.unwrap();
+
+        assert_eq!(ends.source, "203.0.113.7:4711".parse().unwrap());
+        assert!(matches!(greeting, Greeting::Status { .. }));
+        assert_eq!(raw, bytes);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn header_and_greeting_share_one_deadline() {
+        for header in [&HEADER[..20], HEADER] {
+            let (mut client, mut server) = tokio::io::duplex(1024);
+            let begin = Instant::now();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                client.write_all(header).await.unwrap();
+                tokio::time::sleep(GREETING_TIMEOUT).await;
+            });
+
+            let mut opening = Opening::new(&mut server);
+            let outcome = match opening.header().await {
+                Ok(_) => opening.greeting().await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+
+            assert!(matches!(outcome, Err(GreetError::TimedOut)), "{outcome:?}");
+            assert_eq!(begin.elapsed(), GREETING_TIMEOUT);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_header_or_with_one_that_ends_early_nothing_is_lost() {
+        let (mut client, mut server) = tokio::io::duplex(64);
+        client.write_all(&status_hello()).await.unwrap();
+        let mut opening = Opening::new(&mut server);
+        assert_eq!(opening.header().await.unwrap(), None);
+        assert_eq!(opening.greeting().await.unwrap().1, status_hello());
+
+        for (sent, silent) in [(&HEADER[..20], false), (HEADER, true), (b"", true)] {
+            let (mut client, mut server) = tokio::io::duplex(64);
+            client.write_all(sent).await.unwrap();
+            drop(client);
+            let mut opening = Opening::new(&mut server);
+            let error = match opening.header().await {
+                Ok(_) => opening.greeting().await.unwrap_err(),
+                Err(error) => error,
+            };
+            assert_eq!(matches!(error, GreetError::Silent), silent, "{error:?}");
+        }
     }
 
     #[tokio::test]

@@ -3,10 +3,10 @@
 //!
 //! The way of a connection: [`listener`] → [`greet`] → [`routes`] → `login` ([`dial`], else [`wake`]
 //! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`]. What is decided
-//! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`host`], [`addr`],
-//! [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`], [`wake::machine`],
-//! [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`], [`memory::model`] and
-//! [`metrics::series`].
+//! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`proxy_protocol`], [`host`],
+//! [`addr`], [`networks`], [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
+//! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`],
+//! [`memory::model`] and [`metrics::series`].
 
 pub mod addr;
 pub mod answer;
@@ -34,9 +34,11 @@ pub mod log;
 mod login;
 pub mod memory;
 pub mod metrics;
+pub mod networks;
 pub mod ping;
 pub mod postgres;
 pub mod protocol;
+pub mod proxy_protocol;
 pub mod relay;
 pub mod routes;
 pub mod run;

@@ -89,7 +89,9 @@ impl Services {
             .find(address, closing)
             .ok_or(ConnectionError::UnknownHost)?;
         let way = Way::of(login.handshake.protocol, route.policy.compression_hold);
-        let mut hold = Hold::new(client, greeting, way, route.policy.tick);
+        let header = self.header(route, client, closing)?;
+        let hold = Hold::new(client, greeting, way, route.policy.tick);
+        let mut hold = hold.presented(header);
         let mut guest = Guest {
             login,
             route,

@@ -14,6 +14,7 @@ use crate::dial::{dial, dial_to};
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::status::StatusRequest;
 use crate::protocol::{DecodeError, Reader, decode_frame};
+use crate::proxy_protocol::{Ends, Version, header};
 
 /// Longest status frame that is read; modded servers say more than a client would take.
 pub const STATUS_FRAME_BYTES_MAX: usize = 256 * 1024;
@@ -43,6 +44,9 @@ pub struct Ping {
     pub host: Arc<str>,
     /// The protocol number the handshake names; servers that speak several answer in kind.
     pub protocol: i32,
+    /// The PROXY header it hears first, if any. It names this router as the client: it is the one who
+    /// asks, and servers have been seen to fail at headers that name nobody (`LOCAL`).
+    pub proxy: Option<Version>,
 }
 
 impl Ping {
@@ -71,6 +75,18 @@ impl Ping {
         self.ask(stream.map_err(PingError::Dial)?, deadline).await
     }
 
+    fn header(&self, stream: &TcpStream) -> io::Result<Vec<u8>> {
+        let Some(version) = self.proxy else {
+            return Ok(Vec::new());
+        };
+        let (source, destination) = (stream.local_addr()?, stream.peer_addr()?);
+        let ends = Ends {
+            source,
+            destination,
+        };
+        header(version, ends)
+    }
+
     async fn ask(&self, mut stream: TcpStream, deadline: Instant) -> Result<String, PingError> {
         let port = self.backend.as_str().rsplit_once(':');
         let port = port.and_then(|(_, port)| port.parse().ok());
@@ -80,7 +96,8 @@ impl Ping {
             port: port.unwrap_or_default(),
             intent: Intent::Status,
         };
-        let asked = [handshake.encode(), StatusRequest::Status.encode()].concat();
+        let header = self.header(&stream).map_err(PingError::Silent)?;
+        let asked = [header, handshake.encode(), StatusRequest::Status.encode()].concat();
         let exchange = async {
             stream.write_all(&asked).await.map_err(PingError::Silent)?;
             let mut answer = Vec::with_capacity(FIRST_READ_BYTES);
@@ -120,6 +137,7 @@ mod tests {
             backend,
             host,
             protocol,
+            proxy: None,
         };
         (listener, ping)
     }

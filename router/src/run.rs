@@ -16,8 +16,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
-use crate::config::Config;
 use crate::config::values::short;
+use crate::config::{Config, Proxies};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
@@ -304,6 +304,17 @@ async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
     }
 }
 
+/// Whose PROXY headers count.
+fn proxies(config: &Config) -> Option<Proxies> {
+    if config.proxies == Some(Proxies::All) {
+        warn!(
+            "PROXY headers of everybody are believed, so any client can claim any address; \
+             set trusted-proxies"
+        );
+    }
+    config.proxies.clone()
+}
+
 /// What every connection shares.
 fn services(
     config: &Config,
@@ -346,6 +357,7 @@ fn services(
         signer,
         counters: Arc::default(),
         metrics: Arc::default(),
+        proxies: proxies(config),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
     })

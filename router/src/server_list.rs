@@ -47,6 +47,7 @@ impl Services {
         let live = self.status.get(Question {
             key: &key,
             backend: &route.backend,
+            proxy: route.policy.proxy_protocol,
             address: &handshake.address,
             protocol,
             state,
@@ -84,7 +85,8 @@ impl Services {
                 self.registry.table().default_route().map(Arc::clone)
             }
         };
-        if let Some(session) = self.relay_ping(client, route.as_deref(), raw).await {
+        let relayed = self.relay_ping(client, route.as_deref(), raw, closing);
+        if let Some(session) = relayed.await {
             return Ok(Onward::Pinged(Some(session)));
         }
         let text = self.state_text(route.as_deref()).to_legacy();
@@ -98,8 +100,11 @@ impl Services {
         client: &mut TcpStream,
         route: Option<&Route>,
         raw: &[u8],
+        closing: &Closing,
     ) -> Option<Relayed> {
         let route = route?;
+        let mut said = self.header(route, client, closing).ok()?;
+        said.extend_from_slice(raw);
         let limit = self.ping_limit(self.state(route));
         let begun = Instant::now().into_std();
         let mut backend = match dial(&route.backend, limit).await {
@@ -112,7 +117,8 @@ impl Services {
                 return None;
             }
         };
-        backend.write_all(raw).await.ok()?;
+        backend.write_all(&said).await.ok()?;
+        drop(said);
         let _counted = self.metrics.session(route, None);
         let session = relay(client, &mut backend, &self.counters).await;
         let silent = matches!(session.end, End::Failed(Side::Backend, _)) && session.down == 0;

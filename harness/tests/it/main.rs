@@ -46,6 +46,8 @@ mod overrides;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 mod real_clients;
 #[cfg(test)]
 mod relay;

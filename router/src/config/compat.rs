@@ -69,10 +69,6 @@ pub const IGNORED: &[Ignored] = &[
         "record-logins",
         "the log has one line for every login as it is",
     ),
-    // PROXY protocol.
-    truth("use-proxy-protocol", NOT_YET),
-    truth("receive-proxy-protocol", NOT_YET),
-    value("trusted-proxies", NOT_YET),
     // Routes file.
     // Scaling.
     truth(

@@ -64,6 +64,11 @@ pub(super) const KEYS: &[Key] = &[
         "0s",
         "How long a server should stay up from the moment it is ready",
     ),
+    key(
+        "automc_proxy_protocol",
+        "",
+        "PROXY header that backends get first: v1, v2 or none",
+    ),
     key("automc_texts", "", "What players read, as a JSON object"),
 ];
 
@@ -90,10 +95,12 @@ pub(super) fn policy(settings: &mut Settings) -> Policy {
         ("automc_wake_deny", Setting::WakeDeny),
         ("automc_wake_hours", Setting::WakeHours),
         ("automc_min_online", Setting::MinOnline),
+        ("automc_proxy_protocol", Setting::ProxyProtocol),
         ("automc_texts", Setting::Texts),
     ];
     let mut policy = Policy {
         texts: Arc::new(motds(settings)),
+        proxy_protocol: super::proxy::spoken(settings),
         ..Policy::default()
     };
     for (key, setting) in keys {

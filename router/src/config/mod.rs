@@ -8,6 +8,7 @@ pub mod durations;
 mod file;
 pub mod go_flags;
 mod metrics;
+mod proxy;
 mod routes;
 pub mod secret;
 pub mod settings;
@@ -27,6 +28,7 @@ use crate::routes::policy::Policy;
 use crate::wake::permit::Rate;
 pub use api::TOKEN_BYTES_MIN;
 pub use metrics::InfluxConfig;
+pub use proxy::Proxies;
 pub use routes::RoutesConfig;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
@@ -43,6 +45,7 @@ pub const SPEC: Spec = Spec {
         KEYS,
         api::KEYS,
         metrics::KEYS,
+        proxy::KEYS,
         routes::KEYS,
         waker::KEYS,
         defaults::KEYS,
@@ -189,6 +192,8 @@ pub struct Config {
     pub backend_dial_timeout: Duration,
     /// Connections served at once.
     pub max_connections: usize,
+    /// Whose PROXY headers count; `None` when none are expected.
+    pub proxies: Option<Proxies>,
     /// How long players may finish after the first signal.
     pub shutdown_grace: Duration,
     /// Routes from Postgres, if wanted.
@@ -248,6 +253,7 @@ impl Config {
             max_connections: settings
                 .parse("max_connections", |text| number(text, 1, 1_000_000))
                 .unwrap_or_default(),
+            proxies: proxy::proxies(&mut settings),
             shutdown_grace: settings
                 .parse("shutdown_grace", within(Duration::ZERO, day))
                 .unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Layers, errors and secrets of the settings.
 
 use super::*;
+use crate::proxy_protocol::Version;
 use crate::routes::policy::Join;
 use crate::texts::Text;
 use crate::texts::template::Fields;
@@ -443,4 +444,40 @@ fn a_short_secret_of_cookies_is_refused_unprinted() {
     let config = read(None, &[("AUTOMC_COOKIE_SECRET", long)], &[]).unwrap();
     assert_eq!(config.cookie_secret.as_ref().unwrap().expose(), long);
     assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn proxies_are_believed_only_where_headers_are_expected_and_all_of_them_unless_some_are_named() {
+    assert_eq!(read(None, &[], &[]).unwrap().proxies, None);
+    let trusted = ("TRUSTED_PROXIES", "10.0.0.0/8, ::1");
+    assert_eq!(read(None, &[trusted], &[]).unwrap().proxies, None);
+    let flag = ["--receive-proxy-protocol"];
+    assert_eq!(read(None, &[], &flag).unwrap().proxies, Some(Proxies::All));
+    let Some(Proxies::Trusted(networks)) = read(None, &[trusted], &flag).unwrap().proxies else {
+        panic!("nobody is trusted")
+    };
+    for (address, inside) in [("10.1.2.3", true), ("::1", true), ("11.0.0.1", false)] {
+        assert_eq!(networks.contains(address.parse().unwrap()), inside);
+    }
+    let text = refusal(
+        None,
+        &[("TRUSTED_PROXIES", "10.0.0.0/8,proxy.example")],
+        &[],
+    );
+    assert!(text.contains("TRUSTED_PROXIES"), "{text}");
+    assert!(text.contains("\"proxy.example\" is neither"), "{text}");
+}
+
+#[test]
+fn of_the_two_settings_for_headers_to_backends_the_one_that_says_more_wins() {
+    let spoken = |env: &[(&str, &str)]| read(None, env, &[]).unwrap().defaults.proxy_protocol;
+    let (old, own) = ("USE_PROXY_PROTOCOL", "AUTOMC_PROXY_PROTOCOL");
+    assert_eq!(spoken(&[]), None);
+    assert_eq!(spoken(&[(old, "true")]), Some(Version::V2));
+    assert_eq!(spoken(&[(old, "false"), (own, "v1")]), Some(Version::V1));
+    assert_eq!(spoken(&[(old, "true"), (own, "v1")]), Some(Version::V1));
+    assert_eq!(spoken(&[(old, "true"), (own, "none")]), None);
+    let file = Some("[defaults]\nproxy_protocol = 'v2'");
+    let config = read(file, &[], &[]).unwrap();
+    assert_eq!(config.defaults.proxy_protocol, Some(Version::V2));
 }

@@ -30,6 +30,8 @@ pub struct Left;
 #[derive(Debug)]
 pub struct Hold<'c> {
     client: &'c TcpStream,
+    /// What backends hear before anything of the client.
+    header: Box<[u8]>,
     inbox: Inbox,
     schedule: Schedule,
 }
@@ -40,9 +42,25 @@ impl<'c> Hold<'c> {
     pub fn new(client: &'c TcpStream, greeting: Vec<u8>, way: Way, tick: Duration) -> Self {
         Self {
             client,
+            header: Box::default(),
             inbox: Inbox::new(greeting),
             schedule: Schedule::new(way, tick, Instant::now().into_std()),
         }
+    }
+
+    /// The same with a PROXY header for backends.
+    #[must_use]
+    pub fn presented(self, header: Vec<u8>) -> Self {
+        Self {
+            header: header.into(),
+            ..self
+        }
+    }
+
+    /// What backends are to have before anything of the client; often nothing.
+    #[must_use]
+    pub fn header(&self) -> &[u8] {
+        &self.header
     }
 
     /// The client itself.

@@ -97,7 +97,7 @@ impl Failure {
         Some(match error {
             Error::Greet(GreetError::TimedOut) => Self::ReadDeadline,
             Error::Greet(GreetError::Truncated | GreetError::Io(_)) | Error::Io(_) => Self::Read,
-            Error::Greet(GreetError::Decode(_)) => Self::UnexpectedContent,
+            Error::Greet(GreetError::Decode(_) | GreetError::Header(_)) => Self::UnexpectedContent,
             Error::Wake(WakeError::Stopping) => return None,
             Error::Wake(_) => Self::WakeupFailed,
             Error::UnknownHost => Self::MissingBackend,

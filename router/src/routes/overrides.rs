@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::policy::{Join, Policy};
 use crate::addr::BackendAddr;
 use crate::config::values::{duration, switch};
+use crate::proxy_protocol::Version;
 use crate::texts::Texts;
 use crate::wake::hours::Hours;
 use crate::wake::permit;
@@ -54,6 +55,8 @@ pub enum Setting {
     WakeHours,
     /// [`Policy::min_online`].
     MinOnline,
+    /// [`Policy::proxy_protocol`].
+    ProxyProtocol,
     /// [`Policy::texts`].
     Texts,
 }
@@ -66,7 +69,7 @@ pub type Ignored = Vec<(Setting, String)>;
 
 impl Setting {
     /// Every one of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Join,
         Self::HoldMax,
         Self::Settle,
@@ -77,6 +80,7 @@ impl Setting {
         Self::WakeDeny,
         Self::WakeHours,
         Self::MinOnline,
+        Self::ProxyProtocol,
         Self::Texts,
     ];
 
@@ -94,6 +98,7 @@ impl Setting {
             Self::WakeDeny => "wake_deny",
             Self::WakeHours => "wake_hours",
             Self::MinOnline => "min_online",
+            Self::ProxyProtocol => "proxy_protocol",
             Self::Texts => "texts",
         }
     }
@@ -141,6 +146,7 @@ impl Setting {
             Self::WakeHours if text.eq_ignore_ascii_case("always") => policy.wake.hours = None,
             Self::WakeHours => policy.wake.hours = Some(Hours::parse(&items(text)?)?),
             Self::MinOnline => policy.min_online = up_to(ONLINE_LIMIT)?,
+            Self::ProxyProtocol => policy.proxy_protocol = proxy_protocol(text)?,
             Self::Texts => {
                 policy.texts = Arc::new(texts(text)?.over(Arc::clone(&policy.texts)));
             }
@@ -160,6 +166,7 @@ impl Setting {
             Self::WakeDeny => a.wake.deny != b.wake.deny,
             Self::WakeHours => a.wake.hours != b.wake.hours,
             Self::MinOnline => a.min_online != b.min_online,
+            Self::ProxyProtocol => a.proxy_protocol != b.proxy_protocol,
             Self::Texts => a.texts != b.texts,
         }
     }
@@ -251,6 +258,15 @@ fn join(items: &[String]) -> Result<Vec<Join>, String> {
         return Err("it names nothing".to_owned());
     }
     Ok(chain)
+}
+
+fn proxy_protocol(text: &str) -> Result<Option<Version>, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "v1" => Ok(Some(Version::V1)),
+        "v2" => Ok(Some(Version::V2)),
+        "none" => Ok(None),
+        _ => Err(format!("{text:?} is none of v1, v2, none")),
+    }
 }
 
 fn texts(text: &str) -> Result<Texts, String> {

@@ -45,6 +45,14 @@ fn every_setting_is_read_as_text_or_as_an_array() {
             .unwrap()
             .keep_transfer_intent
     );
+    for (text, version) in [
+        ("v1", Some(Version::V1)),
+        (" V2 ", Some(Version::V2)),
+        ("none", None),
+    ] {
+        let policy = applied(Setting::ProxyProtocol, text).unwrap();
+        assert_eq!(policy.proxy_protocol, version, "{text}");
+    }
     let rules = applied(Setting::WakeAllow, "{Notch,jeb_,NULL}")
         .unwrap()
         .wake;
@@ -92,6 +100,7 @@ fn what_cannot_be_honoured_is_told_and_changes_nothing() {
         (Setting::WakeAllow, "two words", "neither a player's name"),
         (Setting::WakeHours, "mon 25:00-26:00", "not a window"),
         (Setting::MinOnline, "8days", "out of bounds"),
+        (Setting::ProxyProtocol, "v3", "none of v1, v2, none"),
         (Setting::Texts, "[]", "not a JSON object"),
         (Setting::Texts, "{", "not JSON"),
         (Setting::Texts, &over_long, "bytes, over"),

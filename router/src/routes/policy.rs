@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::addr::BackendAddr;
 use crate::hold::schedule::TICK;
+use crate::proxy_protocol::Version;
 use crate::texts::Texts;
 use crate::wake::permit::WakeRules;
 
@@ -48,6 +49,8 @@ pub struct Policy {
     pub wake: WakeRules,
     /// How long the server should stay up from the moment it is ready.
     pub min_online: Duration,
+    /// The PROXY header that every connection to its backend, or to where it forwards, begins with.
+    pub proxy_protocol: Option<Version>,
     /// What players read; a row's own texts lie over those of the defaults.
     pub texts: Arc<Texts>,
 }
@@ -64,6 +67,7 @@ impl Default for Policy {
             keep_transfer_intent: false,
             wake: WakeRules::default(),
             min_online: Duration::ZERO,
+            proxy_protocol: None,
             texts: Arc::default(),
         }
     }

@@ -80,6 +80,7 @@ impl StatusCache {
                     backend: question.backend.clone(),
                     host: question.address.into(),
                     protocol: known_protocol(question.protocol),
+                    proxy: question.proxy,
                 };
                 let landing = Landing {
                     cache: Arc::clone(self),

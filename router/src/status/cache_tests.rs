@@ -79,6 +79,7 @@ async fn get(
     let question = Question {
         key: &"survival".into(),
         backend,
+        proxy: None,
         address: "a.example",
         protocol,
         state: StateHint::Running,

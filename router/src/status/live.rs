@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::answer::Answer;
 use crate::addr::BackendAddr;
 use crate::host::lookup_key;
+use crate::proxy_protocol::Version;
 use crate::routes::StateHint;
 
 /// How long a failure stands: a dead backend is asked once in this time, however many ping.
@@ -43,6 +44,8 @@ pub struct Question<'a> {
     pub key: &'a Arc<str>,
     /// Where it is.
     pub backend: &'a BackendAddr,
+    /// What it hears first.
+    pub proxy: Option<Version>,
     /// The server address as the client sent it.
     pub address: &'a str,
     /// The client's protocol number.

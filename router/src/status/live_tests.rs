@@ -39,6 +39,7 @@ impl Scene {
         let question = Question {
             key: &self.key,
             backend: &self.backend,
+            proxy: None,
             address: &self.address,
             protocol: self.protocol,
             state: self.state,

@@ -251,8 +251,9 @@ impl Pilot {
             prober,
             ..
         } = &*self.waker;
-        let Wanted { server, host, .. } = &self.wanted;
-        let mut wake = Wake::new(&self.wanted, *limits, begin);
+        let wanted = &self.wanted;
+        let server = &wanted.server;
+        let mut wake = Wake::new(wanted, *limits, begin);
         let mut changes = registry.changes();
         self.look_up(&mut wake);
         let names = Names::default();
@@ -272,7 +273,7 @@ impl Pilot {
                     continue;
                 }
                 Step::Probe(address) => {
-                    probe = Some(Box::pin(prober.probe(address, Arc::clone(host), &names)));
+                    probe = Some(Box::pin(prober.probe(address, wanted, &names)));
                     continue;
                 }
                 Step::WaitUntil(at) => at,

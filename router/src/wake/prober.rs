@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep_until, timeout};
 
 use super::probing::{ProbeReply, Slots};
+use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::dial::addresses;
 use crate::ping::{Ping, PingError};
@@ -52,9 +53,9 @@ struct Known {
 }
 
 impl Prober {
-    /// Asks `backend` for its status once there is a place and a slot for that; `host` is named
-    /// in the handshake.
-    pub async fn probe(&self, backend: BackendAddr, host: Arc<str>, names: &Names) -> ProbeReply {
+    /// Asks `backend` for its status, as that of the server that is `wanted`, once there is a place
+    /// and a slot for that.
+    pub async fn probe(&self, backend: BackendAddr, wanted: &Wanted, names: &Names) -> ProbeReply {
         let Ok(_place) = self.places.acquire().await else {
             return ProbeReply::Unknown;
         };
@@ -68,8 +69,9 @@ impl Prober {
         };
         let ping = Ping {
             backend,
-            host,
+            host: Arc::clone(&wanted.host),
             protocol: PROTOCOL,
+            proxy: wanted.proxy,
         };
         match ping
             .send_to(&addresses, PROBE_DIAL_TIMEOUT, PROBE_TIMEOUT)

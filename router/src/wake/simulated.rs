@@ -27,6 +27,7 @@ pub(super) fn wanted() -> Wanted {
         backend: address(ROW),
         state: StateHint::Stopped,
         settle: Duration::ZERO,
+        proxy: None,
         expected: None,
         shows_status: false,
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::addr::BackendAddr;
 use crate::host::Host;
+use crate::proxy_protocol::Version;
 use crate::routes::{Route, StateHint};
 use crate::servers::Target;
 
@@ -21,6 +22,8 @@ pub struct Wanted {
     pub state: StateHint,
     /// Pause between its first sign of readiness and the first player.
     pub settle: Duration,
+    /// What its address hears first.
+    pub proxy: Option<Version>,
     /// How long it usually takes from the request to the answer of its port, if that is known.
     pub expected: Option<Duration>,
     /// Whether it is known to answer status pings when it runs: until it does, it is not ready.
@@ -38,6 +41,7 @@ impl Wanted {
             backend: route.backend.clone(),
             state: route.state,
             settle: route.policy.settle,
+            proxy: route.policy.proxy_protocol,
             expected: None,
             shows_status: false,
         }
