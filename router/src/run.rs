@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
 use crate::config::values::short;
-use crate::config::{Config, Proxies};
+use crate::config::{Config, InfluxConfig, Proxies};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
@@ -114,11 +114,7 @@ impl Router {
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
         let services = services(&config, &memory, &servers, &stop)?;
-        let influx = config
-            .influx
-            .map(Writer::new)
-            .transpose()
-            .map_err(StartError::Influx)?;
+        let influx = writer(config.influx, &services)?;
         let (registry, counters, metrics) = (
             Arc::clone(&services.registry),
             Arc::clone(&services.counters),
@@ -147,8 +143,7 @@ impl Router {
             status
         });
         if let Some(writer) = influx {
-            let (counters, metrics) = (Arc::clone(&counters), Arc::clone(&metrics));
-            background.spawn(writer.run(metrics, counters, end.clone()));
+            background.spawn(writer.run(end.clone()));
         }
         let api_address = api.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = api {
@@ -265,6 +260,15 @@ fn accept(
         );
     }
     Ok(accepting)
+}
+
+/// Who writes metrics, if anybody is to.
+fn writer(influx: Option<InfluxConfig>, services: &Services) -> Result<Option<Writer>, StartError> {
+    let new = |config| {
+        let metrics = Arc::clone(&services.metrics);
+        Writer::new(config, metrics, Arc::clone(&services.counters))
+    };
+    influx.map(new).transpose().map_err(StartError::Influx)
 }
 
 /// The listener of the API, with the real port where 0 was asked for.

@@ -31,6 +31,8 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Writes to one InfluxDB.
 #[derive(Debug)]
 pub struct Writer {
+    metrics: Arc<Metrics>,
+    relayed: Arc<Counters>,
     http: HttpClient,
     write: Uri,
     authorization: Option<HeaderValue>,
@@ -39,11 +41,15 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Prepares the client; connects to nothing yet.
+    /// Prepares the client, for what `metrics` count and sessions move; connects to nothing yet.
     ///
     /// # Errors
     /// HTTP or TLS could not be set up.
-    pub fn new(config: InfluxConfig) -> Result<Self, HttpError> {
+    pub fn new(
+        config: InfluxConfig,
+        metrics: Arc<Metrics>,
+        relayed: Arc<Counters>,
+    ) -> Result<Self, HttpError> {
         let authorization = config.login.as_ref().and_then(|(user, password)| {
             let basic = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
             let mut value = HeaderValue::try_from(format!("Basic {basic}")).ok()?;
@@ -51,6 +57,8 @@ impl Writer {
             Some(value)
         });
         Ok(Self {
+            metrics,
+            relayed,
             http: client(config.write.scheme_str() == Some("https"))?,
             write: config.write,
             authorization,
@@ -59,8 +67,8 @@ impl Writer {
         })
     }
 
-    /// Writes `metrics` at every interval, and once more when `end` is cancelled.
-    pub async fn run(self, metrics: Arc<Metrics>, relayed: Arc<Counters>, end: CancellationToken) {
+    /// Writes at every interval, and once more when `end` is cancelled.
+    pub async fn run(self, end: CancellationToken) {
         let mut ticks = interval_at(Instant::now() + self.every, self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut base, mut broken) = (Reading::default(), false);
@@ -68,7 +76,7 @@ impl Writer {
         while !ended {
             ended = end.run_until_cancelled(ticks.tick()).await.is_none();
             let limit = if ended { LAST_TIMEOUT } else { WRITE_TIMEOUT };
-            let now = metrics.reading(&relayed.totals());
+            let now = self.metrics.reading(&self.relayed.totals());
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             let nanos = since.unwrap_or_default().as_nanos();
             let text = lines(&now, &base, &self.tags, nanos);
