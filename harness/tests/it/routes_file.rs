@@ -185,6 +185,19 @@ async fn changes_behind_links_are_noticed() {
     }
 }
 
+/// As with a file that is mounted alone: it is written by another name, in another folder.
+#[tokio::test]
+async fn a_change_by_another_name_is_noticed() {
+    let (folder, elsewhere) = (Folder::with(&[]), tempfile::tempdir().unwrap());
+    let other = elsewhere.path().join("other.json");
+    fs::hard_link(folder.file(), &other).unwrap();
+    let router = folder.watched().await;
+    for backend in ["h:1", "h:2", "h:3"] {
+        fs::write(&other, text(&[("a.example", backend)])).unwrap();
+        leads_to(&router, &[("a.example", backend)]).await;
+    }
+}
+
 /// Defects: SIGHUP forgets every route but the file's, and `-default` with them.
 #[tokio::test]
 async fn a_hangup_reads_the_file_again_and_touches_nothing_else() {

@@ -69,7 +69,6 @@ pub const IGNORED: &[Ignored] = &[
         "record-logins",
         "the log has one line for every login as it is",
     ),
-    // Routes file.
     // Scaling.
     truth(
         "auto-scale-up",

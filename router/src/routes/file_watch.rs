@@ -1,6 +1,6 @@
 //! Has the routes file read again: at SIGHUP, and, where that is wanted, whenever it changes.
 //!
-//! Folders are watched rather than the file: editors and Kubernetes put another file, or another
+//! Folders are watched, and not only the file: editors and Kubernetes put another file, or another
 //! link, into its place. What happened is never asked, only that something did: then the file is
 //! read, and the watch begun anew, since the folders may be others.
 
@@ -39,8 +39,7 @@ const SIGNS: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::ATTRIB)
     .union(WatchFlags::DELETE_SELF)
-    .union(WatchFlags::MOVE_SELF)
-    .union(WatchFlags::ONLYDIR);
+    .union(WatchFlags::MOVE_SELF);
 
 /// Reads the file of `routes` again whenever `asked` is notified, and, if `watched`, whenever it
 /// has changed; until `stop` is cancelled.
@@ -103,8 +102,8 @@ async fn begin(path: PathBuf) -> io::Result<AsyncFd<OwnedFd>> {
         let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let path = std::path::absolute(path)?;
         inotify::add_watch(&watch, folder(&path), SIGNS)?;
-        for folder in folders_behind(&path) {
-            match inotify::add_watch(&watch, folder, SIGNS) {
+        for place in places_behind(&path) {
+            match inotify::add_watch(&watch, place, SIGNS) {
                 Ok(_) | Err(rustix::io::Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -118,14 +117,14 @@ async fn begin(path: PathBuf) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(watch.await??, Interest::READABLE)
 }
 
-/// The folders, beside its own, in which a change may mean another file: that of the file which
-/// `path` links to, and those of folders on the way that are links.
-fn folders_behind(path: &Path) -> BTreeSet<PathBuf> {
+/// What else to watch: the file, which may be written by another name (Docker mounts a file alone);
+/// the folder of the one that `path` links to; and those of folders on the way that are links.
+fn places_behind(path: &Path) -> BTreeSet<PathBuf> {
     let is_link = |path: &&Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
     let links = path.ancestors().skip(1).filter(is_link);
     let target = fs::canonicalize(path).ok();
-    let behind = links.chain(target.as_deref()).map(folder);
-    behind.map(Path::to_owned).collect()
+    let folders = links.chain(target.as_deref()).map(folder);
+    folders.chain([path]).map(Path::to_owned).collect()
 }
 
 fn folder(path: &Path) -> &Path {
