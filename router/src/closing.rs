@@ -58,6 +58,12 @@ impl Closing {
         self.peer.ip()
     }
 
+    /// How long it has been connected.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.begin.elapsed()
+    }
+
     /// Takes note of whose connection it is, as the proxy says that has made it.
     pub fn proxied(&mut self, ends: Ends) {
         self.peer = ends.source;

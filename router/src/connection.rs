@@ -25,6 +25,7 @@ use crate::greet::{GreetError, Opening};
 use crate::hold::cookie::Signer;
 use crate::host::Host;
 use crate::login::{Login, LoginEnd};
+use crate::metrics::{self, Metrics};
 use crate::protocol::greeting::Greeting;
 use crate::proxy_protocol;
 use crate::relay::counters::Counters;
@@ -71,6 +72,8 @@ pub struct Services {
     pub notifier: Option<Arc<Notifier>>,
     /// What sessions move.
     pub counters: Arc<Counters>,
+    /// What connections come to.
+    pub metrics: Arc<Metrics>,
     /// Whose PROXY headers count; `None` when none are expected.
     pub proxies: Option<Proxies>,
     /// Limit of one dial.
@@ -93,7 +96,12 @@ pub enum Served {
 /// Where the first part of the way leads.
 pub(crate) enum Onward {
     /// On to this backend, which has the player's greeting and said this in answer.
-    Session(TcpStream, Vec<u8>, Option<Session>),
+    Session(
+        TcpStream,
+        Vec<u8>,
+        Option<Session>,
+        Option<metrics::Session>,
+    ),
     /// Nowhere: the player has been sent here once more.
     Transferred,
     /// Nowhere: it was a ping, and it is done.
@@ -111,13 +119,14 @@ pub async fn serve(
 ) -> Result<Served, ConnectionError> {
     // What greeting, waking and dialling take is given back before the long part.
     let (greeting, raw) = Box::pin(services.greet(client, closing)).await?;
+    services.metrics.greeted(closing.age());
     let span = closing.span();
     if let Some(notifier) = &services.notifier {
         closing.notify(notifier, &greeting);
     }
     let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
-    let (mut backend, said, playing) = match way.instrument(span.clone()).await? {
-        Onward::Session(backend, said, playing) => (backend, said, playing),
+    let (mut backend, said, playing, counted) = match way.instrument(span.clone()).await? {
+        Onward::Session(backend, said, playing, counted) => (backend, said, playing, counted),
         Onward::Transferred => return Ok(Served::Transferred),
         Onward::Pinged(session) => return Ok(Served::Pinged(session)),
     };
@@ -127,7 +136,7 @@ pub async fn serve(
     drop(said);
     let mut session = relay(client, &mut backend, &services.counters).await;
     session.down += said_bytes;
-    drop(backend);
+    drop((backend, counted));
     let own = playing.is_some();
     drop(playing);
     Box::pin(services.part(client, session, own, closing)).await
@@ -233,7 +242,11 @@ impl Services {
                     }
                     closing.reached(&at);
                     closing.keep(self.in_use.as_ref().map(|in_use| in_use.enter(&at)));
-                    Ok(Onward::Session(backend, said, playing))
+                    let player = Some((login.player.as_str(), login.uuid));
+                    let counted = closing
+                        .found()
+                        .map(|route| self.metrics.session(route, player));
+                    Ok(Onward::Session(backend, said, playing, counted))
                 }
                 Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
                 Err(error) => {

@@ -127,10 +127,12 @@ impl Services {
 
     /// One attempt, with the client kept meanwhile and nothing of it due afterwards.
     async fn dial(&self, hold: &mut Hold<'_>, address: &BackendAddr) -> Result<TcpStream, NotIn> {
+        let begun = Instant::now();
         let dialled = hold
             .until(Box::pin(dial(address, self.dial_timeout)))
             .await?;
         let backend = dialled.map_err(NotIn::Unreachable)?;
+        self.metrics.dialled(begun.elapsed());
         hold.settle().await?;
         Ok(backend)
     }

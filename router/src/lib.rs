@@ -5,8 +5,8 @@
 //! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`]. What is decided
 //! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`proxy_protocol`], [`host`],
 //! [`addr`], [`networks`], [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
-//! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and
-//! [`memory::model`].
+//! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`],
+//! [`memory::model`] and [`metrics::series`].
 
 pub mod addr;
 pub mod answer;
@@ -17,6 +17,7 @@ pub mod check_db;
 pub mod closing;
 pub mod config;
 pub mod connection;
+mod counts;
 pub mod dial;
 mod disk;
 mod enter;
@@ -32,6 +33,7 @@ pub mod listener;
 pub mod log;
 mod login;
 pub mod memory;
+pub mod metrics;
 pub mod networks;
 pub mod ping;
 pub mod postgres;

@@ -51,12 +51,12 @@ pub async fn run(
     let (mut full, mut broken) = (Seldom::default(), Seldom::default());
     while let Some(accepted) = services.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, peer)) => {
+            Ok((mut stream, peer)) => {
                 let services = Arc::clone(&services);
                 if let Ok(place) = Arc::clone(&places.sessions).try_acquire_owned() {
                     clients.spawn(async move {
-                        let _place = place;
-                        client(stream, peer, &services).await;
+                        client(&mut stream, peer, &services).await;
+                        drop((stream, place));
                     });
                     continue;
                 }
@@ -95,17 +95,22 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
     )
 }
 
-/// One client, from its first byte to its closing line.
-async fn client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
+/// One client, from its first byte to its closing line. The stream is lent: an `async fn` has room
+/// for what it is given twice.
+async fn client(stream: &mut TcpStream, peer: SocketAddr, services: &Services) {
+    services.metrics.accepted();
     let mut closing = Closing::new(peer);
-    let outcome = serve(&mut stream, services, &mut closing).await;
+    let outcome = serve(stream, services, &mut closing).await;
+    services.metrics.ended(&outcome);
     closing.finish(&outcome);
 }
 
 /// The same for one there is no place for.
 async fn no_client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
+    services.metrics.accepted();
     let mut closing = Closing::new(peer);
     let outcome = refuse(&mut stream, services, &mut closing).await;
+    services.metrics.ended(&outcome);
     closing.finish(&outcome);
 }
 

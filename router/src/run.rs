@@ -17,12 +17,13 @@ use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
 use crate::config::values::short;
-use crate::config::{Config, Proxies, ScalerConfig};
+use crate::config::{Config, InfluxConfig, Proxies, ScalerConfig};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
+use crate::metrics::push::Writer;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::routes::file_keeper::{FixedRoutes, Unusable};
@@ -67,6 +68,9 @@ pub enum StartError {
     /// A webhook's client.
     #[error("webhook: {0}")]
     Webhook(#[from] HttpError),
+    /// The client of InfluxDB.
+    #[error("metrics_backend_config_influxdb_addr: {0}")]
+    Influx(HttpError),
     /// The secret of the cookies.
     #[error("the system has no random numbers; set AUTOMC_COOKIE_SECRET")]
     Random,
@@ -113,7 +117,7 @@ impl Router {
         let (listeners, players) = bind(format!("for players on port {}", config.port), || {
             socket::listen_for_players(config.port, count)
         })?;
-        let api = config.api_binding.map(bind_api).transpose()?;
+        let api = config.api_binding.map(listen_for_api).transpose()?;
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
         let background = TaskTracker::new();
@@ -123,9 +127,11 @@ impl Router {
             let notifier = Notifier::start(webhook, &services.registry, &background, &end)?;
             services.notifier = Some(notifier);
         }
-        let (registry, counters) = (
+        let influx = writer(config.influx, &services)?;
+        let (registry, counters, metrics) = (
             Arc::clone(&services.registry),
             Arc::clone(&services.counters),
+            Arc::clone(&services.metrics),
         );
         let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
         let workers = Workers::start(count).map_err(StartError::Workers)?;
@@ -148,6 +154,9 @@ impl Router {
             background.spawn(follow);
             status
         });
+        if let Some(writer) = influx {
+            background.spawn(writer.run(end.clone()));
+        }
         let api_address = api.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = api {
             info!(%address, "API listening");
@@ -156,8 +165,10 @@ impl Router {
                 fixed,
                 sync,
                 counters,
+                metrics,
                 servers,
                 starters,
+                token: config.api_token,
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
@@ -263,8 +274,17 @@ fn accept(
     Ok(accepting)
 }
 
-/// Where the API listens, and the real address.
-fn bind_api(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+/// Who writes metrics, if anybody is to.
+fn writer(influx: Option<InfluxConfig>, services: &Services) -> Result<Option<Writer>, StartError> {
+    let new = |config| {
+        let metrics = Arc::clone(&services.metrics);
+        Writer::new(config, metrics, Arc::clone(&services.counters))
+    };
+    influx.map(new).transpose().map_err(StartError::Influx)
+}
+
+/// The listener of the API, with the real port where 0 was asked for.
+fn listen_for_api(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     bind(format!("for the API on {address}"), || {
         let listener = socket::listen(address)?;
         let address = listener.local_addr()?;
@@ -399,6 +419,7 @@ fn services(
         signer,
         notifier: None,
         counters: Arc::default(),
+        metrics: Arc::default(),
         proxies: proxies(config),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),

@@ -123,6 +123,7 @@ impl Services {
         };
         backend.write_all(&said).await.ok()?;
         drop(said);
+        let _counted = self.metrics.session(route, None);
         let session = relay(client, &mut backend, &self.counters).await;
         let silent = matches!(session.end, End::Failed(Side::Backend, _)) && session.down == 0;
         (!silent).then_some(session)

@@ -4,6 +4,10 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod api_document;
+#[cfg(test)]
+mod api_token;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod binary;
@@ -29,6 +33,8 @@ mod load;
 mod login;
 #[cfg(test)]
 mod may_wake;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod misled;
 #[cfg(test)]

@@ -36,9 +36,6 @@ const NO_DOCKER: &str =
     "routes come from MAPPING, the API and AUTOMC_DSN, and Docker is not asked for any";
 /// Why there is no tunnel.
 const NO_TUNNEL: &str = "no tunnel is built in: run ngrok's own agent and point it at PORT";
-/// Why flags of InfluxDB say nothing.
-const NO_INFLUX: &str =
-    "nothing is sent to InfluxDB: GET /metrics has everything as Prometheus text";
 /// What will have a function.
 const NOT_YET: &str = "this version cannot do that yet";
 
@@ -87,23 +84,9 @@ pub const IGNORED: &[Ignored] = &[
     ),
     // Metrics.
     value(
-        "metrics-backend",
-        "GET /metrics is always there, as Prometheus text",
-    ),
-    value(
         "metrics-rate-limit-period",
         "there is no limit over all clients together to measure",
     ),
-    value("metrics-backend-config-influxdb-addr", NO_INFLUX),
-    value("metrics-backend-config-influxdb-database", NO_INFLUX),
-    value("metrics-backend-config-influxdb-interval", NO_INFLUX),
-    value("metrics-backend-config-influxdb-password", NO_INFLUX),
-    value(
-        "metrics-backend-config-influxdb-retention-policy",
-        NO_INFLUX,
-    ),
-    value("metrics-backend-config-influxdb-tags", NO_INFLUX),
-    value("metrics-backend-config-influxdb-username", NO_INFLUX),
 ];
 
 const fn value(name: &'static str, why: &'static str) -> Ignored {

@@ -1,11 +1,13 @@
 //! What the router is told: every setting with its default, checked once at start.
 
+mod api;
 pub mod cli;
 pub mod compat;
 mod defaults;
 pub mod durations;
 mod file;
 pub mod go_flags;
+mod metrics;
 mod proxy;
 mod routes;
 mod scaler;
@@ -26,6 +28,8 @@ use crate::log::{LogConfig, LogFormat};
 use crate::postgres::dsn::Dsn;
 use crate::routes::policy::Policy;
 use crate::wake::permit::Rate;
+pub use api::TOKEN_BYTES_MIN;
+pub use metrics::InfluxConfig;
 pub use proxy::Proxies;
 pub use routes::RoutesConfig;
 pub use scaler::ScalerConfig;
@@ -51,6 +55,8 @@ pub const SPEC: Spec = Spec {
         webhook::KEYS,
         defaults::KEYS,
         proxy::KEYS,
+        api::KEYS,
+        metrics::KEYS,
     ],
     env_prefix: "",
     ignored: compat::IGNORED,
@@ -61,11 +67,6 @@ const KEYS: &[Key] = &[
         "port",
         "25565",
         "Port players connect to; 0 picks a free one",
-    ),
-    text(
-        "api_binding",
-        "",
-        "Address of the REST API; a port alone binds loopback; empty is off",
     ),
     Key {
         name: "mapping",
@@ -185,6 +186,10 @@ pub struct Config {
     pub port: u16,
     /// Where the REST API listens, if anywhere.
     pub api_binding: Option<SocketAddr>,
+    /// What requests to it must carry, if anything.
+    pub api_token: Option<Secret>,
+    /// Where metrics are written, if anywhere.
+    pub influx: Option<InfluxConfig>,
     /// Fixed routes.
     pub mapping: Vec<(Host, BackendAddr)>,
     /// Backend for host names without a route.
@@ -249,6 +254,8 @@ impl Config {
                 .parse("port", |text| number(text, 0, u16::MAX))
                 .unwrap_or_default(),
             api_binding: settings.parse("api_binding", binding),
+            api_token: settings.parse("api_token", api::token),
+            influx: metrics::influx(&mut settings, within(milli * 10, day)),
             mapping: settings.parse_list("mapping", |text| mapping(text, routes.names)),
             default: settings.parse("default", BackendAddr::parse),
             routes,
@@ -346,5 +353,7 @@ fn log(settings: &mut Settings) -> LogConfig {
     }
 }
 
+#[cfg(test)]
+mod api_tests;
 #[cfg(test)]
 mod tests;
