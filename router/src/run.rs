@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::api::{Api, http};
 use crate::config::values::short;
-use crate::config::{Config, InfluxConfig, Proxies, ScalerConfig};
+use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
@@ -145,15 +145,12 @@ impl Router {
         let reload = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
         memory.keep(config.state_file, postgres, &background, &end);
-        let sync = config.postgres.map(|postgres| {
-            let status = Arc::new(SyncStatus::default());
-            let (registry, shared) = (Arc::clone(&registry), Arc::clone(&status));
+        let heard = {
             let servers = Arc::clone(&servers);
-            let heard = move |changes: &[_]| servers.changed(changes, starters);
-            let follow = source::follow(postgres, registry, shared, heard, end.clone());
-            background.spawn(follow);
-            status
-        });
+            move |changes: &[_]| servers.changed(changes, starters)
+        };
+        let follow = |postgres| follow_postgres(postgres, &registry, heard, &background, &end);
+        let sync = config.postgres.map(follow);
         if let Some(writer) = influx {
             background.spawn(writer.run(end.clone()));
         }
@@ -281,6 +278,26 @@ fn writer(influx: Option<InfluxConfig>, services: &Services) -> Result<Option<Wr
         Writer::new(config, metrics, Arc::clone(&services.counters))
     };
     influx.map(new).transpose().map_err(StartError::Influx)
+}
+
+/// Follows the table; what is known of that is told by the API.
+fn follow_postgres(
+    postgres: PostgresConfig,
+    registry: &Arc<Registry>,
+    heard: impl Fn(&[source::RouteChange]) + Send + Sync + 'static,
+    background: &TaskTracker,
+    end: &CancellationToken,
+) -> Arc<SyncStatus> {
+    let status = Arc::new(SyncStatus::default());
+    let (registry, shared) = (Arc::clone(registry), Arc::clone(&status));
+    background.spawn(source::follow(
+        postgres,
+        registry,
+        shared,
+        heard,
+        end.clone(),
+    ));
+    status
 }
 
 /// The listener of the API, with the real port where 0 was asked for.
