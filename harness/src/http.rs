@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Method, Request, Uri};
+use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -16,16 +16,24 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Largest answer: a hundred thousand routes fit.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A status and a body.
+/// A status, headers and a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
     /// The body as text.
     pub body: String,
 }
 
 impl Answer {
+    /// The header `name`, where it is there and a text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// The body as JSON.
     ///
     /// # Errors
@@ -87,12 +95,14 @@ impl Connection {
             self.sender.ready().await?;
             let response = self.sender.send_request(request).await?;
             let status = response.status().as_u16();
+            let headers = response.headers().clone();
             let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
                 .collect()
                 .await;
             let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
             Ok(Answer {
                 status,
+                headers,
                 body: String::from_utf8_lossy(&body).into_owned(),
             })
         };

@@ -25,6 +25,7 @@ pub mod player;
 pub mod postgres;
 pub mod process;
 mod reaper;
+pub mod receiver;
 mod room;
 pub mod router;
 pub mod smoke;

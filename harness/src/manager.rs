@@ -52,6 +52,10 @@ impl Reply {
         Self::json(&json!({ "state": "running", "address": address.to_string() }))
     }
 
+    pub(crate) fn into_template(self) -> ResponseTemplate {
+        self.0
+    }
+
     /// No answer at all.
     #[must_use]
     pub fn hang() -> Self {

@@ -6,12 +6,17 @@ use std::time::{Duration, Instant};
 
 use tracing::{Span, debug, error, field::Empty, field::display, info, info_span};
 
+use crate::addr::BackendAddr;
 use crate::admit::Place;
 use crate::config::values::short;
 use crate::connection::Served;
 use crate::error::ConnectionError;
+use crate::protocol::greeting::Greeting;
 use crate::proxy_protocol::Ends;
 use crate::routes::Route;
+use crate::wake::in_use::Using;
+use crate::webhook::Notifier;
+use crate::webhook::visit::Visit;
 
 /// What is known of a connection. Dropped before it is finished, it says that the connection was
 /// cut.
@@ -24,6 +29,10 @@ pub struct Closing {
     route: Option<Arc<Route>>,
     player: Option<Box<str>>,
     backend: Option<SocketAddr>,
+    /// What a webhook is told, if there is one.
+    visit: Option<Box<Visit>>,
+    /// That the player is at an address, where that matters.
+    using: Option<Using>,
     said: bool,
     /// Its place among the connections of its address, where that came with a header.
     place: Option<Place>,
@@ -40,6 +49,8 @@ impl Closing {
             route: None,
             player: None,
             backend: None,
+            visit: None,
+            using: None,
             said: false,
             place: None,
         }
@@ -49,6 +60,12 @@ impl Closing {
     #[must_use]
     pub fn peer(&self) -> IpAddr {
         self.peer.ip()
+    }
+
+    /// How long it has been connected.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.begin.elapsed()
     }
 
     /// Takes note of whose connection it is, as the proxy says that has made it.
@@ -106,6 +123,23 @@ impl Closing {
         self.tell_backend(&Span::current());
     }
 
+    /// Has `notifier` told how it goes on.
+    pub fn notify(&mut self, notifier: &Arc<Notifier>, greeting: &Greeting) {
+        self.visit = Some(Box::new(Visit::new(notifier, self.peer, greeting)));
+    }
+
+    /// Keeps that the player is at an address until the connection has ended.
+    pub fn keep(&mut self, using: Option<Using>) {
+        self.using = using;
+    }
+
+    /// Takes note that the client talks to `backend`, or has been told its words.
+    pub fn reached(&mut self, backend: &BackendAddr) {
+        if let Some(visit) = &mut self.visit {
+            visit.reached(backend);
+        }
+    }
+
     fn tell_route(&self, span: &Span) {
         let Some(route) = &self.route else { return };
         if let Some(host) = &route.host {
@@ -131,6 +165,10 @@ impl Closing {
     /// Says how it ended: players' connections at info, pings and port scans at debug.
     pub fn finish(mut self, outcome: &Result<Served, ConnectionError>) {
         self.said = true;
+        if let Some(visit) = &mut self.visit {
+            let route = self.route.as_ref().map(|route| &route.backend);
+            visit.ended(route, outcome);
+        }
         let _span = self.span().entered();
         let took = self.took();
         match outcome {

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug};
 
+use crate::addr::BackendAddr;
 use crate::admit::limits::Wish;
 use crate::admit::{Admission, Verdict};
 use crate::answer;
@@ -27,6 +28,7 @@ use crate::greet::Opening;
 use crate::hold::cookie::Signer;
 use crate::host::Host;
 use crate::login::{Login, LoginEnd};
+use crate::metrics::{self, Metrics};
 use crate::protocol::greeting::Greeting;
 use crate::proxy_protocol;
 use crate::relay::counters::Counters;
@@ -34,7 +36,7 @@ use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::servers::state::Signal;
-use crate::servers::{Servers, Session, Target};
+use crate::servers::{Servers, Session, Starters, Target};
 use crate::socket;
 use crate::status::answer::overlay;
 use crate::status::cache::StatusCache;
@@ -42,7 +44,9 @@ use crate::texts::message::Message;
 use crate::texts::template::Fields;
 use crate::texts::{Text, Texts};
 use crate::wake::Waker;
+use crate::wake::in_use::InUse;
 use crate::wake::permit::Permits;
+use crate::webhook::Notifier;
 
 /// A part of a way that may last, or is seldom taken, in memory of its own. An `async fn` has room
 /// for each of its arguments twice; what is returned as this has it once.
@@ -57,6 +61,10 @@ pub struct Services {
     pub registry: Arc<Registry>,
     /// Starts sleeping servers, if there is a server-manager.
     pub waker: Option<Arc<Waker>>,
+    /// Starts servers that no server-manager knows, if there is a webhook for that.
+    pub scaler: Option<Arc<Waker>>,
+    /// Who plays at which address, if a webhook stops servers.
+    pub in_use: Option<Arc<InUse>>,
     /// Who may have it start them.
     pub permits: Mutex<Permits>,
     /// What is known of every server.
@@ -65,8 +73,12 @@ pub struct Services {
     pub status: Arc<StatusCache>,
     /// Signs the cookies of players who are transferred.
     pub signer: Signer,
+    /// Tells a webhook who comes and leaves, if there is one.
+    pub notifier: Option<Arc<Notifier>>,
     /// What sessions move.
     pub counters: Arc<Counters>,
+    /// What connections come to.
+    pub metrics: Arc<Metrics>,
     /// Whose PROXY headers count; `None` when none are expected.
     pub proxies: Option<Proxies>,
     /// Limit of one dial.
@@ -89,7 +101,12 @@ pub enum Served {
 /// Where the first part of the way leads.
 pub(crate) enum Onward {
     /// On to this backend, which has the player's greeting and said this in answer.
-    Session(TcpStream, Vec<u8>, Option<Session>),
+    Session(
+        TcpStream,
+        Vec<u8>,
+        Option<Session>,
+        Option<metrics::Session>,
+    ),
     /// Nowhere: the player has been sent here once more.
     Transferred,
     /// Nowhere: it was a ping, and it is done.
@@ -110,10 +127,14 @@ pub async fn serve(
     if let Some(error) = turned {
         return Box::pin(services.refused(client, closing, greeting, raw, error)).await;
     }
+    services.metrics.greeted(closing.age());
     let span = closing.span();
+    if let Some(notifier) = &services.notifier {
+        closing.notify(notifier, &greeting);
+    }
     let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
-    let (mut backend, said, playing) = match way.instrument(span.clone()).await? {
-        Onward::Session(backend, said, playing) => (backend, said, playing),
+    let (mut backend, said, playing, counted) = match way.instrument(span.clone()).await? {
+        Onward::Session(backend, said, playing, counted) => (backend, said, playing, counted),
         Onward::Transferred => return Ok(Served::Transferred),
         Onward::Pinged(session) => return Ok(Served::Pinged(session)),
     };
@@ -123,7 +144,7 @@ pub async fn serve(
     drop(said);
     let mut session = relay(client, &mut backend, &services.counters).await;
     session.down += said_bytes;
-    drop(backend);
+    drop((backend, counted));
     let own = playing.is_some();
     drop(playing);
     Box::pin(services.part(client, session, own, closing)).await
@@ -274,11 +295,17 @@ impl Services {
     ) -> Boxed<'w, Result<Onward, ConnectionError>> {
         Box::pin(async move {
             match self.login(client, &login, raw, closing).await {
-                Ok(LoginEnd::Entered(backend, said, playing)) => {
+                Ok(LoginEnd::Entered(backend, said, playing, at)) => {
                     if let Ok(address) = backend.peer_addr() {
                         closing.backend(address);
                     }
-                    Ok(Onward::Session(backend, said, playing))
+                    closing.reached(&at);
+                    closing.keep(self.in_use.as_ref().map(|in_use| in_use.enter(&at)));
+                    let player = Some((login.player.as_str(), login.uuid));
+                    let counted = closing
+                        .found()
+                        .map(|route| self.metrics.session(route, player));
+                    Ok(Onward::Session(backend, said, playing, counted))
                 }
                 Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
                 Err(error) => {
@@ -362,7 +389,27 @@ impl Services {
 
     /// The server of `route`, as it goes by in [`Services::servers`].
     pub(crate) fn target<'r>(&self, route: &'r Route) -> Target<'r> {
-        Target::of(route, self.waker.is_some())
+        let starters = Starters {
+            manager: self.waker.is_some(),
+            webhook: self.scaler.is_some(),
+        };
+        Target::of(route, starters)
+    }
+
+    /// Who starts the server of `route`, and by which name it goes there.
+    pub(crate) fn waker_of(&self, route: &Route) -> Option<(&Arc<Waker>, Arc<str>)> {
+        let waker = match route.server {
+            Some(_) => &self.waker,
+            None => &self.scaler,
+        };
+        waker.as_ref().map(|waker| (waker, route.key()))
+    }
+
+    /// Where the server of `route` is: where a webhook said, else where the route says.
+    pub(crate) fn backend_of(&self, route: &Route) -> BackendAddr {
+        let scaler = self.scaler.as_ref().filter(|_| route.server.is_none());
+        let said = scaler.and_then(|scaler| scaler.address(&route.key(), &route.backend));
+        said.unwrap_or_else(|| route.backend.clone())
     }
 
     /// The PROXY header that backends of `route` get first; nothing where they get none.

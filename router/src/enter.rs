@@ -28,8 +28,9 @@ impl Services {
     ) -> Result<LoginEnd, NotIn> {
         let route = guest.route;
         let begun = Instant::now().into_std();
-        let entered = match self.dial(hold, &route.backend).await {
-            Ok(backend) => self.let_in(hold, guest, backend).await,
+        let address = self.backend_of(route);
+        let entered = match self.dial(hold, &address).await {
+            Ok(backend) => self.let_in(hold, guest, backend, &address).await,
             Err(error) => Err(error),
         };
         let signal = match &entered {
@@ -40,7 +41,12 @@ impl Services {
                 Signal::DialOk
             }
             Err(NotIn::StillStarting) => Signal::ProbeFailed { begun },
-            Err(NotIn::Unreachable(_) | NotIn::Closed(_)) => Signal::DialFailed { begun },
+            Err(NotIn::Unreachable(_) | NotIn::Closed(_)) => {
+                if let Some(scaler) = &self.scaler {
+                    scaler.forget(&route.key(), &address);
+                }
+                Signal::DialFailed { begun }
+            }
         };
         self.servers.signal(&self.target(route), signal);
         entered
@@ -59,7 +65,7 @@ impl Services {
         match forwarded.await {
             Ok(Introduced { backend, said }) => {
                 debug!(%address, "forwarded");
-                Ok(LoginEnd::Entered(backend, said, None))
+                Ok(LoginEnd::Entered(backend, said, None, address.clone()))
             }
             Err(NotIn::Left) => Err(ConnectionError::ClientLeft),
             Err(NotIn::Unreachable(error)) => Err(unreachable(address, error)),
@@ -88,7 +94,7 @@ impl Services {
                         error,
                     })?;
                     hold.settle().await?;
-                    match Box::pin(self.let_in(hold, guest, backend)).await {
+                    match Box::pin(self.let_in(hold, guest, backend, &address)).await {
                         Ok(entered) => {
                             self.status.reached(&guest.route.key());
                             return Ok(entered);
@@ -121,10 +127,12 @@ impl Services {
 
     /// One attempt, with the client kept meanwhile and nothing of it due afterwards.
     async fn dial(&self, hold: &mut Hold<'_>, address: &BackendAddr) -> Result<TcpStream, NotIn> {
+        let begun = Instant::now();
         let dialled = hold
             .until(Box::pin(dial(address, self.dial_timeout)))
             .await?;
         let backend = dialled.map_err(NotIn::Unreachable)?;
+        self.metrics.dialled(begun.elapsed());
         hold.settle().await?;
         Ok(backend)
     }
@@ -136,10 +144,12 @@ impl Services {
         hold: &Hold<'_>,
         guest: &Guest<'_>,
         backend: TcpStream,
+        address: &BackendAddr,
     ) -> Result<LoginEnd, NotIn> {
         let holds = guest.returned || guest.route.policy.join.contains(&Join::Hold);
         let Introduced { backend, said } = introduce(hold, backend, holds).await?;
         let playing = self.servers.session(&self.target(guest.route));
-        Ok(LoginEnd::Entered(backend, said, Some(playing)))
+        let address = address.clone();
+        Ok(LoginEnd::Entered(backend, said, Some(playing), address))
     }
 }

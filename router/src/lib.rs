@@ -6,8 +6,8 @@
 //! [`admit`] is asked at its door, and after the greeting. What is decided
 //! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`proxy_protocol`], [`host`],
 //! [`addr`], [`networks`], [`rate`], [`admit::limits`], [`admit::players`], [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
-//! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`] and
-//! [`memory::model`].
+//! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`],
+//! [`memory::model`] and [`metrics::series`].
 
 pub mod addr;
 pub mod admit;
@@ -19,6 +19,7 @@ pub mod check_db;
 pub mod closing;
 pub mod config;
 pub mod connection;
+mod counts;
 pub mod dial;
 mod disk;
 mod enter;
@@ -28,11 +29,13 @@ pub mod first_word;
 pub mod greet;
 pub mod hold;
 pub mod host;
+pub mod http_client;
 pub mod join;
 pub mod listener;
 pub mod log;
 mod login;
 pub mod memory;
+pub mod metrics;
 pub mod networks;
 pub mod ping;
 pub mod postgres;
@@ -51,4 +54,5 @@ pub mod texts;
 mod tls;
 mod transfer;
 pub mod wake;
+pub mod webhook;
 pub mod workers;

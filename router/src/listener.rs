@@ -81,7 +81,7 @@ struct Door {
 
 impl Door {
     /// Serves a client in a task of its own, or tells it why not, or neither. Waits for nothing.
-    fn accepted(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn accepted(&mut self, mut stream: TcpStream, peer: SocketAddr) {
         let verdict = if self.services.may_be_proxy(peer.ip()) {
             Verdict::In(Place::uncounted())
         } else {
@@ -98,9 +98,9 @@ impl Door {
                 Ok(place) => {
                     let services = Arc::clone(&self.services);
                     self.clients.spawn(async move {
-                        client(stream, peer, &services).await;
+                        client(&mut stream, peer, &services).await;
                         // Bound to a name before the wait, they would have room twice.
-                        drop((place, of_address));
+                        drop((stream, place, of_address));
                     });
                     return;
                 }
@@ -138,10 +138,13 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
     )
 }
 
-/// One client, from its first byte to its closing line.
-async fn client(mut stream: TcpStream, peer: SocketAddr, services: &Services) {
+/// One client, from its first byte to its closing line. The stream is lent: an `async fn` has room
+/// for what it is given twice.
+async fn client(stream: &mut TcpStream, peer: SocketAddr, services: &Services) {
+    services.metrics.accepted();
     let mut closing = Closing::new(peer);
-    let outcome = serve(&mut stream, services, &mut closing).await;
+    let outcome = serve(stream, services, &mut closing).await;
+    services.metrics.ended(&outcome);
     closing.finish(&outcome);
 }
 
@@ -152,17 +155,19 @@ async fn no_client(
     services: &Services,
     why: ConnectionError,
 ) {
+    services.metrics.accepted();
     let mut closing = Closing::new(peer);
     let outcome = refuse(&mut stream, services, &mut closing, why).await;
+    services.metrics.ended(&outcome);
     closing.finish(&outcome);
 }
 
 /// A warning that is not repeated for [`WARNING_INTERVAL`].
 #[derive(Debug, Default)]
-struct Seldom(Option<Instant>);
+pub(crate) struct Seldom(Option<Instant>);
 
 impl Seldom {
-    fn warn(&mut self, warn: impl FnOnce()) {
+    pub(crate) fn warn(&mut self, warn: impl FnOnce()) {
         if self.0.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
             self.0 = Some(Instant::now());
             warn();

@@ -55,8 +55,9 @@ impl Login {
 /// What a login comes to.
 pub(crate) enum LoginEnd {
     /// A backend has the player's greeting, and said this in answer; there is no session of a
-    /// player who was forwarded, since nobody plays on the route's own server.
-    Entered(TcpStream, Vec<u8>, Option<Session>),
+    /// player who was forwarded, since nobody plays on the route's own server. The address is the
+    /// one that was dialled.
+    Entered(TcpStream, Vec<u8>, Option<Session>, BackendAddr),
     /// The client has been sent here once more.
     Transferred,
 }
@@ -136,7 +137,7 @@ impl Services {
                 outcome => return outcome.map(Before::Ended),
             }
         }
-        let wakes = self.waker.is_some() && route.server.is_some();
+        let wakes = self.waker_of(route).is_some();
         if wakes && self.is_away(route) {
             return Ok(Before::Asleep { tried: false });
         }
@@ -187,8 +188,8 @@ impl Services {
 
     /// Where the server of a player who waited for it was ready a moment ago.
     fn recent(&self, guest: &Guest<'_>) -> Option<BackendAddr> {
-        let server = guest.route.server.as_ref().filter(|_| guest.returned)?;
-        self.waker.as_ref()?.recent(server)
+        let (waker, server) = self.waker_of(guest.route).filter(|_| guest.returned)?;
+        waker.recent(&server)
     }
 
     /// Whether the row says that the server does not run, and nothing newer is known: its address
@@ -212,14 +213,14 @@ impl Services {
         mut tried: bool,
     ) -> Result<LoginEnd, ConnectionError> {
         let route = guest.route;
-        let Some((waker, server)) = self.waker.as_ref().zip(route.server.as_ref()) else {
+        let Some((waker, server)) = self.waker_of(route) else {
             return Err(ConnectionError::ComeBack);
         };
         let protocol = guest.login.handshake.protocol;
         let shows_status = self.status.last_known(&route.key(), protocol).is_some();
         let wanted = || Wanted {
             shows_status,
-            ..Wanted::new(server, route)
+            ..Wanted::new(&server, route)
         };
         let (eta, starts) = {
             let seen = self.servers.snapshot(&self.target(route));

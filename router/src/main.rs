@@ -53,6 +53,11 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     if config.postgres.is_some() && config.waker.is_none() {
         warn!("AUTOMC_WAKER_URL is unset: stopped servers are not started");
     }
+    if let Some(address) = config.api_binding.filter(|_| config.api_token.is_none())
+        && !address.ip().to_canonical().is_loopback()
+    {
+        warn!("the API on {address} asks for no token: keep it from others, or set API_TOKEN");
+    }
     config.max_connections = files::places_within(files::raise_limit(), config.max_connections);
     let router = Router::start(config)?;
     tokio::spawn(signals.watch(router.stop_token(), router.cut_token()));

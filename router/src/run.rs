@@ -18,24 +18,31 @@ use tracing::{debug, error, info, warn};
 use crate::admit::Admission;
 use crate::api::{Api, http};
 use crate::config::values::short;
-use crate::config::{Config, Proxies};
+use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
+use crate::http_client::HttpError;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::metrics::push::Writer;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::routes::file_keeper::{FixedRoutes, Unusable};
 use crate::routes::file_watch;
 use crate::routes::registry::{Full, Registry};
-use crate::servers::Servers;
 use crate::servers::events::Event;
+use crate::servers::{Servers, Starters};
 use crate::socket;
 use crate::status::cache::StatusCache;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
+use crate::wake::down::Down;
 use crate::wake::machine::Limits;
+use crate::wake::manager::Manager;
 use crate::wake::permit::Permits;
+use crate::wake::scaler::ScalerClient;
+use crate::webhook::Notifier;
 use crate::workers::{self, Workers};
 
 /// Time to tell those who wait for a server, even where no grace is given.
@@ -63,6 +70,12 @@ pub enum StartError {
     /// The players' file.
     #[error("{0}")]
     Players(String),
+    /// A webhook's client.
+    #[error("webhook: {0}")]
+    Webhook(#[from] HttpError),
+    /// The client of InfluxDB.
+    #[error("metrics_backend_config_influxdb_addr: {0}")]
+    Influx(HttpError),
     /// The secret of the cookies.
     #[error("the system has no random numbers; set AUTOMC_COOKIE_SECRET")]
     Random,
@@ -109,19 +122,20 @@ impl Router {
         let (listeners, players) = bind(format!("for players on port {}", config.port), || {
             socket::listen_for_players(config.port, count)
         })?;
-        let api = config.api_binding.map(|address| {
-            bind(format!("for the API on {address}"), || {
-                let listener = socket::listen(address)?;
-                let address = listener.local_addr()?;
-                Ok((listener, address))
-            })
-        });
-        let api = api.transpose()?;
+        let api = config.api_binding.map(listen_for_api).transpose()?;
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
-        let services = services(&config, &memory, &servers, &stop)?;
+        let background = TaskTracker::new();
+        let starters = starters(&config);
+        let (mut services, down) = services(&config, &memory, &servers, &stop)?;
+        if let Some(webhook) = &config.webhook {
+            let notifier = Notifier::start(webhook, &services.registry, &background, &end)?;
+            services.notifier = Some(notifier);
+        }
+        let influx = writer(config.influx, &services)?;
         let registry = Arc::clone(&services.registry);
         let counters = Arc::clone(&services.counters);
+        let metrics = Arc::clone(&services.metrics);
         let admission = Arc::clone(&services.admission);
         let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
         let workers = Workers::start(count).map_err(StartError::Workers)?;
@@ -130,22 +144,25 @@ impl Router {
         let accepting = accept(listeners, &workers, services, places, &clients)?;
 
         // From here on nothing fails any more.
-        let background = TaskTracker::new();
-        let players_file = admission.keep(config.admit.players, &background, &end);
-        let manager = config.waker.is_some();
         background.spawn(tell(servers.subscribe(), end.clone()));
+        down.map(|down| background.spawn(down.run(stop.clone())));
+        let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
-        let postgres = config.postgres.as_ref();
-        memory.keep(config.state_file, postgres, &background, &end);
-        let sync = config.postgres.map(|postgres| {
-            let status = Arc::new(SyncStatus::default());
-            let (registry, shared) = (Arc::clone(&registry), Arc::clone(&status));
+        memory.keep(
+            config.state_file,
+            config.postgres.as_ref(),
+            &background,
+            &end,
+        );
+        let heard = {
             let servers = Arc::clone(&servers);
-            let heard = move |changes: &[_]| servers.changed(changes, manager);
-            let follow = source::follow(postgres, registry, shared, heard, end.clone());
-            background.spawn(follow);
-            status
-        });
+            move |changes: &[_]| servers.changed(changes, starters)
+        };
+        let follow = |postgres| follow_postgres(postgres, &registry, heard, &background, &end);
+        let sync = config.postgres.map(follow);
+        if let Some(writer) = influx {
+            background.spawn(writer.run(end.clone()));
+        }
         let api_address = api.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = api {
             info!(%address, "API listening");
@@ -155,8 +172,10 @@ impl Router {
                 fixed,
                 sync,
                 counters,
+                metrics,
                 servers,
-                manager,
+                starters,
+                token: config.api_token,
                 stop: stop.clone(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
@@ -262,6 +281,44 @@ fn accept(
     Ok(accepting)
 }
 
+/// Who writes metrics, if anybody is to.
+fn writer(influx: Option<InfluxConfig>, services: &Services) -> Result<Option<Writer>, StartError> {
+    let new = |config| {
+        let metrics = Arc::clone(&services.metrics);
+        Writer::new(config, metrics, Arc::clone(&services.counters))
+    };
+    influx.map(new).transpose().map_err(StartError::Influx)
+}
+
+/// Follows the table; what is known of that is told by the API.
+fn follow_postgres(
+    postgres: PostgresConfig,
+    registry: &Arc<Registry>,
+    heard: impl Fn(&[source::RouteChange]) + Send + Sync + 'static,
+    background: &TaskTracker,
+    end: &CancellationToken,
+) -> Arc<SyncStatus> {
+    let status = Arc::new(SyncStatus::default());
+    let (registry, shared) = (Arc::clone(registry), Arc::clone(&status));
+    background.spawn(source::follow(
+        postgres,
+        registry,
+        shared,
+        heard,
+        end.clone(),
+    ));
+    status
+}
+
+/// The listener of the API, with the real port where 0 was asked for.
+fn listen_for_api(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    bind(format!("for the API on {address}"), || {
+        let listener = socket::listen(address)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    })
+}
+
 fn bind<T>(what: String, bind: impl FnOnce() -> io::Result<T>) -> Result<T, StartError> {
     bind().map_err(|error| StartError::Listen { what, error })
 }
@@ -290,6 +347,45 @@ async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
     }
 }
 
+/// What starts servers by webhook, and what stops them again.
+fn scale(
+    scaler: &ScalerConfig,
+    config: &Config,
+    registry: &Arc<Registry>,
+    servers: &Arc<Servers>,
+    stop: &CancellationToken,
+) -> Result<(Arc<Waker>, Down), HttpError> {
+    let client = Arc::new(ScalerClient::new(scaler)?);
+    let limits = Limits {
+        poll_interval: None,
+        timeout: scaler.wake_timeout,
+    };
+    let waker = Waker::new(
+        Manager::Webhook(Arc::clone(&client)),
+        limits,
+        Arc::clone(registry),
+        Arc::clone(servers),
+        stop.clone(),
+    );
+    let down = Down {
+        client,
+        after: scaler.down_after,
+        waker: Arc::clone(&waker),
+        registry: Arc::clone(registry),
+        servers: Arc::clone(servers),
+        in_use: Arc::default(),
+        starters: starters(config),
+    };
+    Ok((waker, down))
+}
+
+fn starters(config: &Config) -> Starters {
+    Starters {
+        manager: config.waker.is_some(),
+        webhook: config.scaler.is_some(),
+    }
+}
+
 /// Whose PROXY headers count.
 fn proxies(config: &Config) -> Option<Proxies> {
     if config.proxies == Some(Proxies::All) {
@@ -307,7 +403,7 @@ fn services(
     memory: &Arc<Memory>,
     servers: &Arc<Servers>,
     stop: &CancellationToken,
-) -> Result<Services, StartError> {
+) -> Result<(Services, Option<Down>), StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
     let names = config.routes.names;
     let registry = Registry::new(mapping, default, Arc::clone(&config.defaults), names)?;
@@ -315,11 +411,11 @@ fn services(
     let waker = match &config.waker {
         Some(config) => {
             let limits = Limits {
-                poll_interval: config.poll_interval,
+                poll_interval: Some(config.poll_interval),
                 timeout: config.timeout,
             };
             Some(Waker::new(
-                ManagerClient::new(config)?,
+                Manager::Rest(Box::new(ManagerClient::new(config)?)),
                 limits,
                 Arc::clone(&registry),
                 Arc::clone(servers),
@@ -328,23 +424,33 @@ fn services(
         }
         None => None,
     };
+    let scaled = match &config.scaler {
+        Some(scaler) => Some(scale(scaler, config, &registry, servers, stop)?),
+        None => None,
+    };
+    let (scaler, down) = scaled.unzip();
     let signer = match &config.cookie_secret {
         Some(secret) => Signer::new(secret.expose()),
         None => Signer::random().map_err(|_| StartError::Random)?,
     };
     let permits = Permits::new(config.wake_per_address, config.wake_per_name);
     let (memory, servers) = (Arc::clone(memory), Arc::clone(servers));
-    Ok(Services {
+    let services = Services {
         admission: Admission::new(&config.admit).map_err(StartError::Players)?,
         registry,
         waker,
+        scaler,
+        in_use: down.as_ref().map(|down| Arc::clone(&down.in_use)),
         permits: Mutex::new(permits),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
         servers,
         signer,
+        notifier: None,
         counters: Arc::default(),
+        metrics: Arc::new(Metrics::new(config.admit.record_logins)),
         proxies: proxies(config),
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
-    })
+    };
+    Ok((services, down))
 }

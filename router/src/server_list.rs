@@ -42,11 +42,11 @@ impl Services {
             answer::status_frame(client, early, &frame).await?;
             return Ok(Onward::Pinged(None));
         };
-        let key = route.key();
+        let (key, backend) = (route.key(), self.backend_of(&route));
         let state = self.state(&route);
         let live = self.status.get(Question {
             key: &key,
-            backend: &route.backend,
+            backend: &backend,
             proxy: route.policy.proxy_protocol,
             address: &handshake.address,
             protocol,
@@ -55,6 +55,7 @@ impl Services {
             dial_limit: self.ping_limit(state),
         });
         if let Some(live) = live.await {
+            closing.reached(&backend);
             answer::status_frame(client, early, live.frame()).await?;
         } else {
             let text = self.state_text(Some(&route)).to_component();
@@ -87,6 +88,9 @@ impl Services {
         };
         let relayed = self.relay_ping(client, route.as_deref(), raw, closing);
         if let Some(session) = relayed.await {
+            if let Some(route) = &route {
+                closing.reached(&route.backend);
+            }
             return Ok(Onward::Pinged(Some(session)));
         }
         let text = self.state_text(route.as_deref()).to_legacy();
@@ -107,7 +111,7 @@ impl Services {
         said.extend_from_slice(raw);
         let limit = self.ping_limit(self.state(route));
         let begun = Instant::now().into_std();
-        let mut backend = match dial(&route.backend, limit).await {
+        let mut backend = match dial(&self.backend_of(route), limit).await {
             Ok(backend) => backend,
             Err(error) => {
                 if !is_out_of_files(&error) {
@@ -119,6 +123,7 @@ impl Services {
         };
         backend.write_all(&said).await.ok()?;
         drop(said);
+        let _counted = self.metrics.session(route, None);
         let session = relay(client, &mut backend, &self.counters).await;
         let silent = matches!(session.end, End::Failed(Side::Backend, _)) && session.down == 0;
         (!silent).then_some(session)
@@ -135,8 +140,8 @@ impl Services {
 
     /// What is said of the server, and known of it here.
     fn state(&self, route: &Route) -> StateHint {
-        let waking = self.waker.as_ref().zip(route.server.as_ref());
-        if waking.is_some_and(|(waker, server)| waker.is_waking(server)) {
+        let waking = self.waker_of(route);
+        if waking.is_some_and(|(waker, server)| waker.is_waking(&server)) {
             StateHint::Starting
         } else {
             route.state

@@ -6,6 +6,10 @@ mod admit;
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod api_document;
+#[cfg(test)]
+mod api_token;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod binary;
@@ -32,6 +36,8 @@ mod login;
 #[cfg(test)]
 mod may_wake;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod misled;
 #[cfg(test)]
 mod model;
@@ -55,6 +61,8 @@ mod relay_sockets;
 mod routes;
 #[cfg(test)]
 mod routes_file;
+#[cfg(test)]
+mod scaler;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]
@@ -83,5 +91,7 @@ mod wake_signs;
 mod wake_trouble;
 #[cfg(test)]
 mod waker_rows;
+#[cfg(test)]
+mod webhook;
 #[cfg(test)]
 mod world;

@@ -23,9 +23,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::config::AdmitConfig;
+use crate::counts::Counts;
 use crate::error::ConnectionError;
 use crate::host::Names;
-use crate::servers::counters::Counts;
+
 use crate::wake::permit::{Claim, Refused};
 use address::Filter;
 use limits::{Knock, Limits, Tables, Wish};

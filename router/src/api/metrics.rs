@@ -1,21 +1,27 @@
-//! `GET /metrics`: what the relay moves, what became of wakes and of who waited for them, and what
-//! sleeping saves, live, in Prometheus' text format.
+//! `GET /metrics`: what the relay moves, what became of connections, of wakes and of who waited for
+//! them, and what sleeping saves, live, in Prometheus' text format. Names that begin with `mc_router_`
+//! are mc-router's.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::response::IntoResponse;
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry, TEXT_FORMAT, TextEncoder};
+use prometheus::{
+    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
+};
 
 use super::{Api, Refusal};
 use crate::admit::Turned;
+use crate::metrics::histogram::Spread;
+use crate::metrics::{Reading, host_label, player_labels};
 use crate::relay::counters::Totals;
 use crate::servers::counters;
 
 pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Refusal> {
+    let relayed = api.counters.totals();
+    let reading = api.metrics.reading(&relayed);
     let turned = api.admission.turned_away();
-    let totals = (api.counters.totals(), api.servers.totals());
-    let text = encode(&totals.0, &totals.1, &turned).map_err(|error| {
+    let text = encode(&relayed, &api.servers.totals(), &reading, &turned).map_err(|error| {
         Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("metrics: {error}"),
@@ -27,6 +33,7 @@ pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Re
 fn encode(
     relayed: &Totals,
     servers: &counters::Totals,
+    reading: &Reading,
     turned: &[(Turned, u64)],
 ) -> prometheus::Result<String> {
     let registry = Registry::new();
@@ -39,8 +46,20 @@ fn encode(
         "reason",
         turned.iter().map(|(reason, count)| (reason.name(), *count)),
     )?;
+    connections(&registry, reading)?;
+    by_name(&registry, reading)?;
     let mut families = registry.gather();
     families.push(wake_seconds(servers));
+    families.push(histogram(
+        "automc_greeting_seconds",
+        "Seconds from a client's connection to its complete greeting",
+        &reading.greeting,
+    ));
+    families.push(histogram(
+        "automc_dial_seconds",
+        "Seconds until a backend took the connection for a login",
+        &reading.dial,
+    ));
     TextEncoder::new().encode_to_string(&families)
 }
 
@@ -151,7 +170,7 @@ fn counter(registry: &Registry, name: &str, help: &str, value: u64) -> prometheu
 
 fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
     let gauge = IntGauge::new(name, help)?;
-    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    gauge.set(whole(value));
     registry.register(Box::new(gauge))
 }
 
@@ -169,23 +188,107 @@ fn by_label<'a>(
     registry.register(Box::new(counters))
 }
 
-/// A histogram that was counted elsewhere, which the library's own cannot take over.
+/// What all connections came to, by mc-router's names.
+fn connections(registry: &Registry, reading: &Reading) -> prometheus::Result<()> {
+    by_label(
+        registry,
+        "mc_router_errors",
+        "Connections that failed, by what of",
+        "type",
+        reading
+            .failures
+            .iter()
+            .map(|(failure, count)| (failure.name(), *count)),
+    )?;
+    counter(
+        registry,
+        "mc_router_bytes",
+        "Bytes relayed, both ways, greetings not counted",
+        reading.bytes,
+    )?;
+    by_label(
+        registry,
+        "mc_router_frontend_connections",
+        "Clients that connected",
+        "side",
+        [("frontend", reading.accepted)].into_iter(),
+    )?;
+    gauge(
+        registry,
+        "mc_router_active_connections",
+        "Sessions going on, relayed pings included",
+        reading.sessions_open,
+    )
+}
+
+/// Sessions by host and by player, of whom there are no more than their bounds.
+fn by_name(registry: &Registry, reading: &Reading) -> prometheus::Result<()> {
+    let text = "Sessions begun with a backend, by the route's host";
+    let opts = Opts::new("mc_router_backend_connections", text);
+    let begun = IntCounterVec::new(opts, &["side", "host"])?;
+    let text = "Sessions going on, by the route's host";
+    let opts = Opts::new("mc_router_server_active_connections", text);
+    let open = IntGaugeVec::new(opts, &["server_address"])?;
+    for counted in &reading.hosts {
+        let host = host_label(counted);
+        begun
+            .with_label_values(&["backend", host])
+            .inc_by(counted.begun);
+        open.with_label_values(&[host]).add(whole(counted.open));
+    }
+    let labels = ["player_name", "player_uuid", "server_address"];
+    let text = "Logins by the name that the client claims, with record-logins";
+    let opts = Opts::new("mc_router_server_logins", text);
+    let logins = IntCounterVec::new(opts, &labels)?;
+    let text = "Sessions of a player going on, with record-logins";
+    let opts = Opts::new("mc_router_server_active_player", text);
+    let playing = IntGaugeVec::new(opts, &labels)?;
+    for counted in &reading.players {
+        let labels = player_labels(counted);
+        let values = labels.each_ref().map(|(_, value)| value.as_str());
+        logins.with_label_values(&values).inc_by(counted.begun);
+        playing.with_label_values(&values).add(whole(counted.open));
+    }
+    registry.register(Box::new(begun))?;
+    registry.register(Box::new(open))?;
+    registry.register(Box::new(logins))?;
+    registry.register(Box::new(playing))
+}
+
+fn whole(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 fn wake_seconds(totals: &counters::Totals) -> MetricFamily {
-    let buckets = totals.wake_buckets.iter().map(|(bound, count)| {
+    let buckets = totals.wake_buckets.iter();
+    let spread = Spread {
+        buckets: buckets
+            .map(|(bound, count)| (f64::from(*bound), *count))
+            .collect(),
+        count: totals.wake_count,
+        sum: totals.wake_time,
+    };
+    let text = "Seconds from the begin of a wake until players got in";
+    histogram("automc_wake_seconds", text, &spread)
+}
+
+/// A histogram that was counted elsewhere, which the library's own cannot take over.
+fn histogram(name: &str, help: &str, spread: &Spread) -> MetricFamily {
+    let buckets = spread.buckets.iter().map(|(bound, count)| {
         let mut bucket = Bucket::default();
-        bucket.set_upper_bound(f64::from(*bound));
+        bucket.set_upper_bound(*bound);
         bucket.set_cumulative_count(*count);
         bucket
     });
     let mut histogram = Histogram::default();
     histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(totals.wake_count);
-    histogram.set_sample_sum(totals.wake_time.as_secs_f64());
+    histogram.set_sample_count(spread.count);
+    histogram.set_sample_sum(spread.sum.as_secs_f64());
     let mut metric = Metric::default();
     metric.set_histogram(histogram);
     let mut family = MetricFamily::default();
-    family.set_name("automc_wake_seconds".to_owned());
-    family.set_help("Seconds from the begin of a wake until players got in".to_owned());
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
     family.set_field_type(MetricType::HISTOGRAM);
     family.set_metric(vec![metric]);
     family
@@ -203,12 +306,8 @@ mod tests {
 
     #[test]
     fn before_anything_happened_there_are_figures_too() {
-        let text = encode(
-            &Totals::default(),
-            &Servers::new(Arc::default()).totals(),
-            &[],
-        )
-        .unwrap();
+        let servers = Servers::new(Arc::default()).totals();
+        let text = encode(&Totals::default(), &servers, &Reading::default(), &[]).unwrap();
         for line in ["automc_held_players 0", "automc_wake_seconds_count 0"] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
         }
@@ -231,9 +330,11 @@ mod tests {
         waiter.end(HeldEnd::LetIn);
         servers.refused(counters::Refusal::TooOften);
 
+        let reading = Reading::default();
         let text = encode(
             &Totals::default(),
             &servers.totals(),
+            &reading,
             &[(Turned::Denied, 3)],
         )
         .unwrap();

@@ -1,34 +1,41 @@
 //! The REST API: routes in mc-router's shapes, health, readiness, metrics, and the
-//! state of the sync.
+//! state of the sync. What it answers is written down in `openapi.json`, which it serves.
 
+mod auth;
 pub mod http;
 mod metrics;
 mod routes;
 mod servers;
 mod sync;
+mod vars;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
-use axum::middleware::Next;
+use axum::http::{StatusCode, header::CONTENT_TYPE};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, get};
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
+use crate::config::secret::Secret;
+use crate::metrics::Metrics;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
 use crate::routes::file_keeper::FixedRoutes;
 use crate::routes::registry::Registry;
-use crate::servers::Servers;
+use crate::servers::{Servers, Starters};
 
 /// Largest request body.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest time one request may take, body included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Every endpoint, request and answer (OpenAPI 3.1); tests hold it against the handlers.
+const DOCUMENT: &str = include_str!("openapi.json");
 
 /// What the API shows and changes.
 #[derive(Debug, Clone)]
@@ -43,10 +50,14 @@ pub struct Api {
     pub sync: Option<Arc<SyncStatus>>,
     /// What sessions move.
     pub counters: Arc<Counters>,
+    /// What connections come to.
+    pub metrics: Arc<Metrics>,
     /// What is known of servers.
     pub servers: Arc<Servers>,
-    /// Whether there is a server-manager.
-    pub manager: bool,
+    /// What can start servers.
+    pub starters: Starters,
+    /// What requests must carry, if anything.
+    pub token: Option<Secret>,
     /// Cancelled when the router begins to stop.
     pub stop: CancellationToken,
 }
@@ -60,20 +71,44 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// Every endpoint by its path.
+fn endpoints() -> [(&'static str, MethodRouter<Api>); 10] {
+    [
+        ("/routes", get(routes::list).post(routes::add)),
+        ("/routes/{host}", get(routes::show).delete(routes::remove)),
+        (
+            "/defaultRoute",
+            get(routes::show_default)
+                .post(routes::set_default)
+                .delete(routes::remove_default),
+        ),
+        ("/servers", get(servers::list)),
+        ("/sync", get(sync::show)),
+        ("/metrics", get(metrics::show)),
+        ("/vars", get(vars::show)),
+        ("/healthz", get(healthz)),
+        ("/readyz", get(readyz)),
+        ("/openapi.json", get(document)),
+    ]
+}
+
+/// The paths of all endpoints.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    endpoints().into_iter().map(|(path, _)| path)
+}
+
 impl Api {
     /// Every endpoint.
     pub fn router(self) -> axum::Router {
-        axum::Router::new()
-            .route("/routes", get(routes::list).post(routes::add))
-            .route("/routes/{host}", delete(routes::remove))
-            .route("/defaultRoute", post(routes::set_default))
-            .route("/servers", get(servers::list))
-            .route("/sync", get(sync::show))
-            .route("/metrics", get(metrics::show))
-            .route("/healthz", get(healthz))
-            .route("/readyz", get(readyz))
-            .layer(axum::middleware::from_fn(in_time))
+        let mut router = axum::Router::new();
+        for (path, methods) in endpoints() {
+            router = router.route(path, methods);
+        }
+        let token = self.token.clone();
+        router
+            .layer(from_fn(in_time))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(from_fn_with_state(token, auth::guard))
             .with_state(self)
     }
 
@@ -107,4 +142,8 @@ async fn readyz(State(api): State<Api>) -> Result<Json<serde_json::Value>, Refus
         None => Ok(Json(serde_json::json!({ "status": "ready" }))),
         Some(reason) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, reason.to_owned())),
     }
+}
+
+async fn document() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT)
 }

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 
 use super::{Api, Refusal};
 use crate::addr::BackendAddr;
+use crate::routes::Route;
 use crate::routes::file::Edit;
 use crate::routes::file_keeper::ChangeError;
 use crate::routes::registry::Outcome;
@@ -27,26 +28,51 @@ pub(super) struct Listed {
 
 pub(super) async fn list(State(api): State<Api>) -> Json<BTreeMap<String, Listed>> {
     let table = api.registry.table();
-    let listed = table.iter().map(|(host, route)| {
-        let scaling_target = route.server.as_deref().unwrap_or_default().to_owned();
-        let seen = api.servers.snapshot(&Target::of(route, api.manager));
-        (
-            host.to_string(),
-            Listed {
-                backend: route.backend.to_string(),
-                scaling_target,
-                state: seen.state.name(),
-            },
-        )
-    });
-    Json(listed.collect())
+    let listed = table.iter();
+    Json(
+        listed
+            .map(|(host, route)| (host.to_string(), Listed::of(&api, route)))
+            .collect(),
+    )
 }
 
+/// The route of one host, whatever its spelling; the default route is none.
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(host): Path<String>,
+) -> Result<Json<Listed>, Refusal> {
+    let key = api.registry.names().key(&host).into_owned();
+    let table = api.registry.table();
+    let route = table.get(&key).ok_or_else(|| no_route(&key))?;
+    Ok(Json(Listed::of(&api, route)))
+}
+
+impl Listed {
+    fn of(api: &Api, route: &Route) -> Self {
+        let seen = api.servers.snapshot(&Target::of(route, api.starters));
+        Self {
+            backend: route.backend.to_string(),
+            scaling_target: route.server.as_deref().unwrap_or_default().to_owned(),
+            state: seen.state.name(),
+        }
+    }
+}
+
+fn no_route(key: &str) -> Refusal {
+    Refusal(StatusCode::NOT_FOUND, format!("no route for {key:?}"))
+}
+
+/// With the spellings of Go's encoder, too: mc-router does not mind the case of keys.
 #[derive(serde::Deserialize)]
 struct Added {
-    #[serde(rename = "serverAddress", alias = "serveraddress", default)]
+    #[serde(
+        rename = "serverAddress",
+        alias = "serveraddress",
+        alias = "ServerAddress",
+        default
+    )]
     server_address: String,
-    #[serde(default)]
+    #[serde(alias = "Backend", default)]
     backend: String,
 }
 
@@ -66,10 +92,7 @@ pub(super) async fn remove(
     let key = api.registry.names().key(&host).into_owned();
     match api.fixed.change(Edit::Remove(key.clone())).await? {
         Outcome::Done => Ok(StatusCode::OK),
-        Outcome::NotFound => Err(Refusal(
-            StatusCode::NOT_FOUND,
-            format!("no route for {key:?}"),
-        )),
+        Outcome::NotFound => Err(no_route(&key)),
         Outcome::OwnedByPostgres => Err(Refusal(
             StatusCode::CONFLICT,
             format!(
@@ -81,7 +104,7 @@ pub(super) async fn remove(
 
 #[derive(serde::Deserialize)]
 struct Default {
-    #[serde(default)]
+    #[serde(alias = "Backend", default)]
     backend: String,
 }
 
@@ -93,6 +116,24 @@ pub(super) async fn set_default(
     let backend = BackendAddr::parse(&default.backend).map_err(|error| bad("backend", &error))?;
     api.fixed.change(Edit::Default(Some(backend))).await?;
     Ok(StatusCode::OK)
+}
+
+pub(super) async fn show_default(State(api): State<Api>) -> Result<Json<Listed>, Refusal> {
+    let table = api.registry.table();
+    let route = table.default_route().ok_or_else(no_default)?;
+    Ok(Json(Listed::of(&api, route)))
+}
+
+pub(super) async fn remove_default(State(api): State<Api>) -> Result<StatusCode, Refusal> {
+    match api.fixed.change(Edit::Default(None)).await? {
+        Outcome::Done => Ok(StatusCode::OK),
+        Outcome::NotFound | Outcome::OwnedByPostgres => Err(no_default()),
+    }
+}
+
+fn no_default() -> Refusal {
+    let reason = "there is no default route".to_owned();
+    Refusal(StatusCode::NOT_FOUND, reason)
 }
 
 /// A change that is not made at all: neither in force nor in the routes file.

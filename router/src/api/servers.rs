@@ -46,7 +46,7 @@ pub(super) async fn list(State(api): State<Api>) -> Json<BTreeMap<String, Shown>
     let now = tokio::time::Instant::now().into_std();
     let table = api.registry.table();
     let shown = table.iter().map(|(_, route)| {
-        let target = Target::of(route, api.manager);
+        let target = Target::of(route, api.starters);
         let seen = api.servers.snapshot(&target);
         let keep_until = seen.keep_until(route.policy.min_online);
         (target.server.to_owned(), show(&seen, keep_until, now))

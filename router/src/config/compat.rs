@@ -36,11 +36,7 @@ const NO_DOCKER: &str =
     "routes come from MAPPING, the API and AUTOMC_DSN, and Docker is not asked for any";
 /// Why there is no tunnel.
 const NO_TUNNEL: &str = "no tunnel is built in: run ngrok's own agent and point it at PORT";
-/// Why flags of InfluxDB say nothing.
-const NO_INFLUX: &str =
-    "nothing is sent to InfluxDB: GET /metrics has everything as Prometheus text";
 /// What will have a function.
-const NOT_YET: &str = "this version cannot do that yet";
 
 /// Every such flag.
 pub const IGNORED: &[Ignored] = &[
@@ -64,44 +60,17 @@ pub const IGNORED: &[Ignored] = &[
     // Scaling.
     truth(
         "auto-scale-up",
-        "servers of rows in Postgres are started through AUTOMC_WAKER_URL",
+        "servers are started wherever AUTOMC_WAKER_URL or AUTO_SCALE_WEBHOOK_URL is set",
     ),
     truth(
         "auto-scale-down",
-        "GET /servers tells whoever stops servers which ones nobody uses",
+        "AUTO_SCALE_WEBHOOK_URL alone has servers stopped; for others GET /servers tells which ones nobody uses",
     ),
-    value(
-        "auto-scale-down-after",
-        "GET /servers tells whoever stops servers which ones nobody uses",
-    ),
-    value("auto-scale-webhook-url", NOT_YET),
-    value("auto-scale-webhook-headers", NOT_YET),
-    value("auto-scale-webhook-timeout", NOT_YET),
-    value("auto-scale-webhook-wake-timeout", NOT_YET),
-    // Notifications.
-    value("webhook-url", NOT_YET),
-    value("webhook-events", NOT_YET),
-    truth("webhook-require-user", NOT_YET),
-    value("webhook-timeout", NOT_YET),
     // Metrics.
-    value(
-        "metrics-backend",
-        "GET /metrics is always there, as Prometheus text",
-    ),
     value(
         "metrics-rate-limit-period",
         "there is no limit over all clients together to measure",
     ),
-    value("metrics-backend-config-influxdb-addr", NO_INFLUX),
-    value("metrics-backend-config-influxdb-database", NO_INFLUX),
-    value("metrics-backend-config-influxdb-interval", NO_INFLUX),
-    value("metrics-backend-config-influxdb-password", NO_INFLUX),
-    value(
-        "metrics-backend-config-influxdb-retention-policy",
-        NO_INFLUX,
-    ),
-    value("metrics-backend-config-influxdb-tags", NO_INFLUX),
-    value("metrics-backend-config-influxdb-username", NO_INFLUX),
 ];
 
 const fn value(name: &'static str, why: &'static str) -> Ignored {

@@ -1,18 +1,22 @@
 //! What the router is told: every setting with its default, checked once at start.
 
 mod admit;
+mod api;
 pub mod cli;
 pub mod compat;
 mod defaults;
 pub mod durations;
 mod file;
 pub mod go_flags;
+mod metrics;
 mod proxy;
 mod routes;
+mod scaler;
 pub mod secret;
 pub mod settings;
 pub mod values;
 mod waker;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,13 +30,19 @@ use crate::postgres::dsn::Dsn;
 use crate::rate::Rate;
 use crate::routes::policy::Policy;
 pub use admit::AdmitConfig;
+pub use api::TOKEN_BYTES_MIN;
+pub use metrics::InfluxConfig;
 pub use proxy::Proxies;
 pub use routes::RoutesConfig;
+pub use scaler::ScalerConfig;
+use scaler::scaler;
 use secret::Secret;
 use settings::{ConfigError, Key, Kind, Settings, Spec};
 use values::{binding, duration, number, switch};
 pub use waker::WakerConfig;
 use waker::{rate, waker};
+pub use webhook::WebhookConfig;
+use webhook::webhook;
 
 /// Shortest secret that signs cookies, in bytes: a client that has one can try as many as it likes.
 const COOKIE_SECRET_BYTES_MIN: usize = 16;
@@ -44,8 +54,12 @@ pub const SPEC: Spec = Spec {
         routes::KEYS,
         admit::KEYS,
         waker::KEYS,
+        scaler::KEYS,
+        webhook::KEYS,
         defaults::KEYS,
         proxy::KEYS,
+        api::KEYS,
+        metrics::KEYS,
     ],
     env_prefix: "",
     ignored: compat::IGNORED,
@@ -56,11 +70,6 @@ const KEYS: &[Key] = &[
         "port",
         "25565",
         "Port players connect to; 0 picks a free one",
-    ),
-    text(
-        "api_binding",
-        "",
-        "Address of the REST API; a port alone binds loopback; empty is off",
     ),
     Key {
         name: "mapping",
@@ -180,6 +189,10 @@ pub struct Config {
     pub port: u16,
     /// Where the REST API listens, if anywhere.
     pub api_binding: Option<SocketAddr>,
+    /// What requests to it must carry, if anything.
+    pub api_token: Option<Secret>,
+    /// Where metrics are written, if anywhere.
+    pub influx: Option<InfluxConfig>,
     /// Fixed routes.
     pub mapping: Vec<(Host, BackendAddr)>,
     /// Backend for host names without a route.
@@ -200,6 +213,10 @@ pub struct Config {
     pub postgres: Option<PostgresConfig>,
     /// The server-manager, if there is one.
     pub waker: Option<WakerConfig>,
+    /// What starts the servers of fixed routes, if anything does.
+    pub scaler: Option<ScalerConfig>,
+    /// Who is told of those who come and leave, if anybody is.
+    pub webhook: Option<WebhookConfig>,
     /// What becomes of players on routes that do not say otherwise.
     pub defaults: Arc<Policy>,
     /// How many wakes one client address may cause; `None` is no limit.
@@ -243,6 +260,8 @@ impl Config {
                 .parse("port", |text| number(text, 0, u16::MAX))
                 .unwrap_or_default(),
             api_binding: settings.parse("api_binding", binding),
+            api_token: settings.parse("api_token", api::token),
+            influx: metrics::influx(&mut settings, within(milli * 10, day)),
             mapping: settings.parse_list("mapping", |text| mapping(text, routes.names)),
             default: settings.parse("default", BackendAddr::parse),
             routes,
@@ -259,6 +278,8 @@ impl Config {
                 .unwrap_or_default(),
             postgres: postgres(&mut settings),
             waker: waker(&mut settings, within(milli, hour), within(milli, day)),
+            scaler: scaler(&mut settings, within(milli, day)),
+            webhook: webhook(&mut settings, within(milli, hour)),
             defaults: Arc::new(defaults::policy(&mut settings)),
             wake_per_address: settings.parse("automc_wake_per_address", rate).flatten(),
             wake_per_name: settings.parse("automc_wake_per_name", rate).flatten(),
@@ -339,5 +360,7 @@ fn log(settings: &mut Settings) -> LogConfig {
     }
 }
 
+#[cfg(test)]
+mod api_tests;
 #[cfg(test)]
 mod tests;

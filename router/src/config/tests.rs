@@ -6,7 +6,11 @@ use crate::routes::policy::Join;
 use crate::texts::Text;
 use crate::texts::template::Fields;
 
-fn read(file: Option<&str>, env: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigError> {
+pub(super) fn read(
+    file: Option<&str>,
+    env: &[(&str, &str)],
+    flags: &[&str],
+) -> Result<Config, ConfigError> {
     let mut args: Vec<String> = vec!["automc-router".to_owned()];
     let path = tempfile::NamedTempFile::new().unwrap();
     if let Some(text) = file {
@@ -24,7 +28,7 @@ fn read(file: Option<&str>, env: &[(&str, &str)], flags: &[&str]) -> Result<Conf
     Config::read(SPEC.load(&matches, env)?)
 }
 
-fn refusal(file: Option<&str>, env: &[(&str, &str)], flags: &[&str]) -> String {
+pub(super) fn refusal(file: Option<&str>, env: &[(&str, &str)], flags: &[&str]) -> String {
     read(file, env, flags).unwrap_err().to_string()
 }
 

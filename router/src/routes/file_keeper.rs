@@ -147,7 +147,7 @@ impl FixedRoutes {
         };
         let changed = file.apply(edit)?;
         // Not for the removal of what is not there.
-        let first = is_missing && !matches!(edit, Edit::Remove(_));
+        let first = is_missing && !matches!(edit, Edit::Remove(_) | Edit::Default(None));
         if let Some(path) = &self.path
             && (changed || first)
         {

@@ -293,7 +293,7 @@ impl Rules {
             Some(backend) => new.insert(key.to_owned(), backend.to_owned()),
             None => new.remove(key),
         };
-        let is_removal = backend.is_none() && key != DEFAULT;
+        let is_removal = backend.is_none();
         if old.as_deref() != backend || (missing && !is_removal) {
             self.disk = Some(Some(new.clone()));
         }
@@ -352,7 +352,7 @@ proptest! {
                         || matches!(&rules.disk, Some(Some(table)) if table.contains_key(key));
                     let outcome = world.routes.change_now(&edit(key, backend));
                     prop_assert_eq!(outcome.is_ok(), rules.edit(key, backend));
-                    if let (Ok(outcome), None, true) = (outcome, backend, key != DEFAULT) {
+                    if let (Ok(outcome), None) = (outcome, backend) {
                         prop_assert_eq!(outcome == Outcome::Done, was_there, "{}", key);
                         let foreign = !was_there && rules.postgres.contains_key(key);
                         prop_assert_eq!(outcome == Outcome::OwnedByPostgres, foreign);

@@ -99,6 +99,12 @@ impl Table {
         found.or(self.default.as_ref())
     }
 
+    /// The route of this very host, cleaned up.
+    #[must_use]
+    pub fn get(&self, host: &str) -> Option<&Arc<Route>> {
+        self.hosts.get(host)
+    }
+
     /// The route of clients that name no host.
     #[must_use]
     pub fn default_route(&self) -> Option<&Arc<Route>> {

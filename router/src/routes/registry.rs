@@ -178,9 +178,13 @@ impl Registry {
                 owned.flags.routes.remove(host);
                 Outcome::Done
             }
-            Edit::Default(_) => {
-                owned.flags.default = None;
-                Outcome::Done
+            Edit::Default(new) => {
+                let of_flags = owned.flags.default.take().is_some();
+                if new.is_some() || of_flags || old.default.is_some() {
+                    Outcome::Done
+                } else {
+                    Outcome::NotFound
+                }
             }
             Edit::Remove(host) => {
                 let host = host.as_str();
@@ -348,6 +352,15 @@ mod tests {
             backend_of(&registry, "x.example").as_deref(),
             Some("lobby:1")
         );
+    }
+
+    #[test]
+    fn a_default_that_is_removed_is_in_force_no_more() {
+        let registry = Registry::default();
+        set_default(&registry, "lobby:1");
+        assert_eq!(edit(&registry, &Edit::Default(None)), Outcome::Done);
+        assert_eq!(backend_of(&registry, "x.example"), None);
+        assert_eq!(edit(&registry, &Edit::Default(None)), Outcome::NotFound);
     }
 
     #[test]

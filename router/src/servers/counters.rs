@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::state::{Spent, WakeEnd};
+use crate::counts::Counts;
 
 /// Upper bounds of the histogram of wakes, in seconds; longer ones are only in the sum.
 pub const WAKE_SECONDS: [u32; 13] = [1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300];
@@ -85,35 +86,6 @@ impl Refusal {
             Self::TooOften => "too_often",
             Self::BackingOff => "backing_off",
         }
-    }
-}
-
-/// One count for each of a few cases.
-#[derive(Debug)]
-pub(crate) struct Counts<T, const N: usize> {
-    cases: [T; N],
-    counts: [AtomicU64; N],
-}
-
-impl<T: Copy + PartialEq, const N: usize> Counts<T, N> {
-    /// None of any of `cases` yet.
-    pub(crate) fn new(cases: [T; N]) -> Self {
-        let counts = [const { AtomicU64::new(0) }; N];
-        Self { cases, counts }
-    }
-
-    /// One more.
-    pub(crate) fn count(&self, case: T) {
-        let mut counts = self.cases.iter().zip(&self.counts);
-        if let Some((_, count)) = counts.find(|(own, _)| **own == case) {
-            count.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// Every case with its count.
-    pub(crate) fn totals(&self) -> Vec<(T, u64)> {
-        let counts = self.counts.iter().map(|count| count.load(Relaxed));
-        self.cases.iter().copied().zip(counts).collect()
     }
 }
 

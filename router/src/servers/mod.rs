@@ -48,20 +48,32 @@ pub struct Target<'a> {
     /// The table's word of it; heard by [`Servers::table`], and by others only if nothing
     /// is known of the server yet.
     pub hint: StateHint,
-    /// Whether there is a server-manager that knows it by name.
+    /// Whether anything can start it.
     pub wakeable: bool,
 }
 
+/// What can start servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Starters {
+    /// A server-manager, for those it knows by name.
+    pub manager: bool,
+    /// A webhook, for all others.
+    pub webhook: bool,
+}
+
 impl<'r> Target<'r> {
-    /// The server of `route`; `manager` if there is a server-manager.
+    /// The server of `route`, which one of `starters` may start.
     #[must_use]
-    pub fn of(route: &'r Route, manager: bool) -> Self {
+    pub fn of(route: &'r Route, starters: Starters) -> Self {
         let host = route.host.as_ref().map(Host::as_str);
         let name = route.server.as_deref().or(host);
         Self {
             server: name.unwrap_or(route.backend.as_str()),
             hint: route.state,
-            wakeable: manager && route.server.is_some(),
+            wakeable: match route.server {
+                Some(_) => starters.manager,
+                None => starters.webhook,
+            },
         }
     }
 }
@@ -138,20 +150,20 @@ impl Servers {
 
     /// Hears what changed in the table; `manager` if there is a server-manager. Servers that are
     /// gone are forgotten, except those somebody waits for, plays on or wakes.
-    pub fn changed(&self, changes: &[RouteChange<Host, Arc<Route>>], manager: bool) {
+    pub fn changed(&self, changes: &[RouteChange<Host, Arc<Route>>], starters: Starters) {
         let now = now();
         for change in changes {
             match change {
-                RouteChange::Add(_, route) => self.table(&Target::of(route, manager)),
+                RouteChange::Add(_, route) => self.table(&Target::of(route, starters)),
                 RouteChange::Change(_, old, route) => {
-                    let (old, new) = (Target::of(old, manager), Target::of(route, manager));
+                    let (old, new) = (Target::of(old, starters), Target::of(route, starters));
                     if old.server != new.server {
                         self.unroute(old.server, now);
                     }
                     self.table(&new);
                 }
                 RouteChange::Remove(_, route) => {
-                    self.unroute(Target::of(route, manager).server, now);
+                    self.unroute(Target::of(route, starters).server, now);
                 }
             }
         }

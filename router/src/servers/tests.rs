@@ -2,6 +2,11 @@ use super::*;
 use crate::addr::BackendAddr;
 use std::time::Duration;
 
+const STARTERS: Starters = Starters {
+    manager: true,
+    webhook: false,
+};
+
 fn target(server: &str) -> Target<'_> {
     Target {
         server,
@@ -157,7 +162,7 @@ async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
         };
         RouteChange::Remove(host, Arc::new(route))
     };
-    servers.changed(&[gone("held"), gone("gone")], true);
+    servers.changed(&[gone("held"), gone("gone")], STARTERS);
     let names = |servers: &Servers| -> Vec<_> {
         let asleep = servers.totals().asleep.into_iter();
         asleep.map(|(server, _)| server.to_string()).collect()
@@ -175,7 +180,7 @@ async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
         ..Route::clone(&old)
     };
     let change = RouteChange::Change(host, old, Arc::new(renamed));
-    servers.changed(&[change], true);
+    servers.changed(&[change], STARTERS);
     assert_eq!(names(&servers), ["renamed"]);
 }
 

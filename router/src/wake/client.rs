@@ -6,34 +6,23 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, HeaderValue, InvalidHeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::machine::{PollReply, Polled, StartReply};
+use super::reply::{PollReply, Polled, StartReply};
 use crate::addr::BackendAddr;
 use crate::causes::with_causes;
 use crate::config::WakerConfig;
-use crate::config::values::short;
-use crate::tls;
+use crate::http_client::{AGENT, HttpClient, HttpError, client, within};
 
 /// Longest time one request may take, answer included, and a wait it asks for aside.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest time to connect to the server-manager.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Idle connections kept open.
-const IDLE_CONNECTIONS_MAX: usize = 16;
-/// How long an idle connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Everything but RFC 3986's unreserved characters is escaped in a server's name.
 const NAME_ESCAPES: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -95,7 +84,7 @@ impl BaseUrl {
 /// A client of one server-manager.
 #[derive(Debug)]
 pub struct ManagerClient {
-    http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    http: HttpClient,
     base: BaseUrl,
     token: Option<HeaderValue>,
 }
@@ -103,14 +92,9 @@ pub struct ManagerClient {
 /// Why there can be no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// `https` without any trusted authority on this machine.
-    #[error(
-        "AUTOMC_WAKER_URL is https, but this machine has no trusted certificates (install ca-certificates)"
-    )]
-    NoRoots(#[source] std::io::Error),
-    /// TLS could not be set up at all.
-    #[error("TLS could not be set up")]
-    Tls(#[source] rustls::Error),
+    /// HTTP or TLS could not be set up.
+    #[error("AUTOMC_WAKER_URL: {0}")]
+    Http(#[from] HttpError),
     /// A token that no HTTP header can carry.
     #[error("AUTOMC_WAKER_TOKEN cannot be sent in an HTTP header")]
     Token(#[source] InvalidHeaderValue),
@@ -122,32 +106,13 @@ impl ManagerClient {
     /// # Errors
     /// See [`ClientError`].
     pub fn new(config: &WakerConfig) -> Result<Self, ClientError> {
-        let roots = if config.url.https {
-            tls::native_roots().map_err(ClientError::NoRoots)?
-        } else {
-            rustls::RootCertStore::empty()
-        };
-        let tls = tls::client_config(roots).map_err(ClientError::Tls)?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.enforce_http(false);
         let token = config.token.as_ref().map(|token| {
             let mut value = HeaderValue::from_str(token.expose())?;
             value.set_sensitive(true);
             Ok(value)
         });
         Ok(Self {
-            http: Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
-                .build(
-                    hyper_rustls::HttpsConnectorBuilder::new()
-                        .with_tls_config(tls)
-                        .https_or_http()
-                        .enable_http1()
-                        .wrap_connector(connector),
-                ),
+            http: client(config.url.https)?,
             base: config.url.clone(),
             token: token.transpose().map_err(ClientError::Token)?,
         })
@@ -209,26 +174,15 @@ impl ManagerClient {
             request = request.header("X-API-Key", token);
         }
         let request = request
-            .header(
-                USER_AGENT,
-                concat!("automc-router/", env!("CARGO_PKG_VERSION")),
-            )
+            .header(USER_AGENT, AGENT)
             .header(ACCEPT, "application/json")
-            .body(Empty::new())
+            .body(Full::<Bytes>::default())
             .map_err(|error| error.to_string())?;
         self.http
             .request(request)
             .await
             .map_err(|error| with_causes(&error))
     }
-}
-
-async fn within<T>(
-    limit: Duration,
-    exchange: impl Future<Output = Result<T, String>>,
-) -> Result<T, String> {
-    let outcome = tokio::time::timeout(limit, exchange).await;
-    outcome.unwrap_or_else(|_| Err(format!("no answer within {}", short(limit))))
 }
 
 fn start_reply(status: StatusCode) -> StartReply {

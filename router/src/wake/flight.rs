@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::client::ManagerClient;
 use super::error::WakeError;
 use super::machine::{Limits, Outcome, Phase, Ready, Step, Wake};
+use super::manager::Manager;
 use super::prober::{Names, Prober};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
@@ -32,10 +32,13 @@ pub const RETURN_WINDOW: Duration = Duration::from_secs(60);
 /// [`FAILED_PAUSE_MAX`](crate::servers::retry::FAILED_PAUSE_MAX).
 const FAILURE_MEMORY: Duration = Duration::from_secs(10 * 60);
 
+/// How long the address that a webhook gave is dialled first, if it was never found dead.
+const ADDRESS_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Wakes servers through one server-manager.
 #[derive(Debug)]
 pub struct Waker {
-    client: ManagerClient,
+    client: Manager,
     limits: Limits,
     registry: Arc<Registry>,
     servers: Arc<Servers>,
@@ -67,14 +70,24 @@ struct Flight {
 
 #[derive(Debug)]
 enum Landed {
-    Ready { address: BackendAddr, at: Instant },
-    Failed { error: WakeError, at: Instant },
+    Ready {
+        address: BackendAddr,
+        at: Instant,
+        /// Where the route says that it is.
+        row: BackendAddr,
+        /// How long this is worth knowing.
+        kept: Duration,
+    },
+    Failed {
+        error: WakeError,
+        at: Instant,
+    },
 }
 
 impl Landed {
     fn is_stale(&self, now: Instant) -> bool {
         match self {
-            Self::Ready { at, .. } => now.duration_since(*at) >= RETURN_WINDOW,
+            Self::Ready { at, kept, .. } => now.duration_since(*at) >= *kept,
             Self::Failed { at, .. } => now.duration_since(*at) >= FAILURE_MEMORY,
         }
     }
@@ -103,7 +116,7 @@ impl Waker {
     /// `registry`, and tell `servers` how they go. Must be called within a Tokio runtime, which runs them.
     #[must_use]
     pub fn new(
-        client: ManagerClient,
+        client: Manager,
         limits: Limits,
         registry: Arc<Registry>,
         servers: Arc<Servers>,
@@ -132,8 +145,33 @@ impl Waker {
     #[must_use]
     pub fn recent(&self, server: &str) -> Option<BackendAddr> {
         match self.flights().landed.get(server)? {
-            Landed::Ready { address, at } if at.elapsed() < RETURN_WINDOW => Some(address.clone()),
+            Landed::Ready { address, at, .. } if at.elapsed() < RETURN_WINDOW => {
+                Some(address.clone())
+            }
             _ => None,
+        }
+    }
+
+    /// Where a webhook said that `server` is, whose route leads to `row`; everybody goes there.
+    #[must_use]
+    pub fn address(&self, server: &str, row: &BackendAddr) -> Option<BackendAddr> {
+        match self.flights().landed.get(server)? {
+            Landed::Ready {
+                address,
+                row: before,
+                ..
+            } if before == row => Some(address.clone()),
+            _ => None,
+        }
+    }
+
+    /// Nobody was there any more.
+    pub fn forget(&self, server: &str, gone: &BackendAddr) {
+        let landed = &mut self.flights().landed;
+        if let Some(Landed::Ready { address, .. }) = landed.get(server)
+            && address == gone
+        {
+            landed.remove(server);
         }
     }
 
@@ -265,7 +303,7 @@ impl Pilot {
             let wait_until = match wake.next(now) {
                 Step::Start => {
                     info!(%server, "automc: asking the server-manager to start it");
-                    start = Some(Box::pin(client.start(server, left)));
+                    start = Some(Box::pin(client.start(&self.wanted, left)));
                     continue;
                 }
                 Step::Poll(wait) => {
@@ -307,7 +345,7 @@ impl Pilot {
         let Wanted { server, host, .. } = &self.wanted;
         let table = self.waker.registry.table();
         if let Some(route) = table.lookup(host)
-            && route.server.as_ref() == Some(server)
+            && route.key() == *server
         {
             wake.announced(Instant::now(), route.state, &route.backend);
         }
@@ -349,7 +387,15 @@ impl Pilot {
         let server = &self.wanted.server;
         let mut flights = self.waker.flights();
         let landed = match outcome {
-            Ok(Ready { address, .. }) => Landed::Ready { address, at },
+            Ok(Ready { address, .. }) => Landed::Ready {
+                address,
+                at,
+                row: self.wanted.backend.clone(),
+                kept: match self.waker.client {
+                    Manager::Rest(_) => RETURN_WINDOW,
+                    Manager::Webhook(_) => ADDRESS_MEMORY,
+                },
+            },
             Err(error) => Landed::Failed { error, at },
         };
         flights.landed.retain(|_, landed| !landed.is_stale(at));

@@ -17,7 +17,7 @@ use crate::protocol::greeting::Greeting;
 use crate::routes::registry::Routes;
 use crate::routes::{Route, StateHint};
 use crate::servers::state::State;
-use crate::wake::client::BaseUrl;
+use crate::wake::client::{BaseUrl, ManagerClient};
 use crate::wake::machine::Sign;
 
 /// Longest wait of a test; never reached.
@@ -53,19 +53,19 @@ async fn world() -> World {
     let stop = CancellationToken::new();
     tokio::spawn(crate::api::http::serve(listener, app, stop.clone()));
     let limits = Limits {
-        poll_interval: Duration::from_millis(20),
+        poll_interval: Some(Duration::from_millis(20)),
         timeout: PATIENCE,
     };
     let config = WakerConfig {
         url: BaseUrl::parse(&url).unwrap(),
         token: None,
-        poll_interval: limits.poll_interval,
+        poll_interval: Duration::from_millis(20),
         timeout: limits.timeout,
     };
     let client = ManagerClient::new(&config).unwrap();
     let registry = Arc::<Registry>::default();
     let waker = Waker::new(
-        client,
+        Manager::Rest(Box::new(client)),
         limits,
         Arc::clone(&registry),
         Servers::new(Arc::default()),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::error::WakeError;
 use super::polling::Polling;
 use super::probing::{ProbeReply, Probing};
+use super::reply::{PollReply, Polled, StartReply};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::config::values::short;
@@ -24,58 +25,12 @@ pub const START_RETRY_PAUSE: Duration = Duration::from_millis(250);
 /// The two times a wake keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most time from one poll to the next.
-    pub poll_interval: Duration,
-    /// Longest time from the first step to the outcome. Only a server that was said to run shortly
+    /// Most time from one poll to the next; `None` where there is nobody to poll, and an answer of
+    /// the port alone tells that the server runs.
+    pub poll_interval: Option<Duration>,
+    /// Longest time from the first step to the outcome; without polls, from the accepted start. Only a server that was said to run shortly
     /// before that has the rest of its [`READY_WINDOW`].
     pub timeout: Duration,
-}
-
-/// What the server-manager said to a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StartReply {
-    /// Any 2xx, or 409: it is starting, or has started.
-    Accepted,
-    /// A status that no retry will change, such as 401, 403 or 404.
-    Denied(u16),
-    /// No answer, or one that may be different next time (5xx, 429).
-    Broken(String),
-}
-
-/// What the server-manager said of a server's state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PollReply {
-    /// It runs; `None` when no usable address came with it.
-    Running(Option<BackendAddr>),
-    /// Any other state but the failed ones.
-    NotYet,
-    /// It will not come up: the state's name.
-    Failed(String),
-    /// 401, 403 or 404.
-    Denied(u16),
-    /// No answer, or none that can be used; tolerated until the deadline.
-    Broken(String),
-}
-
-/// What one poll brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Polled {
-    /// The state.
-    pub reply: PollReply,
-    /// How far its boot is, in percent, if that came with it.
-    pub percent: Option<u8>,
-    /// How long the server-manager offers to wait for a change before it answers.
-    pub max_wait: Option<Duration>,
-}
-
-impl From<PollReply> for Polled {
-    fn from(reply: PollReply) -> Self {
-        Self {
-            reply,
-            percent: None,
-            max_wait: None,
-        }
-    }
 }
 
 /// What to do next. A request counts as sent when it is handed out.
@@ -177,8 +132,11 @@ pub struct Wake {
     deadline: Instant,
     start: Start,
     stage: Stage,
-    polling: Polling,
+    /// `None` where there is nobody to poll.
+    polling: Option<Polling>,
     probing: Probing,
+    /// Without polls: since when the port has taken connections and answered no status.
+    open_since: Option<Instant>,
     /// What the row says by now.
     row: (StateHint, BackendAddr),
     percent: Option<u8>,
@@ -201,8 +159,11 @@ impl Wake {
                 retried: false,
             },
             stage: Stage::Waiting,
-            polling: Polling::new(limits.poll_interval, wanted.expected, now),
+            polling: limits
+                .poll_interval
+                .map(|interval| Polling::new(interval, wanted.expected, now)),
             probing: Probing::new(wanted.backend.clone(), now),
+            open_since: None,
             row: (wanted.state, wanted.backend.clone()),
             percent: None,
             problem: None,
@@ -250,9 +211,12 @@ impl Wake {
         }
         let left = self.deadline.saturating_duration_since(now);
         let polls = self.wants_polls(now) && !left.is_zero();
-        let poll_at = self.polling.due().filter(|_| polls);
-        if due(poll_at) {
-            return Step::Poll(self.polling.ask(now, left));
+        let polling = self.polling.as_mut().filter(|_| polls);
+        let poll_at = polling.as_ref().and_then(|polling| polling.due());
+        if let Some(polling) = polling
+            && due(poll_at)
+        {
+            return Step::Poll(polling.ask(now, left));
         }
         let probe_at = self.probing.due().filter(|_| self.wants_probes());
         if due(probe_at) {
@@ -276,10 +240,8 @@ impl Wake {
             return;
         };
         let failed = match reply {
-            StartReply::Accepted => {
-                self.start = Start::Accepted;
-                return;
-            }
+            StartReply::Accepted => return self.accepted(now, None),
+            StartReply::AcceptedAt(address) => return self.accepted(now, Some(&address)),
             StartReply::Denied(status) => WakeError::Denied(status),
             StartReply::Broken(reason) if retried => WakeError::Broken(reason),
             StartReply::Broken(reason) => {
@@ -295,10 +257,29 @@ impl Wake {
         }
     }
 
+    fn accepted(&mut self, now: Instant, address: Option<&BackendAddr>) {
+        self.start = Start::Accepted;
+        if self.polling.is_none() {
+            self.deadline = now + self.limits.timeout;
+        }
+        if let Some(address) = address
+            && self.stage == Stage::Waiting
+        {
+            self.probing.aim(address, now);
+        }
+    }
+
+    /// Whether only its port can tell any more that the server runs, and any answer does.
+    fn is_alone(&self) -> bool {
+        self.polling.is_none() && self.start == Start::Accepted
+    }
+
     /// Takes the answer to [`Step::Poll`].
     pub fn polled(&mut self, now: Instant, polled: Polled) {
         let broken = matches!(polled.reply, PollReply::Broken(_));
-        self.polling.answered(now, broken, polled.max_wait);
+        if let Some(polling) = &mut self.polling {
+            polling.answered(now, broken, polled.max_wait);
+        }
         self.percent = polled.percent.or(self.percent);
         if !self.wants_polls(now) {
             return;
@@ -328,8 +309,13 @@ impl Wake {
     /// Takes what came of [`Step::Probe`].
     pub fn probed(&mut self, now: Instant, reply: ProbeReply) {
         let came_up = self.probing.take(now, reply);
+        let alone = self.is_alone();
+        let open_since = self.open_since.or(Some(now));
+        self.open_since = open_since.filter(|_| alone && reply.is_open());
         match &mut self.stage {
-            Stage::Waiting if came_up => self.ready(now, Sign::Probe),
+            Stage::Waiting if came_up || (alone && reply == ProbeReply::Answered) => {
+                self.ready(now, Sign::Probe);
+            }
             Stage::Told { sign, .. } if reply == ProbeReply::Answered => {
                 let sign = *sign;
                 self.ready(now, sign);
@@ -360,7 +346,13 @@ impl Wake {
 
     /// Ends what time ends.
     fn pass(&mut self, now: Instant) {
+        let open_for = |since| now.saturating_duration_since(since);
         match &self.stage {
+            Stage::Waiting
+                if !self.shows_status && self.open_since.map(open_for) >= Some(READY_WINDOW) =>
+            {
+                self.ready(now, Sign::Probe);
+            }
             Stage::Waiting if now >= self.deadline => {
                 let problem = self.problem.take().or_else(|| self.unanswered(now));
                 self.stage = Stage::Done(Err(WakeError::TimedOut {
@@ -399,7 +391,7 @@ impl Wake {
     fn unanswered(&self, now: Instant) -> Option<String> {
         let since = match self.start {
             Start::Asked { at, .. } => now.saturating_duration_since(at),
-            _ => self.polling.overdue(now)?,
+            _ => self.polling.as_ref()?.overdue(now)?,
         };
         let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let since = Duration::from_millis(millis);
@@ -430,7 +422,9 @@ impl Wake {
 
     fn told(&mut self, now: Instant, sign: Sign, address: &BackendAddr) {
         self.probing.aim(address, now);
-        self.polling.hurry(now);
+        if let Some(polling) = &mut self.polling {
+            polling.hurry(now);
+        }
         self.stage = Stage::Told {
             at: now,
             sign,
@@ -466,3 +460,6 @@ impl Wake {
 #[cfg(test)]
 #[path = "machine_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "unpolled_tests.rs"]
+mod unpolled_tests;

@@ -229,7 +229,7 @@ fn a_server_that_ends_between_running_and_ready_ends_the_wake() {
     .play();
     let error = story.outcome().as_ref().unwrap_err();
     assert_eq!(error, &WakeError::Failed("crashed".to_owned()));
-    assert!(story.end <= READY_WINDOW + LIMITS.poll_interval);
+    assert!(story.end <= READY_WINDOW + POLL_INTERVAL);
 }
 
 #[test]
@@ -310,7 +310,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn worlds()(
+    pub(super) fn worlds()(
         interval in 100_u64..10_000,
         timeout in 1_u64..90_000,
         settle in prop_oneof![Just(0), 0_u64..20_000],
@@ -325,7 +325,7 @@ prop_compose! {
             wanted.state = StateHint::Running;
         }
         let limits = Limits {
-            poll_interval: Duration::from_millis(interval),
+            poll_interval: Some(Duration::from_millis(interval)),
             timeout: Duration::from_millis(timeout),
         };
         World { wanted, limits, starts, polls, probes, news }
@@ -354,7 +354,8 @@ proptest! {
     #[test]
     fn polls_keep_between_the_floor_and_the_interval(world in worlds()) {
         let story = world.play();
-        let floor = crate::wake::polling::POLL_FLOOR.min(world.limits.poll_interval);
+        let interval = world.limits.poll_interval.unwrap();
+        let floor = crate::wake::polling::POLL_FLOOR.min(interval);
         for (index, pair) in story.polls.windows(2).enumerate() {
             let (sent, answered) = pair[0];
             prop_assert!(pair[1].0 - sent >= floor);
@@ -362,7 +363,7 @@ proptest! {
             let (_, polled) = &world.polls[index.min(world.polls.len() - 1)];
             let is_told = matches!(polled.reply, PollReply::Running(_));
             let rest = if is_told { READY_WINDOW } else { Duration::ZERO };
-            prop_assert!(pair[1].0 <= (answered + rest).max(sent + world.limits.poll_interval));
+            prop_assert!(pair[1].0 <= (answered + rest).max(sent + interval));
         }
     }
 

@@ -1,14 +1,20 @@
-//! Starting sleeping servers through the server-manager.
+//! Starting sleeping servers through the server-manager, or through a webhook.
 
 pub mod client;
+pub mod down;
 pub mod error;
 pub mod flight;
 pub mod hours;
+pub mod idle;
+pub mod in_use;
 pub mod machine;
+pub mod manager;
 pub mod permit;
 pub mod polling;
 pub mod prober;
 pub mod probing;
+pub mod reply;
+pub mod scaler;
 #[cfg(test)]
 mod simulated;
 pub mod wanted;

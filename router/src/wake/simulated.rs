@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::machine::{Limits, Outcome, PollReply, Polled, Ready, StartReply, Step, Wake};
+use super::machine::{Limits, Outcome, Ready, Step, Wake};
 use super::probing::ProbeReply;
+use super::reply::{PollReply, Polled, StartReply};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::routes::StateHint;
 
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) const LIMITS: Limits = Limits {
-    poll_interval: Duration::from_secs(2),
+    poll_interval: Some(POLL_INTERVAL),
     timeout: Duration::from_secs(90),
 };
 pub(super) const ROW: &str = "row:1";

@@ -1,0 +1,232 @@
+//! When a server that nobody uses any more is to be stopped.
+//!
+//! Pure: `now` is passed in. Pings are no use, and neither is the wish to stop it: what counts is
+//! read anew each time.
+
+use std::time::{Duration, Instant};
+
+use crate::backoff::Backoff;
+use crate::servers::Snapshot;
+use crate::servers::state::State;
+
+/// How often one stop is asked for at most; then not again before the server was used.
+pub const TRIES_MAX: u32 = 5;
+/// Pauses between those: 1, 2, 4 and 8 s.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What is seen of a server, or of all routes to it together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Somebody plays there, waits for it, or has it started.
+    pub used: bool,
+    /// It may run.
+    pub up: bool,
+    /// When it was last used, or came up.
+    pub last: Option<Instant>,
+    /// Until when its route wants it kept.
+    pub keep: Option<Instant>,
+}
+
+impl Seen {
+    /// What one route's `snapshot` tells; `min_online` is its setting.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, min_online: Duration) -> Self {
+        let starting = matches!(snapshot.state, State::Starting | State::Settling);
+        Self {
+            used: snapshot.sessions > 0 || snapshot.waiting > 0 || starting,
+            up: !matches!(snapshot.state, State::Asleep | State::Unreachable),
+            last: snapshot.last_used.max(snapshot.ready_at),
+            keep: snapshot.keep_until(min_online),
+        }
+    }
+
+    /// The same server by two routes.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            used: self.used || other.used,
+            up: self.up || other.up,
+            last: self.last.max(other.last),
+            keep: self.keep.max(other.keep),
+        }
+    }
+}
+
+/// The stops of one server.
+#[derive(Debug, Clone)]
+pub struct Idle {
+    /// When it was first heard of, which counts as use.
+    known: Instant,
+    /// Since when it has been idle, as of the last look.
+    since: Instant,
+    /// Nothing more is asked for this time.
+    over: bool,
+    tries: u32,
+    not_before: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Idle {
+    /// A server that is heard of now.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        let (min, max) = PAUSES;
+        Self {
+            known: now,
+            since: now,
+            over: false,
+            tries: 0,
+            not_before: None,
+            backoff: Backoff::new(min, max, 0.0),
+        }
+    }
+
+    /// Whether it is to be stopped at `now`: it may run, and has not been used for `after`.
+    pub fn is_due(&mut self, seen: &Seen, after: Duration, now: Instant) -> bool {
+        let since = seen.last.map_or(self.known, |last| last.max(self.known));
+        if seen.used || since != self.since {
+            *self = Self {
+                known: self.known,
+                ..Self::new(since)
+            };
+        }
+        let idle = now.saturating_duration_since(since) >= after;
+        let kept = [seen.keep, self.not_before].into_iter().flatten().max();
+        !seen.used && seen.up && idle && !self.over && kept.is_none_or(|until| until <= now)
+    }
+
+    /// Notes that the stop was asked for, and whether that was `taken`.
+    pub fn asked(&mut self, taken: bool, now: Instant) {
+        self.tries += 1;
+        self.over = taken || self.tries >= TRIES_MAX;
+        self.not_before = now.checked_add(self.backoff.next_delay(0.0));
+    }
+
+    /// Whether it is given up until the server was used again.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const AFTER: Duration = Duration::from_secs(600);
+
+    const fn secs(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    fn idle(last: Option<Instant>) -> Seen {
+        Seen {
+            used: false,
+            up: true,
+            last,
+            keep: None,
+        }
+    }
+
+    #[test]
+    fn it_is_due_once_after_the_last_use_and_again_after_the_next() {
+        let begin = Instant::now();
+        let mut one = Idle::new(begin);
+        assert!(!one.is_due(&idle(None), AFTER, begin + secs(599)));
+        assert!(
+            one.is_due(&idle(None), AFTER, begin + secs(600)),
+            "never used at all"
+        );
+        let last = Some(begin + secs(100));
+        assert!(!one.is_due(&idle(last), AFTER, begin + secs(699)));
+        assert!(one.is_due(&idle(last), AFTER, begin + secs(700)));
+        one.asked(true, begin + secs(700));
+        assert!(!one.is_due(&idle(last), AFTER, begin + secs(99_999)));
+        let last = Some(begin + secs(100_000));
+        assert!(one.is_due(&idle(last), AFTER, begin + secs(100_600)));
+    }
+
+    #[test]
+    fn a_route_may_keep_it_longer_and_what_sleeps_is_not_stopped() {
+        let begin = Instant::now();
+        let (mut one, now) = (Idle::new(begin), begin + secs(700));
+        let kept = Seen {
+            keep: Some(begin + secs(701)),
+            ..idle(None)
+        };
+        assert!(!one.is_due(&kept, AFTER, now));
+        assert!(one.is_due(&kept, AFTER, now + secs(1)));
+        let asleep = Seen {
+            up: false,
+            ..idle(None)
+        };
+        assert!(!one.is_due(&asleep, AFTER, now));
+    }
+
+    #[test]
+    fn a_stop_that_fails_is_asked_for_again_a_few_times() {
+        let begin = Instant::now();
+        let mut one = Idle::new(begin);
+        let mut asked = Vec::new();
+        for second in 0..1_000 {
+            let now = begin + secs(second);
+            if one.is_due(&idle(None), AFTER, now) {
+                asked.push(second);
+                one.asked(false, now);
+            }
+        }
+        assert_eq!(asked, [600, 601, 603, 607, 615]);
+        assert!(one.is_over());
+    }
+
+    #[test]
+    fn what_is_used_by_one_route_is_used_by_all() {
+        let begin = Instant::now();
+        let used = Seen {
+            used: true,
+            ..Seen::default()
+        };
+        let both = idle(Some(begin)).and(used);
+        assert_eq!((both.used, both.up, both.last), (true, true, Some(begin)));
+    }
+
+    proptest! {
+        /// Whoever comes and goes, in steps of a second. When the last one left is not known while
+        /// somebody is there.
+        #[test]
+        fn nobody_is_ever_stopped_under_a_player_or_too_soon(
+            after in 1_u64..30,
+            steps in proptest::collection::vec((0_u8..6, any::<bool>()), 1..300),
+        ) {
+            let (begin, after) = (Instant::now(), secs(after));
+            let (mut one, mut inside, mut last, mut tries) = (Idle::new(begin), 0_u32, begin, 0);
+            let mut left = None;
+            for (second, (step, taken)) in (1_u64..).zip(steps) {
+                let now = begin + secs(second);
+                match step {
+                    0 => inside += 1,
+                    1 | 2 if inside > 0 => {
+                        inside -= 1;
+                        (last, left, tries) = (now, Some(now), 0);
+                    }
+                    _ => {}
+                }
+                if inside > 0 {
+                    (last, tries) = (now, 0);
+                }
+                let seen = Seen { used: inside > 0, up: true, last: left, keep: None };
+                if one.is_due(&seen, after, now) {
+                    prop_assert_eq!(inside, 0);
+                    prop_assert!(now - last >= after);
+                    tries += 1;
+                    prop_assert!(tries <= TRIES_MAX);
+                    one.asked(taken, now);
+                    if taken {
+                        tries = TRIES_MAX;
+                    }
+                }
+            }
+        }
+    }
+}
