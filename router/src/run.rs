@@ -148,21 +148,15 @@ impl Router {
         down.map(|down| background.spawn(down.run(stop.clone())));
         let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
-        memory.keep(
-            config.state_file,
-            config.postgres.as_ref(),
-            &background,
-            &end,
-        );
+        let postgres = config.postgres.as_ref();
+        memory.keep(config.state_file, postgres, &background, &end);
         let heard = {
             let servers = Arc::clone(&servers);
             move |changes: &[_]| servers.changed(changes, starters)
         };
         let follow = |postgres| follow_postgres(postgres, &registry, heard, &background, &end);
         let sync = config.postgres.map(follow);
-        if let Some(writer) = influx {
-            background.spawn(writer.run(end.clone()));
-        }
+        influx.map(|writer| background.spawn(writer.run(end.clone())));
         let api_address = api.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = api {
             info!(%address, "API listening");

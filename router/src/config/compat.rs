@@ -36,8 +36,6 @@ const NO_DOCKER: &str =
     "routes come from MAPPING, the API and AUTOMC_DSN, and Docker is not asked for any";
 /// Why there is no tunnel.
 const NO_TUNNEL: &str = "no tunnel is built in: run ngrok's own agent and point it at PORT";
-/// What will have a function.
-
 /// Every such flag.
 pub const IGNORED: &[Ignored] = &[
     // Without a function by design.
