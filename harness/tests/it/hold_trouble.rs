@@ -360,6 +360,9 @@ async fn a_player_is_forwarded_while_the_server_starts_at_once_or_after_a_hold()
             (who.login_bytes(), vec![3, 2, 0, 0])
         );
         started(&manager, number + 1).await;
+        // Its port counts once it was seen shut, and it is asked before the second poll.
+        let polls = manager.counts().1;
+        manager.polled(polls + 2, DEADLINE).await.unwrap();
         let backend = asleep.wake("woken").unwrap();
         let line = ["automc: server is ready", &name];
         table.says(&line).await.unwrap();
