@@ -2,15 +2,18 @@
 //! the benchmarks, and the soak.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use automc_router::log::{LogConfig, LogFormat, init};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use harness::backend::Backend;
 use harness::bench::relay::{self, Options};
 use harness::soak::{self, Span};
 use harness::{bench, binaries, conformance, demo, smoke};
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     // `cargo demo -- --keep` hands its `--` on, behind the alias's own.
@@ -93,6 +96,16 @@ fn command() -> Command {
                 .subcommand(wake()),
         )
         .subcommand(soak_command())
+        .subcommand(
+            Command::new("server")
+                .about("A server that lets everybody in, until SIGTERM")
+                .hide(true)
+                .arg(text("name", "What its status shows"))
+                .arg(
+                    text("port", "Where it listens, on every address")
+                        .value_parser(value_parser!(u16)),
+                ),
+        )
         .subcommand(
             Command::new("load")
                 .about("A part of the load that `bench` and `soak` make")
@@ -243,6 +256,17 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             for line in smoke::run(&text("router"), &text("api"), &text("host")).await? {
                 writeln!(std::io::stdout(), "{line}")?;
             }
+            Ok(())
+        }
+        Some(("server", server)) => {
+            let name = server
+                .get_one::<String>("name")
+                .cloned()
+                .unwrap_or_default();
+            let port = server.get_one::<u16>("port").copied().unwrap_or_default();
+            let mut end = signal(SignalKind::terminate())?;
+            let _backend = Backend::start_at(&name, (Ipv4Addr::UNSPECIFIED, port).into()).await?;
+            end.recv().await;
             Ok(())
         }
         Some(("conformance", options)) => conform(options.get_one::<PathBuf>("router-bin")).await,

@@ -20,6 +20,8 @@ mod check_db;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod docker;
+#[cfg(test)]
 mod flags;
 #[cfg(test)]
 mod followed;

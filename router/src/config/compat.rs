@@ -32,8 +32,8 @@ pub(super) struct Given {
 const NO_CLUSTER: &str =
     "routes come from MAPPING, the API and AUTOMC_DSN, and no orchestrator is asked for any";
 /// Why nothing is discovered in Docker.
-const NO_DOCKER: &str =
-    "routes come from MAPPING, the API and AUTOMC_DSN, and Docker is not asked for any";
+#[cfg(not(feature = "docker"))]
+const NO_DOCKER: &str = "this router was built without the feature \"docker\"";
 /// Why there is no tunnel.
 const NO_TUNNEL: &str = "no tunnel is built in: run ngrok's own agent and point it at PORT";
 /// Every such flag.
@@ -49,21 +49,20 @@ pub const IGNORED: &[Ignored] = &[
     value("kube-config", NO_CLUSTER),
     value("kube-namespace", NO_CLUSTER),
     // Docker and tunnels.
+    #[cfg(not(feature = "docker"))]
     truth("in-docker", NO_DOCKER),
+    #[cfg(not(feature = "docker"))]
     value("docker-socket", NO_DOCKER),
+    #[cfg(not(feature = "docker"))]
     value("docker-timeout", NO_DOCKER),
+    #[cfg(not(feature = "docker"))]
     value("docker-api-version", NO_DOCKER),
     value("ngrok-token", NO_TUNNEL),
     value("ngrok-remote-addr", NO_TUNNEL),
-    // Scaling.
-    truth(
-        "auto-scale-up",
-        "servers are started wherever AUTOMC_WAKER_URL or AUTO_SCALE_WEBHOOK_URL is set",
-    ),
-    truth(
-        "auto-scale-down",
-        "AUTO_SCALE_WEBHOOK_URL alone has servers stopped; for others GET /servers tells which ones nobody uses",
-    ),
+    #[cfg(not(feature = "docker"))]
+    truth("auto-scale-up", NO_DOCKER),
+    #[cfg(not(feature = "docker"))]
+    truth("auto-scale-down", NO_DOCKER),
     // Metrics.
     value(
         "metrics-rate-limit-period",

@@ -12,6 +12,7 @@ fn route(host: Option<&str>) -> Route {
         host: host.map(|host| Host::parse(host).unwrap()),
         backend: BackendAddr::parse("h:1").unwrap(),
         server: None,
+        container: None,
         state: StateHint::Unknown,
         policy: Arc::default(),
     }

@@ -24,6 +24,7 @@ fn postgres(rows: &Table) -> Routes {
             host: Some(host(name)),
             backend: addr(backend),
             server: Some("server".into()),
+            container: None,
             state: StateHint::Unknown,
             policy: Arc::default(),
         };

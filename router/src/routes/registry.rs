@@ -41,6 +41,8 @@ struct Owned {
     /// Of the routes file, which the API writes; without one, of the API.
     file: Fixed,
     postgres: Routes,
+    /// Of the labels of containers.
+    docker: Fixed,
 }
 
 #[derive(Debug, Default)]
@@ -58,6 +60,8 @@ pub enum Outcome {
     NotFound,
     /// There is one to remove, and it belongs to the table in Postgres.
     OwnedByPostgres,
+    /// There is one to remove, and it belongs to a container's labels.
+    OwnedByDocker,
 }
 
 /// More than [`STATIC_ROUTES_MAX`] routes.
@@ -127,6 +131,23 @@ impl Registry {
         changes
     }
 
+    /// Replaces the routes of containers in one step; what changed of their hosts comes back, and
+    /// whether their default did.
+    pub fn replace_docker(
+        &self,
+        routes: Routes,
+        default: Option<Arc<Route>>,
+    ) -> (Vec<Change<Host, Arc<Route>>>, bool) {
+        let mut owned = self.owned();
+        let changes = diff(&owned.docker.routes, &routes);
+        let default_changed = owned.docker.default != default;
+        if default_changed || !changes.is_empty() {
+            owned.docker = Fixed { routes, default };
+            self.publish(&owned);
+        }
+        (changes, default_changed)
+    }
+
     /// The routes of Postgres that are not in force because a fixed route comes first.
     #[must_use]
     pub fn shadowed(&self) -> Vec<Arc<Route>> {
@@ -193,6 +214,8 @@ impl Registry {
                     Outcome::Done
                 } else if owned.postgres.contains_key(host) {
                     Outcome::OwnedByPostgres
+                } else if owned.docker.routes.contains_key(host) {
+                    Outcome::OwnedByDocker
                 } else {
                     Outcome::NotFound
                 }
@@ -209,14 +232,16 @@ impl Registry {
     /// The later a source, the more its word counts.
     fn publish(&self, owned: &Owned) {
         let (flags, file) = (&owned.flags, &owned.file);
-        let merged = owned.postgres.iter().chain(&file.routes);
+        let merged = owned.docker.routes.iter().chain(&owned.postgres);
+        let merged = merged.chain(&file.routes);
         let hosts = merged
             .chain(&flags.routes)
             .map(|(host, route)| (host.clone(), Arc::clone(route)))
             .collect();
+        let defaults = [&flags.default, &file.default, &owned.docker.default];
         self.table.store(Arc::new(Table {
             hosts,
-            default: flags.default.clone().or_else(|| file.default.clone()),
+            default: defaults.into_iter().flatten().next().cloned(),
             names: self.names,
         }));
         self.changes.send_replace(());
@@ -232,6 +257,7 @@ impl Registry {
                 host,
                 backend,
                 server: None,
+                container: None,
                 state: StateHint::Unknown,
                 policy: Arc::clone(&self.defaults),
             })
@@ -256,6 +282,7 @@ impl Owned {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::Container;
 
     /// What the API does without a routes file.
     fn edit(registry: &Registry, edit: &Edit) -> Outcome {
@@ -290,6 +317,7 @@ mod tests {
             host: Some(host(text)),
             backend: addr(backend),
             server: Some("server".into()),
+            container: None,
             state: StateHint::Running,
             policy: Arc::default(),
         };
@@ -324,6 +352,43 @@ mod tests {
             backend_of(&registry, "fixed.example").as_deref(),
             Some("fixed:1")
         );
+    }
+
+    #[test]
+    fn containers_come_last_and_keep_to_themselves() {
+        let registry = Registry::default();
+        let of_container = |text: &str, backend: &str| {
+            let (host, route) = from_postgres(text, backend);
+            let container = Some(Arc::new(Container::new("one", true, true, None)));
+            let route = Route {
+                server: None,
+                container,
+                ..(*route).clone()
+            };
+            (host, Arc::new(route))
+        };
+        let both = [
+            of_container("a.example", "docker:1"),
+            of_container("b.example", "docker:1"),
+        ];
+        let default = Some(Arc::clone(&both[0].1));
+        registry.replace_docker(Routes::from(both), default);
+        registry.replace_postgres(Routes::from([from_postgres("a.example", "pg:1")]));
+        let backend = |host| backend_of(&registry, host).unwrap();
+        assert_eq!(
+            (backend("a.example"), backend("b.example")),
+            ("pg:1".into(), "docker:1".into())
+        );
+        assert_eq!(backend("c.example"), "docker:1", "its default");
+        assert_eq!(remove(&registry, "b.example"), Outcome::OwnedByDocker);
+        set_default(&registry, "lobby:1");
+        assert_eq!(backend("c.example"), "lobby:1");
+
+        let (changes, default_changed) = registry.replace_docker(Routes::new(), None);
+
+        assert_eq!((changes.len(), default_changed), (2, true));
+        assert_eq!(backend("a.example"), "pg:1");
+        assert_eq!(backend("b.example"), "lobby:1");
     }
 
     #[test]

@@ -146,6 +146,7 @@ fn route(row: Row, policy: Arc<Policy>, names: Names) -> Result<(Host, Route), S
         host: Some(host.clone()),
         backend,
         server: Some(name.into()),
+        container: None,
         state: row
             .state
             .as_deref()

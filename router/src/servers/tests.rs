@@ -157,6 +157,7 @@ async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
             host: Some(host.clone()),
             backend: BackendAddr::parse("h:1").unwrap(),
             server: Some(name.into()),
+            container: None,
             state: StateHint::Stopped,
             policy: Arc::default(),
         };

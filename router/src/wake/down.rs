@@ -1,4 +1,4 @@
-//! Has servers of fixed routes stopped by webhook when nobody has played there for a while.
+//! Has servers stopped, by webhook or by Docker, when nobody has played there for a while.
 //!
 //! One task looks at all of them now and then; a stop that hangs holds up other stops and nothing else.
 
@@ -15,6 +15,8 @@ use super::idle::{Idle, Seen};
 use super::in_use::InUse;
 use super::scaler::ScalerClient;
 use crate::addr::BackendAddr;
+#[cfg(feature = "docker")]
+use crate::docker::control::Control;
 use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::servers::{Servers, Starter, Starters, Target};
@@ -26,7 +28,7 @@ const LOOK_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration:
 #[derive(Debug)]
 pub struct Down {
     /// Who is asked to.
-    pub client: Arc<ScalerClient>,
+    pub stopper: Stopper,
     /// How long nobody has played.
     pub after: Duration,
     /// Who starts them again.
@@ -41,7 +43,51 @@ pub struct Down {
     pub starters: Starters,
 }
 
-/// As many as there are fixed routes.
+/// Who stops servers.
+#[derive(Debug, Clone)]
+pub enum Stopper {
+    /// A webhook, those that it starts.
+    Webhook(Arc<ScalerClient>),
+    /// The engine, containers that may be stopped.
+    #[cfg(feature = "docker")]
+    Docker(Arc<Control>),
+}
+
+impl Stopper {
+    /// Whether the server of `route` is looked after. A container that does not run is not: when it is
+    /// started by others, it has all the time until it is stopped.
+    fn stops(&self, route: &Route, starters: Starters) -> bool {
+        match self {
+            Self::Webhook(_) => starters.of(route) == Some(Starter::Webhook),
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => {
+                let down = route.container.as_ref().is_some_and(|own| own.down);
+                down && route.state == crate::routes::StateHint::Running
+            }
+        }
+    }
+
+    async fn stop(&self, route: &Route) -> Result<(), String> {
+        match self {
+            Self::Webhook(client) => client.down(route).await,
+            #[cfg(feature = "docker")]
+            Self::Docker(control) => {
+                let stopped = control.stop(&route.key()).await;
+                stopped.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => "docker",
+        }
+    }
+}
+
+/// As many as there are routes.
 type Idles = HashMap<Arc<str>, Idle>;
 
 impl Down {
@@ -65,12 +111,16 @@ impl Down {
             let mut seen = self.seen(&backend, &routes);
             for route in &routes {
                 let (key, now) = (route.key(), Instant::now().into_std());
+                if known.contains_key(&key) {
+                    continue;
+                }
                 let mut idle = idles.remove(&key).unwrap_or_else(|| Idle::new(now));
                 if idle.is_due(&seen, self.after, now) {
                     let taken = self.stop(route).await;
                     idle.asked(taken, Instant::now().into_std());
                     if idle.is_over() && !taken {
-                        warn!(server = %key, "webhook: stopping it was given up");
+                        let by = self.stopper.name();
+                        warn!(server = %key, "{by}: stopping it was given up");
                     }
                     // Somebody may have come meanwhile.
                     seen = self.seen(&backend, &routes);
@@ -88,8 +138,7 @@ impl Down {
         let table = self.registry.table();
         let all = table.iter().map(|(_, route)| route);
         let all = all.chain(table.default_route());
-        let by_webhook = |route: &&Arc<Route>| self.starters.of(route) == Some(Starter::Webhook);
-        for route in all.filter(by_webhook) {
+        for route in all.filter(|route| self.stopper.stops(route, self.starters)) {
             let same = routes.entry(route.backend.clone()).or_default();
             same.push(Arc::clone(route));
         }
@@ -99,7 +148,10 @@ impl Down {
     fn seen(&self, backend: &BackendAddr, routes: &[Arc<Route>]) -> Seen {
         let seen = routes.iter().map(|route| {
             let snapshot = self.servers.snapshot(&Target::of(route, self.starters));
-            Seen::of(&snapshot, route.policy.min_online)
+            let seen = Seen::of(&snapshot, route.policy.min_online);
+            // An engine knows better than whoever could not reach it.
+            let up = seen.up || route.container.is_some();
+            Seen { up, ..seen }
         });
         seen.fold(self.in_use.seen(backend), Seen::and)
     }
@@ -107,12 +159,14 @@ impl Down {
     /// Asks for the stop of the server of `route`; whether that was taken.
     async fn stop(&self, route: &Route) -> bool {
         let server = route.key();
-        info!(%server, "webhook: nobody plays there any more; asking to stop it");
-        if let Err(problem) = self.client.down(route).await {
-            warn!(%server, "webhook: it could not be stopped: {problem}");
+        let by = self.stopper.name();
+        info!(%server, "{by}: nobody plays there any more; asking to stop it");
+        if let Err(problem) = self.stopper.stop(route).await {
+            warn!(%server, "{by}: it could not be stopped: {problem}");
             return false;
         }
-        if let Some(gone) = self.waker.address(&server, &route.backend) {
+        let address = self.waker.address(&server, &route.backend);
+        if let Some(gone) = address.or_else(|| self.waker.recent(&server)) {
             self.waker.forget(&server, &gone);
         }
         true

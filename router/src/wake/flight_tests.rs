@@ -121,6 +121,7 @@ fn route() -> Route {
         host: Some(Host::parse("test1.example.com").unwrap()),
         backend: BackendAddr::parse("127.0.0.1:1").unwrap(),
         server: Some("test1".into()),
+        container: None,
         state: StateHint::Stopped,
         policy: Arc::default(),
     }

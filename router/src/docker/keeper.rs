@@ -1,0 +1,195 @@
+//! Follows the engine: its events first, then its containers, then those again on every event.
+//!
+//! Events only say "look again"; what counts is the whole list, which is read every minute anyway. An engine
+//! that is lost keeps the routes that its containers had last.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::control::Control;
+use super::engine::{Engine, EngineError};
+use super::labels::{Defaults, Life, Seen, Selection};
+use crate::backoff::Backoff;
+use crate::config::values::short;
+use crate::host::Host;
+use crate::postgres::pace::Pace;
+use crate::routes::Route;
+use crate::routes::diff::Change;
+use crate::routes::registry::Registry;
+use crate::servers::{Servers, Starters};
+
+/// How often the containers are listed without being told of any change.
+pub const LIST_INTERVAL: Duration = Duration::from_secs(60);
+/// Longest time until the engine begins to tell its events.
+pub const EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most containers of one list that are looked at again for their aliases.
+const INSPECTED_MAX: usize = 100;
+/// Most lines logged about what came of one list.
+const LINES_MAX: usize = 100;
+
+/// One change of the routes.
+pub type RouteChange = Change<Host, Arc<Route>>;
+
+/// Follows one engine.
+#[derive(Debug)]
+pub struct Keeper {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// What stops containers.
+    pub control: Arc<Control>,
+    /// Gets the routes.
+    pub registry: Arc<Registry>,
+    /// What labels lie over.
+    pub defaults: Defaults,
+    /// Hear what changed.
+    pub servers: Arc<Servers>,
+    /// What can start servers.
+    pub starters: Starters,
+}
+
+/// What has been told, so that it is told once.
+#[derive(Debug, Default)]
+struct Told {
+    problems: HashSet<String>,
+    pace: Pace,
+}
+
+impl Keeper {
+    /// Follows it until `stop` is cancelled.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut backoff = Backoff::reconnect(0.0);
+        let (mut told, mut stopping) = (Told::default(), self.control.stopping());
+        let follow = async {
+            loop {
+                let session = self.session(&mut backoff, &mut told, &mut stopping);
+                let Err(error) = session.await else {
+                    continue;
+                };
+                let delay = backoff.next_delay(0.0);
+                let wait = short(delay);
+                warn!("docker: {error}; the routes of containers stay, asking again in {wait}");
+                tokio::time::sleep(delay).await;
+            }
+        };
+        stop.run_until_cancelled(follow).await;
+    }
+
+    /// From the first event to the last; ends well where the engine only ended its events.
+    async fn session(
+        &self,
+        backoff: &mut Backoff,
+        told: &mut Told,
+        stopping: &mut watch::Receiver<HashSet<String>>,
+    ) -> Result<(), EngineError> {
+        let mut events = self.engine.events()?;
+        events.opened(EVENTS_TIMEOUT).await?;
+        self.read(told, stopping).await?;
+        backoff.reset();
+        let begun = Instant::now();
+        let mut ticks = interval_at(tokio::time::Instant::now() + LIST_INTERVAL, LIST_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.next() => match event {
+                    Ok(()) => {}
+                    // Proxies end what was silent for long.
+                    Err(error) if begun.elapsed() >= LIST_INTERVAL => {
+                        debug!("docker: {error}");
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error),
+                },
+                Ok(()) = stopping.changed() => {}
+                _ = ticks.tick() => {}
+            }
+            sleep_until(told.pace.due(Instant::now()).into()).await;
+            self.read(told, stopping).await?;
+        }
+    }
+
+    /// Lists the containers and swaps their routes.
+    async fn read(
+        &self,
+        told: &mut Told,
+        stopping: &mut watch::Receiver<HashSet<String>>,
+    ) -> Result<(), EngineError> {
+        let begin = Instant::now();
+        // Before the list, or a stop that ends meanwhile would be forgotten.
+        let going = stopping.borrow_and_update().clone();
+        let mut seen = self.engine.list().await?;
+        self.complete(&mut seen).await?;
+        for container in &mut seen {
+            if container.life == Life::Running && going.contains(&container.name) {
+                container.life = Life::Stopping;
+            }
+        }
+        let count = seen.len();
+        let Selection {
+            routes,
+            default,
+            problems,
+        } = Selection::of(seen, &self.defaults);
+        let shown = default.clone();
+        let (changes, default_changed) = self.registry.replace_docker(routes, default);
+        log_changes(&changes);
+        if default_changed {
+            let backend = shown.as_deref().map_or_else(|| "nowhere".to_owned(), arrow);
+            info!("docker: hosts without a route → {backend}");
+        }
+        self.servers.changed(&changes, self.starters);
+        let new = problems
+            .iter()
+            .filter(|problem| !told.problems.contains(*problem));
+        for problem in new.take(LINES_MAX) {
+            warn!("docker: {problem}");
+        }
+        told.problems = problems.into_iter().collect();
+        let end = Instant::now();
+        told.pace.read(end, end - begin);
+        debug!(containers = count, took = ?(end - begin), "docker: containers listed");
+        Ok(())
+    }
+
+    /// Looks for the aliases that lists do not have, where a label names one.
+    async fn complete(&self, seen: &mut [Seen]) -> Result<(), EngineError> {
+        let lacking = seen
+            .iter_mut()
+            .filter(|container| container.lacks_aliases());
+        for container in lacking.take(INSPECTED_MAX) {
+            match self.engine.inspect(&container.name).await {
+                Ok(inspected) => container.networks = inspected.networks,
+                // It has gone meanwhile, and there is an event of that.
+                Err(EngineError::Refused { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn log_changes(changes: &[RouteChange]) {
+    for change in changes.iter().take(LINES_MAX) {
+        match change {
+            Change::Add(host, route) => info!("docker route +: {host} → {}", arrow(route)),
+            Change::Remove(host, route) => info!("docker route -: {host} → {}", arrow(route)),
+            Change::Change(host, old, new) if old.backend == new.backend => {
+                info!("docker route ~: {host} is {:?}", new.state);
+            }
+            Change::Change(host, _, new) => info!("docker route ~: {host} → {}", arrow(new)),
+        }
+    }
+    if let Some(more @ 1..) = changes.len().checked_sub(LINES_MAX) {
+        info!("docker: and {more} more route changes");
+    }
+}
+
+fn arrow(route: &Route) -> String {
+    let name = route.name().unwrap_or_default();
+    format!("{} ({name}, {:?})", route.backend, route.state)
+}
