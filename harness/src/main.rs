@@ -104,6 +104,10 @@ fn command() -> Command {
                 .arg(
                     text("port", "Where it listens, on every address")
                         .value_parser(value_parser!(u16)),
+                )
+                .arg(
+                    text("linger", "How many milliseconds it goes on after SIGTERM")
+                        .value_parser(value_parser!(u64)),
                 ),
         )
         .subcommand(
@@ -267,6 +271,8 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             let mut end = signal(SignalKind::terminate())?;
             let _backend = Backend::start_at(&name, (Ipv4Addr::UNSPECIFIED, port).into()).await?;
             end.recv().await;
+            let linger = server.get_one::<u64>("linger").copied().unwrap_or_default();
+            tokio::time::sleep(Duration::from_millis(linger)).await;
             Ok(())
         }
         Some(("conformance", options)) => conform(options.get_one::<PathBuf>("router-bin")).await,

@@ -43,6 +43,8 @@ struct Shared {
     events: Mutex<Answer>,
     asked: Mutex<Vec<String>>,
     told: watch::Sender<u64>,
+    /// Ends what goes on when it changes.
+    cut: watch::Sender<u64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,12 +80,19 @@ impl FakeEngine {
             events: Mutex::new(Answer::Events),
             asked: Mutex::default(),
             told: watch::Sender::new(0),
+            cut: watch::Sender::new(0),
         });
         let (own, ended) = (Arc::clone(&shared), end.clone());
         let accepting = async move {
             while let Ok((client, _)) = listener.accept().await {
                 let own = Arc::clone(&own);
-                let serve = async move { drop(own.serve(client).await) };
+                let mut cut = own.cut.subscribe();
+                let serve = async move {
+                    tokio::select! {
+                        _ = cut.changed() => {}
+                        served = own.serve(client) => drop(served),
+                    }
+                };
                 tokio::spawn(ended.clone().run_until_cancelled_owned(serve));
             }
         };
@@ -114,6 +123,11 @@ impl FakeEngine {
     /// Tells an event.
     pub fn tell(&self) {
         self.shared.told.send_modify(|told| *told += 1);
+    }
+
+    /// Ends every connection.
+    pub fn cut(&self) {
+        self.shared.cut.send_modify(|cut| *cut += 1);
     }
 
     /// How often a path that ends like this has been asked for.

@@ -40,14 +40,18 @@ const IMAGE: &str = "automc-test-empty:1";
 /// What a program of this machine needs, read-only.
 const SYSTEM: [&str; 4] = ["/usr", "/lib", "/lib64", "/bin"];
 
-/// Removes the container, then network `$1` from the engine at `$2`.
+/// Removes container or network (`$3`) `$1` from the engine at `$2`. A network may wait for its containers.
 const REAP: &str = r#"
 export DOCKER_HOST="$2"
-docker rm --force --volumes "$1" && exit
-for try in 1 2 3 4 5 6 7 8 9 10; do
-    docker network rm "$1" && exit
-    sleep 1
-done
+case $3 in
+container) docker rm --force --volumes "$1" ;;
+network)
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+        docker network rm "$1" && exit
+        sleep 1
+    done
+    ;;
+esac
 "#;
 
 /// Whether there is the image.
@@ -90,6 +94,7 @@ pub struct Wish {
     alias: Option<String>,
     exposed: Vec<String>,
     port: Option<u16>,
+    linger: Duration,
 }
 
 impl Wish {
@@ -119,6 +124,13 @@ impl Wish {
     #[must_use]
     pub fn listening(mut self, port: u16) -> Self {
         self.port = Some(port);
+        self
+    }
+
+    /// Its server goes on for so long when it is told to end.
+    #[must_use]
+    pub fn lingering(mut self, linger: Duration) -> Self {
+        self.linger = linger;
         self
     }
 
@@ -174,8 +186,8 @@ impl Engine {
         format!("{OWNER}-{}-{name}", self.id)
     }
 
-    fn reaper(&self, name: &str) -> Result<Reaper> {
-        Reaper::arm(REAP, [name, &self.host])
+    fn reaper(&self, kind: &str, name: &str) -> Result<Reaper> {
+        Reaper::arm(REAP, [name, &self.host, kind])
     }
 
     /// Makes a container that does not run yet. `name` is for this test, and what its server shows.
@@ -184,14 +196,17 @@ impl Engine {
     /// The engine does not.
     pub async fn create(&self, name: &str, wish: Wish) -> Result<Container> {
         let (full, program) = (self.name(name), binaries::harness().await?);
-        let reaper = self.reaper(&full)?;
+        let reaper = self.reaper("container", &full)?;
         let mut labels = wish.labels;
         labels.insert(OWNER.to_owned(), self.id.clone());
         let here = SYSTEM.iter().filter(|path| PathBuf::from(path).exists());
         let mut binds: Vec<_> = here.map(|path| format!("{path}:{path}:ro")).collect();
         binds.push(format!("{}:/harness:ro", program.display()));
         let port = wish.port.unwrap_or(25565).to_string();
-        let command = ["/harness", "server", "--name", name, "--port", &port];
+        let linger = wish.linger.as_millis().to_string();
+        let command = [
+            "/harness", "server", "--name", name, "--port", &port, "--linger", &linger,
+        ];
         let endpoint = EndpointSettings {
             aliases: wish.alias.map(|alias| vec![alias]),
             ..EndpointSettings::default()
@@ -247,7 +262,7 @@ impl Engine {
     /// The engine does not.
     pub async fn network(&self, name: &str) -> Result<Network> {
         let full = self.name(name);
-        let reaper = self.reaper(&full)?;
+        let reaper = self.reaper("network", &full)?;
         let request = NetworkCreateRequest {
             name: full.clone(),
             ..NetworkCreateRequest::default()

@@ -22,6 +22,8 @@ mod conformance;
 #[cfg(test)]
 mod docker;
 #[cfg(test)]
+mod docker_trouble;
+#[cfg(test)]
 mod flags;
 #[cfg(test)]
 mod followed;

@@ -31,10 +31,11 @@ const EVENT_BYTES_MAX: u64 = 256 * 1024;
 /// Longest reason of the engine's that is told, in characters.
 const REASON_CHARS_MAX: usize = 300;
 /// What changes a route. Others, such as those of health checks, are many.
-const EVENTS: [&str; 10] = [
+const EVENTS: [&str; 11] = [
     "create",
     "start",
     "die",
+    "stop",
     "destroy",
     "pause",
     "unpause",
@@ -116,6 +117,7 @@ pub struct Events {
     stream: Pin<Box<dyn Stream<Item = Result<EventMessage, Error>> + Send>>,
     budget: Budget,
     opened: Arc<Notify>,
+    limit: Duration,
 }
 
 impl std::fmt::Debug for Events {
@@ -225,6 +227,7 @@ impl Engine {
             stream: Box::pin(client(send)?.events(Some(options))),
             budget,
             opened,
+            limit: self.limit,
         })
     }
 }
@@ -233,9 +236,9 @@ impl Events {
     /// Waits until the engine has begun to tell.
     ///
     /// # Errors
-    /// [`EngineError`]; also when it has not within `limit`.
-    pub async fn opened(&mut self, limit: Duration) -> Result<(), EngineError> {
-        let opened = Arc::clone(&self.opened);
+    /// [`EngineError`]; also when it takes longer than a request may.
+    pub async fn opened(&mut self) -> Result<(), EngineError> {
+        let (opened, limit) = (Arc::clone(&self.opened), self.limit);
         let first = async {
             tokio::select! {
                 biased;

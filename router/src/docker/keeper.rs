@@ -26,8 +26,12 @@ use crate::servers::{Servers, Starters};
 
 /// How often the containers are listed without being told of any change.
 pub const LIST_INTERVAL: Duration = Duration::from_secs(60);
-/// Longest time until the engine begins to tell its events.
-pub const EVENTS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after an event the containers are listed once more: an engine tells that a container died
+/// before its list does.
+pub const ECHO: Duration = Duration::from_millis(500);
+/// How long an engine has to be followed before it counts as there: one that only begins to tell is asked
+/// later and later.
+pub const STEADY: Duration = Duration::from_secs(10);
 /// Most containers of one list that are looked at again for their aliases.
 const INSPECTED_MAX: usize = 100;
 /// Most lines logged about what came of one list.
@@ -88,16 +92,16 @@ impl Keeper {
         stopping: &mut watch::Receiver<HashSet<String>>,
     ) -> Result<(), EngineError> {
         let mut events = self.engine.events()?;
-        events.opened(EVENTS_TIMEOUT).await?;
+        events.opened().await?;
         self.read(told, stopping).await?;
-        backoff.reset();
-        let begun = Instant::now();
+        let (begun, mut steady) = (Instant::now(), Some(Instant::now() + STEADY));
         let mut ticks = interval_at(tokio::time::Instant::now() + LIST_INTERVAL, LIST_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut again = None;
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Ok(()) => {}
+                    Ok(()) => again = Some(Instant::now() + ECHO),
                     // Proxies end what was silent for long.
                     Err(error) if begun.elapsed() >= LIST_INTERVAL => {
                         debug!("docker: {error}");
@@ -106,6 +110,12 @@ impl Keeper {
                     Err(error) => return Err(error),
                 },
                 Ok(()) = stopping.changed() => {}
+                () = at(again) => again = None,
+                () = at(steady) => {
+                    backoff.reset();
+                    steady = None;
+                    continue;
+                }
                 _ = ticks.tick() => {}
             }
             sleep_until(told.pace.due(Instant::now()).into()).await;
@@ -170,6 +180,14 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits until `at`; for nothing where there is none.
+async fn at(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -38,7 +38,7 @@ const QUOTED_CHARS_MAX: usize = 200;
 /// Shortest piece of an identifier that names a network.
 const ID_CHARS_MIN: usize = 12;
 
-/// Labels whose values are read elsewhere, or that only Swarm has.
+/// Every label there is; the one for a delay of restarts means something in Swarm alone.
 const KNOWN: &[&str] = &[
     "host",
     "port",
@@ -416,11 +416,12 @@ impl Seen {
         let mut unknown: Vec<_> = names.filter(|name| !KNOWN.contains(name)).collect();
         unknown.sort_unstable();
         if let Some(first) = unknown.first() {
-            let more = unknown.len() - 1;
-            problems.push(format!(
-                "label {PREFIX}{} is not known ({more} more)",
-                quoted(first)
-            ));
+            let label = quoted(&format!("{PREFIX}{first}"));
+            let more = match unknown.len() - 1 {
+                0 => String::new(),
+                more => format!(", and {more} more are not"),
+            };
+            problems.push(format!("label {label} is not known{more}"));
         }
     }
 }
