@@ -39,6 +39,7 @@ ALTER TABLE servers
     ADD COLUMN IF NOT EXISTS wake_deny TEXT,               -- who may not
     ADD COLUMN IF NOT EXISTS wake_hours TEXT,              -- when: 'mon-fri 08:00-22:00 Europe/Berlin', 'always'
     ADD COLUMN IF NOT EXISTS min_online TEXT,              -- how long it should stay up once ready, '10m'
+    ADD COLUMN IF NOT EXISTS down_after TEXT,              -- nobody played so long: a webhook stops it, '1h', 'off'
     ADD COLUMN IF NOT EXISTS proxy_protocol TEXT,          -- PROXY header its backend gets: 'v1', 'v2', 'none'
     ADD COLUMN IF NOT EXISTS texts JSONB;                  -- what players read; an object, over the default's
 
@@ -62,7 +63,7 @@ DROP TRIGGER IF EXISTS automc_servers_route_notify ON servers;
 CREATE TRIGGER automc_servers_route_notify
     AFTER INSERT OR UPDATE OF name, domain, address, state, enabled, join_methods, hold_max, settle,
         forward_to, compression_hold, keep_transfer_intent, wake_allow, wake_deny, wake_hours, min_online,
-        proxy_protocol, texts OR DELETE ON servers
+        down_after, proxy_protocol, texts OR DELETE ON servers
     FOR EACH ROW EXECUTE FUNCTION automc_notify_routes_changed();
 
 -- Row triggers do not see TRUNCATE.
