@@ -28,6 +28,8 @@ mod hold;
 #[cfg(test)]
 mod hold_trouble;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod infra;
 #[cfg(test)]
 mod load;
