@@ -14,11 +14,14 @@ use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use crate::followed::{DEADLINE, Parts, own_server};
 
+/// More than any test says between two looks.
+const HEARD_MAX: usize = 1024;
+
 /// A session that hears what is announced.
 pub(crate) struct Ear {
     pub(crate) sql: Client,
-    heard: mpsc::UnboundedReceiver<String>,
-    notices: mpsc::UnboundedReceiver<String>,
+    heard: mpsc::Receiver<String>,
+    notices: mpsc::Receiver<String>,
     revision: u64,
 }
 
@@ -26,15 +29,15 @@ impl Ear {
     pub(crate) async fn on(dsn: &str) -> Self {
         let (sql, mut connection) = tokio_postgres::connect(dsn, NoTls).await.unwrap();
         let ((hear, heard), (notice, notices)) =
-            (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+            (mpsc::channel(HEARD_MAX), mpsc::channel(HEARD_MAX));
         tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await
             {
-                // Whoever listened may have gone.
+                // Whoever listened may have gone; what does not fit is missed by its test.
                 let _ = match message {
-                    AsyncMessage::Notification(told) => hear.send(told.payload().to_owned()),
+                    AsyncMessage::Notification(told) => hear.try_send(told.payload().to_owned()),
                     AsyncMessage::Notice(said) => {
-                        notice.send(format!("{}: {}", said.severity(), said.message()))
+                        notice.try_send(format!("{}: {}", said.severity(), said.message()))
                     }
                     _ => Ok(()),
                 };
