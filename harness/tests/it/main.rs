@@ -66,6 +66,10 @@ mod routes_file;
 #[cfg(test)]
 mod scaler;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod schema_upgrade;
+#[cfg(test)]
 mod shapes;
 #[cfg(test)]
 mod soak;
