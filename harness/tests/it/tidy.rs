@@ -36,6 +36,7 @@ const PURE: &[&str] = &[
     "metrics/influx.rs",
     "metrics/series.rs",
     "networks.rs",
+    "postgres/facts.rs",
     "postgres/pace.rs",
     "postgres/parameters.rs",
     "protocol/configuration.rs",
