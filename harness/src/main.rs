@@ -96,20 +96,7 @@ fn command() -> Command {
                 .subcommand(wake()),
         )
         .subcommand(soak_command())
-        .subcommand(
-            Command::new("server")
-                .about("A server that lets everybody in, until SIGTERM")
-                .hide(true)
-                .arg(text("name", "What its status shows"))
-                .arg(
-                    text("port", "Where it listens, on every address")
-                        .value_parser(value_parser!(u16)),
-                )
-                .arg(
-                    text("linger", "How many milliseconds it goes on after SIGTERM")
-                        .value_parser(value_parser!(u64)),
-                ),
-        )
+        .subcommand(server())
         .subcommand(
             Command::new("load")
                 .about("A part of the load that `bench` and `soak` make")
@@ -118,6 +105,36 @@ fn command() -> Command {
                 .subcommand(Command::new("server"))
                 .subcommand(Command::new("players").arg(Arg::new("order").required(true))),
         )
+}
+
+/// What runs in a test's container.
+fn server() -> Command {
+    let text = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).required(true).help(help)
+    };
+    let port = text("port", "Where it listens, on every address");
+    let linger = text("linger", "How many milliseconds it goes on after SIGTERM");
+    Command::new("server")
+        .about("A server that lets everybody in, until SIGTERM")
+        .hide(true)
+        .arg(text("name", "What its status shows"))
+        .arg(port.value_parser(value_parser!(u16)))
+        .arg(linger.value_parser(value_parser!(u64)))
+}
+
+async fn serve(server: &ArgMatches) -> anyhow::Result<()> {
+    let name = server
+        .get_one::<String>("name")
+        .cloned()
+        .unwrap_or_default();
+    let port = server.get_one::<u16>("port").copied().unwrap_or_default();
+    let linger = server.get_one::<u64>("linger").copied().unwrap_or_default();
+    // The first process of a container has no such thing unless it asks for it.
+    let mut end = signal(SignalKind::terminate())?;
+    let _backend = Backend::start_at(&name, (Ipv4Addr::UNSPECIFIED, port).into()).await?;
+    end.recv().await;
+    tokio::time::sleep(Duration::from_millis(linger)).await;
+    Ok(())
 }
 
 fn soak_command() -> Command {
@@ -262,19 +279,7 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Some(("server", server)) => {
-            let name = server
-                .get_one::<String>("name")
-                .cloned()
-                .unwrap_or_default();
-            let port = server.get_one::<u16>("port").copied().unwrap_or_default();
-            let mut end = signal(SignalKind::terminate())?;
-            let _backend = Backend::start_at(&name, (Ipv4Addr::UNSPECIFIED, port).into()).await?;
-            end.recv().await;
-            let linger = server.get_one::<u64>("linger").copied().unwrap_or_default();
-            tokio::time::sleep(Duration::from_millis(linger)).await;
-            Ok(())
-        }
+        Some(("server", server)) => serve(server).await,
         Some(("conformance", options)) => conform(options.get_one::<PathBuf>("router-bin")).await,
         Some(("bench", bench)) => {
             let out = bench.get_one::<PathBuf>("out").cloned().unwrap_or_default();
@@ -307,10 +312,10 @@ async fn conform(router: Option<&PathBuf>) -> anyhow::Result<()> {
         Some(router) => router.clone(),
         None => binaries::router().await?,
     };
-    let report = Box::pin(conformance::run(&router)).await?;
-    for line in report.lines() {
-        writeln!(std::io::stdout(), "{line}")?;
-    }
+    // Whoever reads no more still gets the exit code.
+    let say = |row: &conformance::Row| drop(writeln!(std::io::stdout(), "{}", row.line()));
+    let report = Box::pin(conformance::run(&router, say)).await?;
+    writeln!(std::io::stdout(), "{}", report.sum())?;
     let failed = report.failed();
     anyhow::ensure!(failed == 0, "{failed} rows failed");
     Ok(())

@@ -108,7 +108,6 @@ pub(crate) fn scale(
     );
     let down = Down {
         stopper: Stopper::Webhook(client),
-        after: scaler.down_after,
         waker: Arc::clone(&waker),
         registry: Arc::clone(registry),
         servers: Arc::clone(servers),

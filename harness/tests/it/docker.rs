@@ -245,7 +245,6 @@ async fn a_container_is_stopped_once_nobody_plays_though_it_is_pinged_and_woken_
     })
     .await
     .unwrap();
-    world.state("idle.example", "stopping").await;
     // It still listens, and is on its way down.
     let _session = player.enter(players).await.unwrap();
 

@@ -108,10 +108,7 @@ async fn events_that_are_none_end_or_never_come_are_asked_for_again_later_and_la
     let garbage = [
         (Answer::Status(404), "404"),
         (Answer::Bytes(b"no event\n".to_vec()), "expected"),
-        (
-            Answer::Endless(b"        ".repeat(1024)),
-            "reading a body",
-        ),
+        (Answer::Endless(b"        ".repeat(1024)), "reading a body"),
         (Answer::Silence, "asking for events took over 3s"),
         (Answer::HangUp, "connection"),
         (Answer::Bytes(vec![]), "ended its events"),

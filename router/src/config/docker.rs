@@ -78,8 +78,6 @@ pub struct DockerConfig {
     pub up: bool,
     /// Whether containers are stopped whose labels do not say otherwise.
     pub down: bool,
-    /// How long nobody has played on one when it is stopped.
-    pub down_after: Duration,
     /// How long one may take to start if its labels do not say.
     pub wake_timeout: Duration,
 }
@@ -99,7 +97,6 @@ pub(super) fn docker(settings: &mut Settings, hour: Duration) -> Option<DockerCo
         return None;
     }
     let within = |text: &str| duration(text, milli, hour * 24);
-    let down_after = settings.parse("auto_scale_down_after", within);
     let wake_timeout = settings.parse("automc_waker_timeout", within);
     Some(DockerConfig {
         socket: socket?,
@@ -107,7 +104,6 @@ pub(super) fn docker(settings: &mut Settings, hour: Duration) -> Option<DockerCo
         api_version,
         up,
         down,
-        down_after: down_after.unwrap_or_default(),
         wake_timeout: wake_timeout.unwrap_or_default(),
     })
 }

@@ -1,13 +1,8 @@
-//! Starts containers for players, and stops them.
-//!
-//! A start waits for a stop of ours that is under way: the engine would say that the container runs, and then
-//! it would not.
+//! Starts containers for players, and tells how they are.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::warn;
 
@@ -17,41 +12,21 @@ use crate::config::values::short;
 use crate::routes::Container;
 use crate::wake::reply::{PollReply, Polled, StartReply};
 
-/// Starts and stops the containers of one engine.
+/// Starts the containers of one engine, which go by the [`Route::key`](crate::routes::Route::key) of
+/// their routes.
 #[derive(Debug)]
 pub struct Control {
     engine: Arc<Engine>,
-    /// The names of those that are being stopped; bounded by the routes.
-    stopping: watch::Sender<HashSet<String>>,
-}
-
-/// A stop under way; it is over when this is dropped.
-struct Stopping<'c>(&'c Control, &'c str);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        let Self(control, name) = *self;
-        control.stopping.send_modify(|names| {
-            names.remove(name);
-        });
-    }
 }
 
 impl Control {
     /// Of the containers of `engine`.
     #[must_use]
-    pub fn new(engine: Arc<Engine>) -> Arc<Self> {
-        let stopping = watch::Sender::default();
-        Arc::new(Self { engine, stopping })
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
     }
 
-    /// The names of the containers that are being stopped.
-    #[must_use]
-    pub fn stopping(&self) -> watch::Receiver<HashSet<String>> {
-        self.stopping.subscribe()
-    }
-
-    /// Starts the container of this [`Route::key`](crate::routes::Route::key), or has it go on, within `limit`.
+    /// Starts a container, or has it go on, within `limit`.
     pub async fn start(&self, key: &str, limit: Duration) -> StartReply {
         let name = Container::name_of(key);
         match timeout(limit, self.start_now(name)).await {
@@ -68,9 +43,6 @@ impl Control {
     }
 
     async fn start_now(&self, name: &str) -> Result<(), EngineError> {
-        let mut stopping = self.stopping.subscribe();
-        // The sender is ours, so that there is an end of waiting.
-        drop(stopping.wait_for(|names| !names.contains(name)).await);
         match self.engine.inspect(name).await?.life {
             Life::Paused => self.engine.unpause(name).await,
             _ => self.engine.start(name).await,
@@ -89,19 +61,6 @@ impl Control {
             Err(_) => PollReply::Broken("the engine did not answer in time".to_owned()),
         };
         reply.into()
-    }
-
-    /// Stops a container, and comes back when it has ended.
-    ///
-    /// # Errors
-    /// See [`EngineError`].
-    pub async fn stop(&self, key: &str) -> Result<(), EngineError> {
-        let name = Container::name_of(key);
-        self.stopping.send_modify(|names| {
-            names.insert(name.to_owned());
-        });
-        let _stopping = Stopping(self, name);
-        self.engine.stop(name).await
     }
 }
 

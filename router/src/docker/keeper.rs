@@ -7,14 +7,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::control::Control;
 use super::engine::{Engine, EngineError};
-use super::labels::{Defaults, Life, Seen, Selection};
+use super::labels::{Defaults, Seen, Selection};
 use crate::backoff::Backoff;
 use crate::config::values::short;
 use crate::host::Host;
@@ -45,8 +43,6 @@ pub type RouteChange = Change<Host, Arc<Route>>;
 pub struct Keeper {
     /// The engine.
     pub engine: Arc<Engine>,
-    /// What stops containers.
-    pub control: Arc<Control>,
     /// Gets the routes.
     pub registry: Arc<Registry>,
     /// What labels lie over.
@@ -68,10 +64,10 @@ impl Keeper {
     /// Follows it until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let mut backoff = Backoff::reconnect(0.0);
-        let (mut told, mut stopping) = (Told::default(), self.control.stopping());
+        let mut told = Told::default();
         let follow = async {
             loop {
-                let session = self.session(&mut backoff, &mut told, &mut stopping);
+                let session = self.session(&mut backoff, &mut told);
                 let Err(error) = session.await else {
                     continue;
                 };
@@ -85,15 +81,10 @@ impl Keeper {
     }
 
     /// From the first event to the last; ends well where the engine only ended its events.
-    async fn session(
-        &self,
-        backoff: &mut Backoff,
-        told: &mut Told,
-        stopping: &mut watch::Receiver<HashSet<String>>,
-    ) -> Result<(), EngineError> {
+    async fn session(&self, backoff: &mut Backoff, told: &mut Told) -> Result<(), EngineError> {
         let mut events = self.engine.events()?;
         events.opened().await?;
-        self.read(told, stopping).await?;
+        self.read(told).await?;
         let (begun, mut steady) = (Instant::now(), Some(Instant::now() + STEADY));
         let mut ticks = interval_at(tokio::time::Instant::now() + LIST_INTERVAL, LIST_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,7 +100,6 @@ impl Keeper {
                     }
                     Err(error) => return Err(error),
                 },
-                Ok(()) = stopping.changed() => {}
                 () = at(again) => again = None,
                 () = at(steady) => {
                     backoff.reset();
@@ -119,26 +109,15 @@ impl Keeper {
                 _ = ticks.tick() => {}
             }
             sleep_until(told.pace.due(Instant::now()).into()).await;
-            self.read(told, stopping).await?;
+            self.read(told).await?;
         }
     }
 
     /// Lists the containers and swaps their routes.
-    async fn read(
-        &self,
-        told: &mut Told,
-        stopping: &mut watch::Receiver<HashSet<String>>,
-    ) -> Result<(), EngineError> {
+    async fn read(&self, told: &mut Told) -> Result<(), EngineError> {
         let begin = Instant::now();
-        // Before the list, or a stop that ends meanwhile would be forgotten.
-        let going = stopping.borrow_and_update().clone();
         let mut seen = self.engine.list().await?;
         self.complete(&mut seen).await?;
-        for container in &mut seen {
-            if container.life == Life::Running && going.contains(&container.name) {
-                container.life = Life::Stopping;
-            }
-        }
         let count = seen.len();
         let Selection {
             routes,

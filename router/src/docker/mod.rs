@@ -3,7 +3,7 @@
 //!
 //! What labels mean is decided in [`labels`]. [`engine`] is a thin shell around the engine's API, over
 //! connections whose answers are bounded ([`link`]); [`keeper`] follows the engine and owns the routes;
-//! [`control`] starts and stops.
+//! [`control`] starts.
 
 pub mod control;
 pub mod engine;
@@ -56,21 +56,20 @@ impl Parts {
         stop: &CancellationToken,
     ) -> Result<Self, EngineError> {
         let engine = Arc::new(Engine::new(config)?);
-        let control = Control::new(Arc::clone(&engine));
+        let control = Arc::new(Control::new(Arc::clone(&engine)));
         let limits = Limits {
             poll_interval: Some(POLL_INTERVAL),
             timeout: config.wake_timeout,
         };
         let waker = Waker::new(
-            Manager::Docker(Arc::clone(&control)),
+            Manager::Docker(control),
             limits,
             Arc::clone(registry),
             Arc::clone(servers),
             stop.clone(),
         );
         let down = Down {
-            stopper: Stopper::Docker(Arc::clone(&control)),
-            after: config.down_after,
+            stopper: Stopper::Docker(Arc::clone(&engine)),
             waker: Arc::clone(&waker),
             registry: Arc::clone(registry),
             servers: Arc::clone(servers),
@@ -85,7 +84,6 @@ impl Parts {
         };
         let keeper = Keeper {
             engine,
-            control,
             registry: Arc::clone(registry),
             servers: Arc::clone(servers),
             starters,

@@ -16,20 +16,48 @@ fn trigger(events: i16, columns: &[&str]) -> Trigger {
         name: "automc_servers_route_notify".to_owned(),
         events,
         columns: columns.iter().map(|&name| name.to_owned()).collect(),
-        enabled: true,
+        fires: Fires::Always,
+        notes: false,
     }
 }
 
+fn noting(name: &str, events: i16, fires: Fires) -> Trigger {
+    Trigger {
+        name: name.to_owned(),
+        fires,
+        notes: true,
+        ..trigger(events, &ANNOUNCED)
+    }
+}
+
+/// As schema.sql makes it.
 fn good() -> Facts {
+    let replicated = FOR_EACH_ROW | ON_INSERT | ON_UPDATE | ON_DELETE;
     Facts {
         role: "router".to_owned(),
         table: true,
         columns: ANNOUNCED.map(column).to_vec(),
-        triggers: vec![trigger(
-            ON_INSERT | ON_UPDATE | ON_DELETE | ON_TRUNCATE,
-            &[],
-        )],
+        triggers: vec![
+            noting("deleted", ON_DELETE, Fires::Ordinary),
+            noting("inserted", ON_INSERT, Fires::Ordinary),
+            noting("replicated", replicated, Fires::Replica),
+            noting("truncated", ON_TRUNCATE, Fires::Always),
+            noting("updated", ON_UPDATE, Fires::Ordinary),
+        ],
         standby: false,
+        announced: true,
+        revision: Revision::Readable,
+    }
+}
+
+/// As schema.sql made it before it counted.
+fn uncounted() -> Facts {
+    let every = ON_INSERT | ON_UPDATE | ON_DELETE | ON_TRUNCATE;
+    Facts {
+        triggers: vec![trigger(every | FOR_EACH_ROW, &[])],
+        announced: false,
+        revision: Revision::Missing,
+        ..good()
     }
 }
 
@@ -53,7 +81,75 @@ fn worst(facts: &Facts) -> (Severity, String) {
 
 #[test]
 fn a_complete_table_has_nothing_wrong_with_it() {
-    assert_eq!(worst(&good()).0, Severity::Good);
+    let (severity, text) = worst(&good());
+    assert_eq!(severity, Severity::Good, "{text}");
+    assert!(
+        text.contains("by deleted, inserted, truncated, updated"),
+        "{text}"
+    );
+    assert!(good().counted());
+}
+
+#[test]
+fn the_older_tables_are_followed_and_said_to_count_nothing() {
+    let (severity, text) = worst(&uncounted());
+    assert_eq!(severity, Severity::Warning);
+    assert_eq!(
+        text,
+        "changes are not counted, so the whole table is read for every change; apply schema.sql"
+    );
+    assert!(!uncounted().counted());
+}
+
+#[test]
+fn whatever_keeps_revisions_from_counting_is_told_and_they_are_not_relied_on() {
+    let hidden = Facts {
+        revision: Revision::Hidden,
+        ..good()
+    };
+    let silent = Facts {
+        announced: false,
+        ..good()
+    };
+    let mut disabled = good();
+    disabled.triggers[4].fires = Fires::Never;
+    let mut partial = good();
+    partial.triggers[4].columns.retain(|name| name != "domain");
+    for (facts, words) in [
+        (hidden, "GRANT SELECT ON automc_revision TO router;"),
+        (silent, "trigger automc_announce of automc_pending"),
+        (disabled, "ALTER TABLE servers ENABLE TRIGGER updated;"),
+        (partial, "a change of domain"),
+    ] {
+        let (severity, text) = worst(&facts);
+        assert_eq!(severity, Severity::Warning);
+        assert!(text.contains(words), "{text}");
+        assert!(!facts.counted(), "{text}");
+    }
+}
+
+#[test]
+fn what_is_missed_of_replicas_or_read_too_often_is_told_though_revisions_count() {
+    let mut both = good();
+    both.triggers.push(trigger(ON_UPDATE, &[]));
+    // As after ALTER TABLE … ENABLE TRIGGER ALL.
+    let mut ordinary = good();
+    ordinary
+        .triggers
+        .iter_mut()
+        .for_each(|trigger| trigger.fires = Fires::Ordinary);
+    let mut disabled = good();
+    disabled.triggers[2].fires = Fires::Never;
+    for (facts, words) in [
+        (both, "automc_servers_route_notify does not count"),
+        (ordinary, "what comes by replication"),
+        (disabled, "ENABLE REPLICA TRIGGER replicated;"),
+    ] {
+        let (severity, text) = worst(&facts);
+        assert_eq!(severity, Severity::Warning);
+        assert!(text.contains(words), "{text}");
+        assert!(facts.counted(), "{text}");
+    }
 }
 
 #[test]
@@ -90,15 +186,15 @@ fn what_keeps_routes_away_is_told_with_what_to_do() {
 fn gaps_in_the_announcements_are_warnings() {
     let none = Facts {
         triggers: vec![],
-        ..good()
+        ..uncounted()
     };
-    let mut disabled = good();
-    disabled.triggers[0].enabled = false;
+    let mut disabled = uncounted();
+    disabled.triggers[0].fires = Fires::Replica;
     let mut one_disabled = disabled.clone();
     one_disabled.triggers.push(trigger(ON_TRUNCATE, &[]));
     let no_truncate = Facts {
         triggers: vec![trigger(ON_INSERT | ON_UPDATE | ON_DELETE, &[])],
-        ..good()
+        ..uncounted()
     };
     let seed = trigger(
         ON_INSERT | ON_UPDATE | ON_DELETE | ON_TRUNCATE,
@@ -106,7 +202,7 @@ fn gaps_in_the_announcements_are_warnings() {
     );
     let no_name = Facts {
         triggers: vec![seed],
-        ..good()
+        ..uncounted()
     };
     for (facts, words) in [
         (none, "no trigger on servers"),
@@ -141,7 +237,9 @@ fn settings_are_read_where_they_are_and_may_be() {
     facts
         .columns
         .extend(["hold_max", "texts", "settle"].map(column));
-    facts.columns[6].readable = false;
+    let seen = ["hold_max", "settle"].map(str::to_owned);
+    facts.triggers[4].columns.extend(seen);
+    facts.columns[7].readable = false;
     let query = facts.query();
     assert!(
         query.contains("enabled, hold_max::text AS hold_max, settle::text AS settle FROM"),
@@ -151,13 +249,10 @@ fn settings_are_read_where_they_are_and_may_be() {
     assert_eq!(severity, Severity::Warning);
     assert!(text.contains("may not read texts of"), "{text}");
 
-    facts.columns[6].readable = true;
-    assert_eq!(worst(&facts).0, Severity::Good);
-    facts.triggers[0].columns = ANNOUNCED.map(str::to_owned).to_vec();
+    facts.columns[7].readable = true;
     let (severity, text) = worst(&facts);
     assert_eq!(severity, Severity::Warning);
-    assert!(
-        text.contains("a change of hold_max, settle, texts,"),
-        "{text}"
-    );
+    assert!(text.contains("a change of texts,"), "{text}");
+    facts.triggers[4].columns.push("texts".to_owned());
+    assert_eq!(worst(&facts).0, Severity::Good);
 }
