@@ -22,6 +22,8 @@ pub enum Mode {
     Open,
     /// All that change nothing.
     ReadOnly,
+    /// All but those that tell what there is: events and lists, of which those under way are cut.
+    Mute,
     /// None, and those under way are cut.
     Shut,
 }
@@ -94,7 +96,9 @@ impl Passing {
     async fn serve(mut self, mut client: TcpStream) -> Result<()> {
         let head = self.head(&mut client).await?;
         let mode = *self.mode.borrow_and_update();
-        ensure!(mode != Mode::Shut, "shut");
+        let path = head.split([' ', '?']).nth(1).unwrap_or_default();
+        let tells = path.ends_with("/events") || path.ends_with("/containers/json");
+        ensure!(mode != Mode::Shut && (mode != Mode::Mute || !tells), "shut");
         if mode == Mode::ReadOnly && !head.starts_with("GET ") {
             let refusal =
                 "HTTP/1.1 403 Forbidden\r\ncontent-length: 9\r\nconnection: close\r\n\r\nforbidden";
@@ -112,7 +116,7 @@ impl Passing {
         let mut shut = self.mode.clone();
         tokio::select! {
             passed = passed => passed,
-            _ = shut.wait_for(|mode| *mode == Mode::Shut) => Ok(()),
+            _ = shut.wait_for(|mode| *mode == Mode::Shut || (tells && *mode == Mode::Mute)) => Ok(()),
         }
     }
 

@@ -170,6 +170,25 @@ async fn a_login_lets_a_paused_container_go_on() {
     assert_eq!(container.state().await.unwrap(), "running");
 }
 
+/// What was started is inspected, so nobody waits for an event.
+#[tokio::test]
+async fn a_login_gets_in_though_no_event_tells_of_the_start() {
+    let Some(world) = world(Settings::new()).await else {
+        return;
+    };
+    let wish = Wish::host("mute.example").label("auto-scale-up", "true");
+    let _container = world.engine.create("mute", wish).await.unwrap();
+    world.state("mute.example", "asleep").await;
+    world.proxy.set(Mode::Mute);
+    world.logs(&["WARN", "the routes of containers stay"]).await;
+
+    let players = world.router.at.players;
+    Player::new("mute.example").enter(players).await.unwrap();
+    Player::new("mute.example").enter(players).await.unwrap();
+
+    assert_eq!(world.posts(""), world.posts("/start"));
+}
+
 /// The engine gives an address to whoever comes first.
 #[tokio::test]
 async fn a_container_is_followed_to_its_new_address_and_its_old_one_is_another_servers() {

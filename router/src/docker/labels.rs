@@ -28,6 +28,8 @@ const DEFAULT_PORT: u16 = 25565;
 pub const HOSTS_MAX: usize = 100;
 /// Most containers with a label, of those that come first by name.
 pub const CONTAINERS_MAX: usize = 10_000;
+/// Most problems that are told of all together.
+pub const PROBLEMS_MAX: usize = 1_000;
 /// Longest name of a container, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 /// How long a container may be said to take to start.
@@ -150,6 +152,7 @@ impl Selection {
                 .map(|problem| format!("container {name}: {problem}"));
             selection.problems.extend(told);
         }
+        selection.problems.truncate(PROBLEMS_MAX);
         selection
     }
 
