@@ -15,10 +15,10 @@ pub const ROWS_MAX: usize = 1_000_000;
 /// Columns without which there are no routes.
 const NEEDED: [&str; 3] = ["name", "domain", "address"];
 /// Columns a change of which should be announced, if they exist.
-const ANNOUNCED: [&str; 5] = ["name", "domain", "address", "state", "enabled"];
+const ANNOUNCED: [&str; 6] = ["name", "domain", "address", "state", "enabled", "aliases"];
 
 /// The columns every query begins with; settings follow.
-const FIXED_COLUMNS: usize = 5;
+const FIXED_COLUMNS: usize = 6;
 
 // Bits of pg_trigger.tgtype, from src/include/catalog/pg_trigger.h.
 const ON_INSERT: i16 = 1 << 2;
@@ -163,6 +163,10 @@ impl Facts {
             Some(_) => "enabled",
             None => "NULL::boolean",
         };
+        let aliases = match self.column("aliases") {
+            Some(column) if column.readable => "aliases::text",
+            _ => "NULL::text",
+        };
         let settings = Setting::ALL.into_iter().map(Setting::column);
         let settings: String = settings
             .filter(|name| self.column(name).is_some_and(|column| column.readable))
@@ -170,7 +174,7 @@ impl Facts {
             .collect();
         let limit = ROWS_MAX + 1;
         format!(
-            "SELECT name::text, domain::text, address::text, {state}, {enabled}{settings} \
+            "SELECT name::text, domain::text, address::text, {state}, {enabled}, {aliases}{settings} \
              FROM servers LIMIT {limit}"
         )
     }
@@ -363,6 +367,7 @@ pub fn row(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
         address: row.try_get(2)?,
         state: row.try_get(3)?,
         enabled: row.try_get(4)?,
+        aliases: row.try_get(5)?,
         overrides,
     })
 }

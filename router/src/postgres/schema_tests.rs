@@ -130,7 +130,7 @@ fn missing_optional_columns_read_as_null() {
     assert!(
         facts
             .query()
-            .contains("NULL::text, NULL::boolean FROM servers")
+            .contains("NULL::text, NULL::boolean, NULL::text FROM servers")
     );
     assert_ne!(worst(&facts).0, Severity::Error);
 }
@@ -144,7 +144,9 @@ fn settings_are_read_where_they_are_and_may_be() {
     facts.columns[6].readable = false;
     let query = facts.query();
     assert!(
-        query.contains("enabled, hold_max::text AS hold_max, settle::text AS settle FROM"),
+        query.contains(
+            "enabled, NULL::text, hold_max::text AS hold_max, settle::text AS settle FROM"
+        ),
         "{query}"
     );
     let (severity, text) = worst(&facts);

@@ -88,6 +88,7 @@ impl Down {
         let table = self.registry.table();
         let all = table.iter().map(|(_, route)| route);
         let all = all.chain(table.default_route());
+        let all = all.filter(|route| !route.backend.is_template());
         for route in all.filter(|route| route.server.is_none()) {
             let same = routes.entry(route.backend.clone()).or_default();
             same.push(Arc::clone(route));
