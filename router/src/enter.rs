@@ -65,7 +65,12 @@ impl Services {
         match forwarded.await {
             Ok(Introduced { backend, said }) => {
                 debug!(%address, "forwarded");
-                Ok(LoginEnd::Entered(backend, said, None, address.clone()))
+                Ok(LoginEnd::Entered {
+                    backend,
+                    said,
+                    playing: None,
+                    at: address.clone(),
+                })
             }
             Err(NotIn::Left) => Err(ConnectionError::ClientLeft),
             Err(NotIn::Unreachable(error)) => Err(unreachable(address, error)),
@@ -149,7 +154,11 @@ impl Services {
         let holds = guest.returned || guest.route.policy.join.contains(&Join::Hold);
         let Introduced { backend, said } = introduce(hold, backend, holds).await?;
         let playing = self.servers.session(&self.target(guest.route));
-        let address = address.clone();
-        Ok(LoginEnd::Entered(backend, said, Some(playing), address))
+        Ok(LoginEnd::Entered {
+            backend,
+            said,
+            playing: Some(playing),
+            at: address.clone(),
+        })
     }
 }

@@ -28,6 +28,8 @@ mod hold;
 #[cfg(test)]
 mod hold_trouble;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod infra;
 #[cfg(test)]
 mod load;
@@ -63,6 +65,10 @@ mod routes;
 mod routes_file;
 #[cfg(test)]
 mod scaler;
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod schema_upgrade;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]
