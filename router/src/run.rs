@@ -364,7 +364,6 @@ fn scale(
     );
     let down = Down {
         client,
-        after: scaler.down_after,
         waker: Arc::clone(&waker),
         registry: Arc::clone(registry),
         servers: Arc::clone(servers),

@@ -29,7 +29,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOLD_LIMIT: Duration = MINUTE.saturating_mul(60);
 /// Longest `settle`.
 const SETTLE_LIMIT: Duration = MINUTE.saturating_mul(10);
-/// Longest `min_online`: a week.
+/// Shortest `down_after`.
+const DOWN_LEAST: Duration = Duration::from_millis(10);
+/// Longest `min_online` and `down_after`: a week.
 const ONLINE_LIMIT: Duration = MINUTE.saturating_mul(60 * 24 * 7);
 
 /// One setting of a route.
@@ -55,6 +57,8 @@ pub enum Setting {
     WakeHours,
     /// [`Policy::min_online`].
     MinOnline,
+    /// [`Policy::down_after`].
+    DownAfter,
     /// [`Policy::proxy_protocol`].
     ProxyProtocol,
     /// [`Policy::texts`].
@@ -69,7 +73,7 @@ pub type Ignored = Vec<(Setting, String)>;
 
 impl Setting {
     /// Every one of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Join,
         Self::HoldMax,
         Self::Settle,
@@ -80,6 +84,7 @@ impl Setting {
         Self::WakeDeny,
         Self::WakeHours,
         Self::MinOnline,
+        Self::DownAfter,
         Self::ProxyProtocol,
         Self::Texts,
     ];
@@ -98,6 +103,7 @@ impl Setting {
             Self::WakeDeny => "wake_deny",
             Self::WakeHours => "wake_hours",
             Self::MinOnline => "min_online",
+            Self::DownAfter => "down_after",
             Self::ProxyProtocol => "proxy_protocol",
             Self::Texts => "texts",
         }
@@ -146,6 +152,10 @@ impl Setting {
             Self::WakeHours if text.eq_ignore_ascii_case("always") => policy.wake.hours = None,
             Self::WakeHours => policy.wake.hours = Some(Hours::parse(&items(text)?)?),
             Self::MinOnline => policy.min_online = up_to(ONLINE_LIMIT)?,
+            Self::DownAfter if text.eq_ignore_ascii_case("off") => policy.down_after = None,
+            Self::DownAfter => {
+                policy.down_after = Some(duration(text, DOWN_LEAST, ONLINE_LIMIT)?);
+            }
             Self::ProxyProtocol => policy.proxy_protocol = proxy_protocol(text)?,
             Self::Texts => {
                 policy.texts = Arc::new(texts(text)?.over(Arc::clone(&policy.texts)));
@@ -166,6 +176,7 @@ impl Setting {
             Self::WakeDeny => a.wake.deny != b.wake.deny,
             Self::WakeHours => a.wake.hours != b.wake.hours,
             Self::MinOnline => a.min_online != b.min_online,
+            Self::DownAfter => a.down_after != b.down_after,
             Self::ProxyProtocol => a.proxy_protocol != b.proxy_protocol,
             Self::Texts => a.texts != b.texts,
         }

@@ -31,6 +31,10 @@ fn every_setting_is_read_as_text_or_as_an_array() {
         applied(Setting::MinOnline, "10m").unwrap().min_online,
         seconds(600)
     );
+    for (text, after) in [("90s", Some(seconds(90))), ("OFF", None)] {
+        let policy = applied(Setting::DownAfter, text).unwrap();
+        assert_eq!(policy.down_after, after, "{text}");
+    }
     let lobby = applied(Setting::ForwardTo, "lobby:25565")
         .unwrap()
         .forward_to;
