@@ -401,7 +401,7 @@ impl Services {
         let target = self.target(route);
         let seen = self.servers.snapshot(&target);
         let host = route.host.as_ref().map(Host::as_str);
-        let mut fields = seen.fields(route.name().or(host));
+        let mut fields = seen.fields(route.server_name().or(host));
         fill(&mut fields);
         route.policy.texts.render(text, locale, &fields)
     }
@@ -450,7 +450,7 @@ impl Services {
     }
 
     pub(crate) fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {
-        let route = self.registry.table().lookup(address).map(Arc::clone)?;
+        let route = self.registry.table().lookup(address)?.into_owned();
         closing.route(&route);
         Some(route)
     }

@@ -52,7 +52,7 @@ impl Listed {
         let seen = api.servers.snapshot(&Target::of(route, api.starters));
         Self {
             backend: route.backend.to_string(),
-            scaling_target: route.name().unwrap_or_default().to_owned(),
+            scaling_target: route.server_name().unwrap_or_default().to_owned(),
             state: seen.state.name(),
         }
     }

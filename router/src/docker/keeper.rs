@@ -3,7 +3,6 @@
 //! Events only say "look again"; what counts is the whole list, which is read every minute anyway. An engine
 //! that is lost keeps the routes that its containers had last.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +11,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::engine::{Engine, EngineError};
-use super::labels::{Defaults, Seen, Selection};
+use super::labels::{self, CONTAINERS_MAX, Defaults, Seen};
 use crate::backoff::Backoff;
 use crate::config::values::short;
-use crate::host::Host;
 use crate::postgres::pace::Pace;
-use crate::routes::Route;
 use crate::routes::diff::Change;
+use crate::routes::offer::{IgnoredSetting, Provider};
+use crate::routes::pool::Changes;
 use crate::routes::registry::Registry;
+use crate::routes::{Container, Route};
 use crate::servers::{Servers, Starters};
 
 /// How often the containers are listed without being told of any change.
@@ -34,9 +34,6 @@ pub const STEADY: Duration = Duration::from_secs(10);
 const INSPECTED_MAX: usize = 100;
 /// Most lines logged about what came of one list.
 const LINES_MAX: usize = 100;
-
-/// One change of the routes.
-pub type RouteChange = Change<Host, Arc<Route>>;
 
 /// Follows one engine.
 #[derive(Debug)]
@@ -53,21 +50,14 @@ pub struct Keeper {
     pub starters: Starters,
 }
 
-/// What has been told, so that it is told once.
-#[derive(Debug, Default)]
-struct Told {
-    problems: HashSet<String>,
-    pace: Pace,
-}
-
 impl Keeper {
     /// Follows it until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let mut backoff = Backoff::reconnect(0.0);
-        let mut told = Told::default();
+        let mut pace = Pace::default();
         let follow = async {
             loop {
-                let session = self.session(&mut backoff, &mut told);
+                let session = self.session(&mut backoff, &mut pace);
                 let Err(error) = session.await else {
                     continue;
                 };
@@ -81,10 +71,10 @@ impl Keeper {
     }
 
     /// From the first event to the last; ends well where the engine only ended its events.
-    async fn session(&self, backoff: &mut Backoff, told: &mut Told) -> Result<(), EngineError> {
+    async fn session(&self, backoff: &mut Backoff, pace: &mut Pace) -> Result<(), EngineError> {
         let mut events = self.engine.events()?;
         events.opened().await?;
-        self.read(told).await?;
+        self.read(pace).await?;
         let (begun, mut steady) = (Instant::now(), Some(Instant::now() + STEADY));
         let mut ticks = interval_at(tokio::time::Instant::now() + LIST_INTERVAL, LIST_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -108,39 +98,26 @@ impl Keeper {
                 }
                 _ = ticks.tick() => {}
             }
-            sleep_until(told.pace.due(Instant::now()).into()).await;
-            self.read(told).await?;
+            sleep_until(pace.due(Instant::now()).into()).await;
+            self.read(pace).await?;
         }
     }
 
     /// Lists the containers and swaps their routes.
-    async fn read(&self, told: &mut Told) -> Result<(), EngineError> {
+    async fn read(&self, pace: &mut Pace) -> Result<(), EngineError> {
         let begin = Instant::now();
         let mut seen = self.engine.list().await?;
         self.complete(&mut seen).await?;
         let count = seen.len();
-        let Selection {
-            routes,
-            default,
-            problems,
-        } = Selection::of(seen, &self.defaults);
-        let shown = default.clone();
-        let (changes, default_changed) = self.registry.replace_docker(routes, default);
+        if count > CONTAINERS_MAX {
+            warn!("docker: of {count} containers, {CONTAINERS_MAX} are looked at");
+        }
+        let offers = labels::offers(seen, &self.defaults);
+        let changes = self.registry.replace(Provider::Docker, offers);
         log_changes(&changes);
-        if default_changed {
-            let backend = shown.as_deref().map_or_else(|| "nowhere".to_owned(), arrow);
-            info!("docker: hosts without a route → {backend}");
-        }
         self.servers.changed(&changes, self.starters);
-        let new = problems
-            .iter()
-            .filter(|problem| !told.problems.contains(*problem));
-        for problem in new.take(LINES_MAX) {
-            warn!("docker: {problem}");
-        }
-        told.problems = problems.into_iter().collect();
         let end = Instant::now();
-        told.pace.read(end, end - begin);
+        pace.read(end, end - begin);
         debug!(containers = count, took = ?(end - begin), "docker: containers listed");
         Ok(())
     }
@@ -170,8 +147,9 @@ async fn at(at: Option<Instant>) {
     }
 }
 
-fn log_changes(changes: &[RouteChange]) {
-    for change in changes.iter().take(LINES_MAX) {
+fn log_changes(changes: &Changes) {
+    let hosts = &changes.hosts;
+    for change in hosts.iter().take(LINES_MAX) {
         match change {
             Change::Add(host, route) => info!("docker route +: {host} → {}", arrow(route)),
             Change::Remove(host, route) => info!("docker route -: {host} → {}", arrow(route)),
@@ -181,12 +159,30 @@ fn log_changes(changes: &[RouteChange]) {
             Change::Change(host, _, new) => info!("docker route ~: {host} → {}", arrow(new)),
         }
     }
-    if let Some(more @ 1..) = changes.len().checked_sub(LINES_MAX) {
+    if let Some(more @ 1..) = hosts.len().checked_sub(LINES_MAX) {
         info!("docker: and {more} more route changes");
+    }
+    if changes.default {
+        info!("docker: hosts without a route have another one");
+    }
+    for (name, label) in changes.ignored.iter().take(LINES_MAX) {
+        let (name, IgnoredSetting { column, reason }) = (Container::name_of(name), label);
+        warn!("docker: container {name:?}: label {column}: {reason}");
+    }
+    for container in changes.excluded.iter().take(LINES_MAX) {
+        let name = Container::name_of(&container.name);
+        warn!(
+            "docker: container {name:?} is not routed: {}",
+            container.reason
+        );
+    }
+    for shadowed in changes.shadowed.iter().take(LINES_MAX) {
+        let name = shadowed.loser.server_name().unwrap_or_default();
+        warn!("docker: container {name:?} is not routed: {shadowed}");
     }
 }
 
 fn arrow(route: &Route) -> String {
-    let name = route.name().unwrap_or_default();
+    let name = route.server_name().unwrap_or_default();
     format!("{} ({name}, {:?})", route.backend, route.state)
 }

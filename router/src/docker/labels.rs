@@ -4,8 +4,7 @@
 //! Pure. The labels are mc-router's. A container that cannot be routed is set aside with the reason; a
 //! label that cannot be honoured, and that the route can do without, is left at its default and told.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,23 +12,41 @@ use std::time::Duration;
 use crate::addr::BackendAddr;
 use crate::config::values::{duration, number, switch};
 use crate::host::{Host, Names};
+use crate::routes::offer::{Excluded, IgnoredSetting, Offer, Provider, Reason};
 use crate::routes::policy::Policy;
+use crate::routes::wildcard::stars;
 use crate::routes::{Container, Route, StateHint};
 use crate::texts::template::Template;
 use crate::texts::{Text, Texts};
 
 /// The label without which a container is no server of ours.
 pub const HOST: &str = "mc-router.host";
-/// What all labels begin with.
+const PORT: &str = "mc-router.port";
+const NETWORK: &str = "mc-router.network";
+const DEFAULT: &str = "mc-router.default";
+const UP: &str = "mc-router.auto-scale-up";
+const DOWN: &str = "mc-router.auto-scale-down";
+const WAIT: &str = "mc-router.auto-scale-wait-timeout";
+/// Labels that are texts.
+const TEXTS: [(&str, Text); 3] = [
+    ("mc-router.auto-scale-asleep-motd", Text::Asleep),
+    ("mc-router.auto-scale-loading-motd", Text::Starting),
+    ("mc-router.auto-scale-failed-motd", Text::Failed),
+];
+/// Means something in Swarm alone.
+const RESTART_DELAY: &str = "mc-router.auto-scale-restart-delay-motd";
+/// What all of them begin with.
 const PREFIX: &str = "mc-router.";
+/// What the route of hosts that nobody has is called, after its container's.
+const OF_DEFAULT: &str = "/default";
 /// Where Minecraft listens.
 const DEFAULT_PORT: u16 = 25565;
 /// Most host names of one container.
 pub const HOSTS_MAX: usize = 100;
+/// Most wrong ones of those that are told.
+const WRONG_HOSTS_MAX: usize = 10;
 /// Most containers with a label, of those that come first by name.
 pub const CONTAINERS_MAX: usize = 10_000;
-/// Most problems that are told of all together.
-pub const PROBLEMS_MAX: usize = 1_000;
 /// Longest name of a container, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 /// How long a container may be said to take to start.
@@ -39,21 +56,6 @@ const WAIT_BOUNDS: (Duration, Duration) =
 const QUOTED_CHARS_MAX: usize = 200;
 /// Shortest piece of an identifier that names a network.
 const ID_CHARS_MIN: usize = 12;
-
-/// Every label there is; the one for a delay of restarts means something in Swarm alone.
-const KNOWN: &[&str] = &[
-    "host",
-    "port",
-    "default",
-    "network",
-    "auto-scale-up",
-    "auto-scale-down",
-    "auto-scale-asleep-motd",
-    "auto-scale-loading-motd",
-    "auto-scale-failed-motd",
-    "auto-scale-restart-delay-motd",
-    "auto-scale-wait-timeout",
-];
 
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -116,118 +118,80 @@ pub struct Defaults {
     pub policy: Arc<Policy>,
 }
 
-/// The routes that containers make.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Selection {
-    /// By host.
-    pub routes: BTreeMap<Host, Arc<Route>>,
-    /// Of hosts without a route.
-    pub default: Option<Arc<Route>>,
-    /// What is wrong, a sentence each: of containers that are not routed, and of labels.
-    pub problems: Vec<String>,
+/// What all `containers` have to offer; those that are no servers of ours, and those that are not up and may
+/// not be started, nothing. Over [`CONTAINERS_MAX`] the rest is left out.
+#[must_use]
+pub fn offers(mut containers: Vec<Seen>, defaults: &Defaults) -> Vec<Offer> {
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    containers.truncate(CONTAINERS_MAX);
+    let offered = containers.iter().flat_map(|seen| seen.offers(defaults));
+    offered.collect()
 }
 
-impl Selection {
-    /// The routes of all `containers`; of two for one host the first by name wins.
-    #[must_use]
-    pub fn of(mut containers: Vec<Seen>, defaults: &Defaults) -> Self {
-        let mut selection = Self::default();
-        containers.sort_by(|a, b| a.name.cmp(&b.name));
-        if containers.len() > CONTAINERS_MAX {
-            let problem =
-                format!("there are more than {CONTAINERS_MAX} containers; the rest is not routed");
-            selection.problems.push(problem);
-            containers.truncate(CONTAINERS_MAX);
-        }
-        for seen in &containers {
-            let mut problems = Vec::new();
-            match Labelled::of(seen, defaults, &mut problems) {
-                Ok(Some(labelled)) => selection.add(labelled, &mut problems),
-                Ok(None) => {}
-                Err(reason) => problems.push(format!("it is not routed: {reason}")),
-            }
-            let name = quoted(&seen.name);
-            let told = problems
-                .into_iter()
-                .map(|problem| format!("container {name}: {problem}"));
-            selection.problems.extend(told);
-        }
-        selection.problems.truncate(PROBLEMS_MAX);
-        selection
-    }
+/// A label that is not honoured, and why.
+fn ignored(label: &'static str, reason: impl Into<String>) -> IgnoredSetting {
+    let reason = reason.into();
+    let column = label;
+    IgnoredSetting { column, reason }
+}
 
-    fn add(&mut self, labelled: Labelled, problems: &mut Vec<String>) {
-        let Labelled {
-            hosts,
-            is_default,
-            route,
-        } = labelled;
-        let name = |route: &Route| {
-            route
-                .container
-                .as_ref()
-                .map_or("", |own| own.name())
-                .to_owned()
+impl Seen {
+    /// One route by its hosts, and one for hosts that nobody has, if it is to be that.
+    fn offers(&self, defaults: &Defaults) -> Vec<Offer> {
+        let mut ignored = Vec::new();
+        let (hosts, is_default, route) = match self.labelled(defaults, &mut ignored) {
+            Ok(Some(labelled)) => labelled,
+            Ok(None) => return Vec::new(),
+            Err(reason) => {
+                let name = Container::new(&self.name, false, false, None).key();
+                let reason = Reason::Labels(reason.into());
+                let outcome = Err(Arc::new(Excluded { name, reason }));
+                return vec![Offer { outcome, ignored }];
+            }
         };
-        for host in hosts {
-            match self.routes.entry(host) {
-                Entry::Vacant(free) => {
-                    let host = Some(free.key().clone());
-                    free.insert(Arc::new(Route {
-                        host,
-                        ..route.clone()
-                    }));
-                }
-                Entry::Occupied(taken) => {
-                    let (host, winner) = (taken.key(), name(taken.get()));
-                    problems.push(format!(
-                        "its host {host} is taken by {winner:?}, first by name"
-                    ));
-                }
-            }
+        let mut routes = Vec::new();
+        if is_default {
+            routes.push(Route {
+                name: format!("{}{OF_DEFAULT}", route.name).into(),
+                ..route.clone()
+            });
         }
-        match &self.default {
-            None if is_default => self.default = Some(Arc::new(route)),
-            Some(winner) if is_default => {
-                let winner = name(winner);
-                problems.push(format!(
-                    "the default route is taken by {winner:?}, first by name"
-                ));
-            }
-            _ => {}
+        if let Some((first, others)) = hosts.split_first() {
+            routes.push(Route {
+                host: Some(first.clone()),
+                aliases: others.into(),
+                ..route
+            });
         }
+        let offer = |route| Offer::from(Arc::new(route));
+        let mut offers: Vec<_> = routes.into_iter().map(offer).collect();
+        if let Some(last) = offers.last_mut() {
+            last.ignored = ignored;
+        }
+        offers
     }
-}
 
-/// What one container's labels come to.
-struct Labelled {
-    hosts: Vec<Host>,
-    is_default: bool,
-    /// Without a host.
-    route: Route,
-}
-
-impl Labelled {
-    /// `None` for a container that is no server of ours, or that is not up and may not be started.
-    fn of(
-        seen: &Seen,
+    /// Its hosts, whether it is the default, and its route without a host. `None` for a container that
+    /// is no server of ours, or that is not up and may not be started.
+    fn labelled(
+        &self,
         defaults: &Defaults,
-        problems: &mut Vec<String>,
-    ) -> Result<Option<Self>, String> {
-        let Some(hosts) = seen.label("host") else {
+        wrong: &mut Vec<IgnoredSetting>,
+    ) -> Result<Option<(Vec<Host>, bool, Route)>, String> {
+        let Some(hosts) = self.label(HOST) else {
             return Ok(None);
         };
-        if seen.name.is_empty() || seen.name.len() > NAME_BYTES_MAX {
+        if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX {
             return Err("it has no name, or too long a one".to_owned());
         }
-        let hosts = host_names(hosts, defaults.names, problems);
-        let is_default = seen.switch("default", false, problems);
+        let hosts = host_names(hosts, defaults.names, wrong);
+        let is_default = self.switch(DEFAULT, false, wrong);
         if hosts.is_empty() && !is_default {
             return Err(format!("{HOST} has no usable host name"));
         }
-        let up = seen.switch("auto-scale-up", defaults.up, problems);
-        let down = seen.switch("auto-scale-down", defaults.down, problems);
-        let state = match seen.life {
+        let up = self.switch(UP, defaults.up, wrong);
+        let down = self.switch(DOWN, defaults.down, wrong);
+        let state = match self.life {
             Life::Running => StateHint::Running,
             Life::Stopping => StateHint::Stopping,
             Life::Restarting => StateHint::Starting,
@@ -237,37 +201,31 @@ impl Labelled {
         if state != StateHint::Running && !up {
             return Ok(None);
         }
-        seen.tell_unknown(problems);
-        let backend = match seen.address() {
-            Ok(Some(address)) => address,
-            Ok(None) if state == StateHint::Running => {
+        self.tell_unknown(wrong);
+        let backend = match self.address()? {
+            Some(address) => address,
+            None if state == StateHint::Running => {
                 return Err("it has no address in its network".to_owned());
             }
             // The engine's own name server knows the name once it runs.
-            Ok(None) => seen.backend(&seen.name)?,
-            Err(reason) => return Err(reason),
+            None => self.backend(&self.name)?,
         };
-        let wait = seen.parsed("auto-scale-wait-timeout", problems, |text| {
+        let wait = self.parsed(WAIT, wrong, |text| {
             let (least, most) = WAIT_BOUNDS;
             duration(text, least, most)
         });
-        let container = Container::new(&seen.name, up, down, wait);
-        Ok(Some(Self {
-            hosts,
-            is_default,
-            route: Route {
-                host: None,
-                backend,
-                server: None,
-                container: Some(Arc::new(container)),
-                state,
-                policy: seen.policy(&defaults.policy, problems),
-            },
-        }))
+        let container = Container::new(&self.name, up, down, wait);
+        let policy = self.policy(&defaults.policy, wrong);
+        let route = Route {
+            name: container.key(),
+            provider: Provider::Docker,
+            container: Some(Arc::new(container)),
+            state,
+            ..Route::fixed(None, backend, policy)
+        };
+        Ok(Some((hosts, is_default, route)))
     }
-}
 
-impl Seen {
     /// Where the container is reached now; `None` while it has no address.
     ///
     /// # Errors
@@ -288,7 +246,7 @@ impl Seen {
     /// Whether its label names a network by what only a closer look shows.
     #[must_use]
     pub fn lacks_aliases(&self) -> bool {
-        let wanted = self.label("network").map(str::trim).unwrap_or_default();
+        let wanted = self.label(NETWORK).map(str::trim).unwrap_or_default();
         let named = |network: &Network| network.name == wanted || network.is(wanted);
         !wanted.is_empty() && !self.networks.iter().any(named)
     }
@@ -305,16 +263,13 @@ impl Seen {
             names.truncate(QUOTED_CHARS_MAX / 10);
             names.join(", ")
         };
-        match (
-            self.label("network").map(str::trim),
-            self.networks.as_slice(),
-        ) {
+        match (self.label(NETWORK).map(str::trim), self.networks.as_slice()) {
             (Some(wanted), networks) if !wanted.is_empty() => {
                 let by_name = networks.iter().find(|network| network.name == wanted);
                 let found = by_name.or_else(|| networks.iter().find(|network| network.is(wanted)));
                 found.ok_or_else(|| {
                     format!(
-                        "it is not in the network {} that {PREFIX}network names, but in {}",
+                        "it is not in the network {} that {NETWORK} names, but in {}",
                         quoted(wanted),
                         names()
                     )
@@ -327,7 +282,7 @@ impl Seen {
             (_, [only]) => Ok(only),
             (_, []) => Err("it is in no network".to_owned()),
             (_, _) => Err(format!(
-                "it is in several networks ({}), and no label {PREFIX}network says which",
+                "it is in several networks ({}), and no label {NETWORK} says which",
                 names()
             )),
         }
@@ -335,11 +290,11 @@ impl Seen {
 
     /// The label's; else Minecraft's, unless the one port that it exposes is another.
     fn port(&self) -> Result<u16, String> {
-        if let Some(text) = self.label("port").map(str::trim)
+        if let Some(text) = self.label(PORT).map(str::trim)
             && !text.is_empty()
         {
             let port = number(text, 1, u16::MAX);
-            return port.map_err(|_| format!("{PREFIX}port {} is no port", quoted(text)));
+            return port.map_err(|_| format!("{PORT} {} is no port", quoted(text)));
         }
         let mut others = self.ports.iter().filter(|port| **port != DEFAULT_PORT);
         match (self.ports.contains(&DEFAULT_PORT), others.next()) {
@@ -354,45 +309,36 @@ impl Seen {
     }
 
     fn label(&self, name: &str) -> Option<&str> {
-        self.labels
-            .get(&format!("{PREFIX}{name}"))
-            .map(String::as_str)
+        self.labels.get(name).map(String::as_str)
     }
 
-    fn switch(&self, name: &str, default: bool, problems: &mut Vec<String>) -> bool {
-        self.parsed(name, problems, switch).unwrap_or(default)
+    fn switch(&self, label: &'static str, default: bool, wrong: &mut Vec<IgnoredSetting>) -> bool {
+        self.parsed(label, wrong, switch).unwrap_or(default)
     }
 
     /// The value of a label that the route can do without.
     fn parsed<T>(
         &self,
-        name: &str,
-        problems: &mut Vec<String>,
+        label: &'static str,
+        wrong: &mut Vec<IgnoredSetting>,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let text = self.label(name)?;
-        if text.trim().is_empty() {
-            return None;
-        }
+        let text = self.label(label).filter(|text| !text.trim().is_empty())?;
         match parse(text) {
             Ok(value) => Some(value),
             Err(reason) => {
                 let reason: String = reason.chars().take(QUOTED_CHARS_MAX).collect();
-                problems.push(format!("label {PREFIX}{name} is left out: {reason}"));
+                wrong.push(ignored(label, reason));
                 None
             }
         }
     }
 
     /// The policy of all, with the texts that labels say over its own.
-    fn policy(&self, defaults: &Arc<Policy>, problems: &mut Vec<String>) -> Arc<Policy> {
+    fn policy(&self, defaults: &Arc<Policy>, wrong: &mut Vec<IgnoredSetting>) -> Arc<Policy> {
         let mut own = Texts::default();
-        for (name, text) in [
-            ("auto-scale-asleep-motd", Text::Asleep),
-            ("auto-scale-loading-motd", Text::Starting),
-            ("auto-scale-failed-motd", Text::Failed),
-        ] {
-            let template = self.parsed(name, problems, |text| {
+        for (label, text) in TEXTS {
+            let template = self.parsed(label, wrong, |text| {
                 // mc-router's name for the time that is left.
                 let text = text.replace("\\n", "\n").replace("{duration}", "{eta}");
                 Template::lenient(&text).map_err(|error| error.to_string())
@@ -411,20 +357,21 @@ impl Seen {
     }
 
     /// A name that is written wrong would have no effect and nobody would know.
-    fn tell_unknown(&self, problems: &mut Vec<String>) {
-        let names = self
-            .labels
-            .keys()
-            .filter_map(|label| label.strip_prefix(PREFIX));
-        let mut unknown: Vec<_> = names.filter(|name| !KNOWN.contains(name)).collect();
+    fn tell_unknown(&self, wrong: &mut Vec<IgnoredSetting>) {
+        let known = [HOST, PORT, NETWORK, DEFAULT, UP, DOWN, WAIT, RESTART_DELAY];
+        let is_known = |label: &&String| {
+            known.contains(&label.as_str()) || TEXTS.iter().any(|(text, _)| text == label)
+        };
+        let ours = self.labels.keys().filter(|label| label.starts_with(PREFIX));
+        let mut unknown: Vec<_> = ours.filter(|label| !is_known(label)).collect();
         unknown.sort_unstable();
         if let Some(first) = unknown.first() {
-            let label = quoted(&format!("{PREFIX}{first}"));
             let more = match unknown.len() - 1 {
                 0 => String::new(),
-                more => format!(", and {more} more are not"),
+                more => format!(", and {more} more"),
             };
-            problems.push(format!("label {label} is not known{more}"));
+            let reason = format!("there is no label {}{more}", quoted(first));
+            wrong.push(ignored("mc-router", reason));
         }
     }
 }
@@ -436,22 +383,20 @@ impl Network {
     }
 }
 
-/// The host names of a list with commas or line ends.
-fn host_names(text: &str, names: Names, problems: &mut Vec<String>) -> Vec<Host> {
+/// The host names and patterns of a list with commas or line ends.
+fn host_names(text: &str, names: Names, wrong: &mut Vec<IgnoredSetting>) -> Vec<Host> {
     let mut hosts = Vec::new();
     let items = text.split([',', '\n']).map(str::trim);
     for item in items.filter(|item| !item.is_empty()) {
         if hosts.len() >= HOSTS_MAX {
-            problems.push(format!(
-                "{HOST} has more than {HOSTS_MAX} names; the rest is left out"
-            ));
+            wrong.push(ignored(HOST, format!("over {HOSTS_MAX} names")));
             break;
         }
         match names.parse(item) {
-            Ok(host) if !hosts.contains(&host) => hosts.push(host),
-            Ok(_) => {}
-            Err(_) if problems.len() >= HOSTS_MAX => {}
-            Err(_) => problems.push(format!("{HOST}: {} is no host name", quoted(item))),
+            Ok(host) if hosts.contains(&host) => {}
+            Ok(host) if stars(&host).is_ok() => hosts.push(host),
+            _ if wrong.len() >= WRONG_HOSTS_MAX => {}
+            _ => wrong.push(ignored(HOST, format!("{} is no host name", quoted(item)))),
         }
     }
     hosts

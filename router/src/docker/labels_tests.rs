@@ -1,4 +1,5 @@
 use super::*;
+use crate::routes::registry::Registry;
 use proptest::prelude::*;
 
 fn seen(name: &str, labels: &[(&str, &str)]) -> Seen {
@@ -30,46 +31,63 @@ fn defaults(up: bool, down: bool) -> Defaults {
     }
 }
 
-fn select(containers: Vec<Seen>) -> Selection {
-    Selection::of(containers, &defaults(false, false))
+/// Every route that is offered, and what is wrong.
+fn told(offers: Vec<Offer>) -> (Vec<Arc<Route>>, Vec<String>) {
+    let (mut routes, mut wrong) = (Vec::new(), Vec::new());
+    for Offer { outcome, ignored } in offers {
+        wrong.extend(
+            ignored
+                .iter()
+                .map(|one| format!("{}: {}", one.column, one.reason)),
+        );
+        match outcome {
+            Ok(route) => routes.push(route),
+            Err(excluded) => wrong.push(format!("not routed: {}", excluded.reason)),
+        }
+    }
+    (routes, wrong)
 }
 
 /// `host → backend (container, state)`, and what is wrong.
-fn told(selection: &Selection) -> (Vec<String>, Vec<String>) {
-    let routes = selection.routes.iter().map(|(host, route)| {
-        assert_eq!(route.host.as_ref(), Some(host));
-        let (backend, name) = (&route.backend, route.name().unwrap());
-        format!("{host} → {backend} ({name}, {:?})", route.state)
-    });
-    (routes.collect(), selection.problems.clone())
-}
-
 fn one(container: Seen) -> (Vec<String>, Vec<String>) {
-    told(&select(vec![container]))
+    let (routes, wrong) = told(offers(vec![container], &defaults(false, false)));
+    let lines = routes.iter().flat_map(|route| {
+        let (backend, name) = (&route.backend, route.server_name().unwrap());
+        let hosts = route.hosts().map(|host| host.map_or("", Host::as_str));
+        let line = |host| format!("{host} → {backend} ({name}, {:?})", route.state);
+        hosts.map(line).collect::<Vec<_>>()
+    });
+    (lines.collect(), wrong)
 }
 
 fn route(container: Seen, defaults: &Defaults) -> Arc<Route> {
-    let selection = Selection::of(vec![container], defaults);
-    assert_eq!(selection.problems, [""; 0]);
-    Arc::clone(selection.routes.values().next().unwrap())
+    let (mut routes, wrong) = told(offers(vec![container], defaults));
+    assert_eq!(wrong, [""; 0]);
+    routes.remove(0)
 }
 
 #[test]
 fn one_container_may_have_many_hosts_and_the_default() {
-    let hosts = " A.Example.,b.example\nc.example,,a.example";
-    let selection = select(vec![seen("lobby", &[("host", hosts), ("default", "t")])]);
-    let (routes, problems) = told(&selection);
+    let hosts = " A.Example.,b.example\n*.c.example,,a.example";
+    let container = seen("lobby", &[("host", hosts), ("default", "t")]);
+    let (lines, wrong) = one(container.clone());
     let led = |host: &str| format!("{host} → 172.17.0.2:25565 (lobby, Running)");
-    assert_eq!(routes, ["a.example", "b.example", "c.example"].map(led));
-    assert_eq!(problems, [""; 0]);
-    let default = selection.default.unwrap();
     assert_eq!(
-        (default.host.as_ref(), default.name()),
-        (None, Some("lobby"))
+        lines,
+        ["", "a.example", "b.example", "*.c.example"].map(led)
     );
-    let keys: Vec<_> = selection.routes.values().map(|route| route.key()).collect();
-    assert!(keys.iter().all(|key| *key == default.key()), "one server");
-    assert_eq!(default.key_str(), &*default.key());
+    assert_eq!(wrong, [""; 0]);
+    let (routes, _) = told(offers(vec![container], &defaults(false, false)));
+    let [default, own] = routes.as_slice() else {
+        panic!("{routes:?}")
+    };
+    assert_ne!(default.name, own.name);
+    assert_eq!(default.key(), own.key(), "one server");
+    assert_eq!(default.key_str(), &*own.key());
+    let (lines, _) = one(seen("lobby", &[("host", "-,"), ("default", "true")]));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let (lines, _) = one(seen("lobby", &[("host", ","), ("default", "true")]));
+    assert_eq!(lines, [led("")]);
 }
 
 #[test]
@@ -143,10 +161,10 @@ fn a_container_that_does_not_run_has_a_route_where_it_may_be_started_and_the_lab
                 life,
                 ..seen("lobby", &labels)
             };
-            let selection = Selection::of(vec![container], &defaults(flag, false));
+            let (routes, _) = told(offers(vec![container], &defaults(flag, false)));
             let up = label.map_or(flag, |label| label == "TRUE");
             let expected = state.filter(|state| up || *state == StateHint::Running);
-            let found = selection.routes.values().next().map(|route| route.state);
+            let found = routes.first().map(|route| route.state);
             assert_eq!(found, expected, "{life:?} {flag} {label:?}");
         }
     }
@@ -249,25 +267,35 @@ fn the_port_is_the_labels_else_minecrafts_unless_the_only_exposed_one_is_another
 
 #[test]
 fn of_two_for_one_host_the_first_by_name_wins_in_whatever_order_they_come() {
-    let both = [
+    let mut both = [
         seen("b", &[("host", "a.example,b.example"), ("default", "true")]),
         seen("a", &[("host", "a.example"), ("default", "true")]),
     ];
-    let (forth, mut back) = (both.to_vec(), both.to_vec());
-    back.reverse();
-    let selection = select(forth);
-    assert_eq!(selection, select(back));
-    let (routes, problems) = told(&selection);
-    assert!(
-        routes[0].contains("(a,") && routes[1].contains("(b,"),
-        "{routes:?}"
-    );
-    assert_eq!(selection.default.unwrap().name(), Some("a"));
-    assert!(
-        problems[0].contains(r#"container "b": its host a.example is taken by "a""#),
-        "{problems:?}"
-    );
-    assert_eq!(problems.len(), 2);
+    for _ in 0..2 {
+        let registry = Registry::default();
+        let offers = offers(both.to_vec(), &defaults(false, false));
+        let changes = registry.replace(Provider::Docker, offers);
+        let leads = |host: &str| {
+            let table = registry.table();
+            table
+                .lookup(host)
+                .unwrap()
+                .server_name()
+                .unwrap()
+                .to_owned()
+        };
+        let found = ["a.example", "b.example", "x.example"].map(leads);
+        assert_eq!(found, ["a", "b", "a"]);
+        let mut shadowed: Vec<_> = changes.shadowed.iter().map(ToString::to_string).collect();
+        shadowed.sort();
+        let taken = |what: &str, by: &str| format!("{what} taken by {by:?}, first by name");
+        let expected = [
+            taken("its domain a.example is", "docker/a"),
+            taken("the default is", "docker/a/default"),
+        ];
+        assert_eq!(shadowed, expected);
+        both.reverse();
+    }
 }
 
 #[test]
@@ -309,26 +337,39 @@ fn hosts_and_containers_have_a_limit() {
     let hosts: Vec<_> = (0..=HOSTS_MAX)
         .map(|number| format!("h{number}.example"))
         .collect();
-    let (routes, problems) = one(seen("lobby", &[("host", &hosts.join(","))]));
-    assert_eq!((routes.len(), problems.len()), (HOSTS_MAX, 1));
+    let (lines, wrong) = one(seen("lobby", &[("host", &hosts.join(","))]));
+    assert_eq!((lines.len(), wrong.len()), (HOSTS_MAX, 1));
     let wrong = "b c,".repeat(10_000);
-    assert!(one(seen("lobby", &[("host", &wrong)])).1.len() <= HOSTS_MAX + 1);
+    let (_, wrong) = one(seen("lobby", &[("host", &wrong)]));
+    assert_eq!(wrong.len(), WRONG_HOSTS_MAX + 1);
     let many = (0..=CONTAINERS_MAX).map(|number| {
         let host = format!("h{number}.example");
         seen(&format!("c{number:05}"), &[("host", &host)])
     });
-    let selection = select(many.collect());
-    assert_eq!(
-        (selection.routes.len(), selection.problems.len()),
-        (CONTAINERS_MAX, 1)
-    );
+    let offered = offers(many.collect(), &defaults(false, false));
+    assert_eq!(offered.len(), CONTAINERS_MAX);
 }
+
+const LABELS: &[&str] = &[
+    HOST,
+    PORT,
+    NETWORK,
+    DEFAULT,
+    UP,
+    DOWN,
+    WAIT,
+    TEXTS[0].0,
+    TEXTS[1].0,
+    TEXTS[2].0,
+    "mc-router.x",
+];
 
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
         "[a-z.,\n ]{0,40}",
         "[0-9]{0,7}",
+        Just("a.*.example".to_owned()),
         Just("true".to_owned()),
         Just("1h".to_owned()),
         Just("net".to_owned()),
@@ -337,7 +378,7 @@ fn any_text() -> impl Strategy<Value = String> {
 
 fn any_container() -> impl Strategy<Value = Seen> {
     let labels = proptest::collection::hash_map(
-        proptest::sample::select(KNOWN).prop_map(|name| format!("mc-router.{name}")),
+        proptest::sample::select(LABELS).prop_map(str::to_owned),
         any_text(),
         0..8,
     );
@@ -382,23 +423,24 @@ proptest! {
         containers in proptest::collection::vec(any_container(), 0..4),
         up in any::<bool>(),
     ) {
-        let count = containers.len();
         let mut back = containers.clone();
-        let selection = Selection::of(containers, &defaults(up, up));
-        prop_assert!(selection.routes.len() <= count * HOSTS_MAX);
-        for (host, route) in &selection.routes {
-            prop_assert_eq!(route.host.as_ref(), Some(host));
+        back.reverse();
+        let names: std::collections::HashSet<_> = back.iter().map(|one| &one.name).collect();
+        let alike = names.len() == containers.len();
+        let defaults = defaults(up, up);
+        let offered = offers(containers, &defaults);
+        if alike {
+            prop_assert_eq!(&offers(back, &defaults), &offered);
+        }
+        let (routes, wrong) = told(offered);
+        for route in &routes {
+            prop_assert!(route.hosts().count() <= HOSTS_MAX);
             prop_assert!(BackendAddr::parse(route.backend.as_str()).is_ok());
             let container = route.container.as_ref().unwrap();
             prop_assert!(container.up || route.state == StateHint::Running);
         }
-        for problem in &selection.problems {
-            prop_assert!(problem.chars().count() < 20 * QUOTED_CHARS_MAX, "{}", problem.len());
-        }
-        back.reverse();
-        let names: std::collections::HashSet<_> = back.iter().map(|one| &one.name).collect();
-        if names.len() == count {
-            prop_assert_eq!(Selection::of(back, &defaults(up, up)), selection);
+        for one in &wrong {
+            prop_assert!(one.chars().count() < 20 * QUOTED_CHARS_MAX, "{}", one.len());
         }
     }
 }

@@ -67,7 +67,7 @@ impl Stopper {
             Self::Webhook(client) => client.down(route).await,
             #[cfg(feature = "docker")]
             Self::Docker(engine) => {
-                let stopped = engine.stop(route.name().unwrap_or_default()).await;
+                let stopped = engine.stop(route.server_name().unwrap_or_default()).await;
                 stopped.map_err(|error| error.to_string())
             }
         }
@@ -133,6 +133,7 @@ impl Down {
         let table = self.registry.table();
         let all = table.iter().map(|(_, route)| route);
         let all = all.chain(table.default_route());
+        let all = all.filter(|route| !route.backend.is_template());
         for route in all.filter(|route| self.stopper.stops(route, self.starters)) {
             let same = routes.entry(route.backend.clone()).or_default();
             same.push(Arc::clone(route));
