@@ -399,7 +399,7 @@ async fn ports_and_networks_are_those_of_the_labels() {
         .logs(&[
             "WARN",
             &unnamed.name,
-            "it is not routed",
+            "is not routed",
             "no label mc-router.network",
         ])
         .await;
