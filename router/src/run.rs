@@ -129,7 +129,13 @@ impl Router {
         let starters = starters(&config);
         let (mut services, down) = services(&config, &memory, &servers, &stop)?;
         if let Some(webhook) = &config.webhook {
-            let notifier = Notifier::start(webhook, &services.registry, &background, &end)?;
+            let notifier = Notifier::start(
+                webhook,
+                &services.registry,
+                &services.metrics,
+                &background,
+                &end,
+            )?;
             services.notifier = Some(notifier);
         }
         let influx = writer(config.influx, &services)?;
@@ -278,8 +284,9 @@ fn accept(
 /// Who writes metrics, if anybody is to.
 fn writer(influx: Option<InfluxConfig>, services: &Services) -> Result<Option<Writer>, StartError> {
     let new = |config| {
-        let metrics = Arc::clone(&services.metrics);
-        Writer::new(config, metrics, Arc::clone(&services.counters))
+        let (metrics, counters) = (&services.metrics, &services.counters);
+        let admission = Arc::clone(&services.admission);
+        Writer::new(config, Arc::clone(metrics), Arc::clone(counters), admission)
     };
     influx.map(new).transpose().map_err(StartError::Influx)
 }
