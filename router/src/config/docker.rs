@@ -45,10 +45,6 @@ pub(super) const KEYS: &[Key] = &[
 /// Where Docker's API is without encryption when no port is given.
 const TCP_PORT: u16 = 2375;
 
-#[cfg_attr(
-    not(feature = "docker"),
-    expect(dead_code, reason = "without the feature its flags are ignored ones")
-)]
 const fn switched(name: &'static str, help: &'static str) -> Key {
     Key {
         kind: Kind::Switch,
