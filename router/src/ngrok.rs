@@ -58,11 +58,17 @@ pub fn trusted() -> Proxies {
     Proxies::Trusted(Networks::new(&[IpAddr::from(Ipv4Addr::LOCALHOST).into()]))
 }
 
-/// Has `tasks` bring players to `to` until `end` is cancelled.
-pub fn start(config: NgrokConfig, to: SocketAddr, tasks: &TaskTracker, end: &CancellationToken) {
-    let end = end.clone();
-    let tunnel = Tunnel { config, to };
-    tasks.spawn(async move { end.run_until_cancelled(tunnel.run(reach_once)).await });
+/// Has `tasks` bring players to `to` until `end` is cancelled, if there is to be a tunnel.
+pub fn start(
+    config: Option<NgrokConfig>,
+    to: SocketAddr,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) {
+    if let Some(config) = config {
+        let (tunnel, end) = (Tunnel { config, to }, end.clone());
+        tasks.spawn(async move { end.run_until_cancelled(tunnel.run(reach_once)).await });
+    }
 }
 
 impl Tunnel {

@@ -192,17 +192,20 @@ pub fn differences(a: &Policy, b: &Policy) -> Vec<&'static str> {
     differing.map(Setting::column).collect()
 }
 
-/// The policies of one read of the table; rows with equal settings share one.
+/// Most policies that are known at once; then it begins anew.
+const POLICIES_MAX: usize = 10_000;
+
+/// The policies of the table's rows; rows with equal settings share one.
 #[derive(Debug)]
-pub struct Policies<'d> {
-    defaults: &'d Arc<Policy>,
+pub struct Policies {
+    defaults: Arc<Policy>,
     known: HashMap<Overrides, (Arc<Policy>, Ignored)>,
 }
 
-impl<'d> Policies<'d> {
+impl Policies {
     /// None yet; rows without settings of their own get `defaults` itself.
     #[must_use]
-    pub fn over(defaults: &'d Arc<Policy>) -> Self {
+    pub fn over(defaults: Arc<Policy>) -> Self {
         Self {
             defaults,
             known: HashMap::new(),
@@ -212,12 +215,15 @@ impl<'d> Policies<'d> {
     /// The policy of a row, and what of its settings is not in it.
     pub fn of(&mut self, overrides: Overrides) -> (Arc<Policy>, Ignored) {
         if overrides.is_empty() {
-            return (Arc::clone(self.defaults), Vec::new());
+            return (Arc::clone(&self.defaults), Vec::new());
+        }
+        if self.known.len() >= POLICIES_MAX {
+            self.known.clear();
         }
         match self.known.entry(overrides) {
             Entry::Occupied(known) => known.get().clone(),
             Entry::Vacant(free) => {
-                let made = over(self.defaults, free.key());
+                let made = over(&self.defaults, free.key());
                 free.insert(made).clone()
             }
         }
@@ -294,7 +300,7 @@ fn texts(text: &str) -> Result<Texts, String> {
 
 /// The items of a list with commas or line ends between them, or of an array as Postgres writes
 /// it: braces around, commas between, and quotes with backslashes where an item needs them.
-fn items(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn items(text: &str) -> Result<Vec<String>, String> {
     let inner = text
         .strip_prefix('{')
         .and_then(|rest| rest.strip_suffix('}'));

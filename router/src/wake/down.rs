@@ -83,6 +83,7 @@ impl Down {
         let table = self.registry.table();
         let all = table.iter().map(|(_, route)| route);
         let all = all.chain(table.default_route());
+        let all = all.filter(|route| !route.backend.is_template());
         let by_webhook = |route: &&Arc<Route>| self.starters.of(route) == Some(Starter::Webhook);
         for route in all.filter(by_webhook) {
             let same = routes.entry(route.backend.clone()).or_default();
