@@ -96,6 +96,19 @@ fn tunnel(to: SocketAddr) -> Tunnel {
     Tunnel { config, to }
 }
 
+/// What a connection begins with, behind its header, and what that says.
+async fn greeted(client: &mut TcpStream) -> (Vec<u8>, Ends) {
+    let mut bytes = Vec::new();
+    loop {
+        if let Progress::Complete(Some(ends), length) = read(&bytes).unwrap()
+            && bytes.len() >= length + b"hello".len()
+        {
+            return (bytes.split_off(length), ends);
+        }
+        assert_ne!(client.read_buf(&mut bytes).await.unwrap(), 0);
+    }
+}
+
 /// What the library takes for its service is one of our own.
 #[tokio::test]
 async fn a_player_comes_through_the_tunnel_as_who_it_is_and_again_after_it_was_lost() {
@@ -110,22 +123,9 @@ async fn a_player_comes_through_the_tunnel_as_who_it_is_and_again_after_it_was_l
         );
 
         let (mut client, _) = timeout(DEADLINE, router.accept()).await.unwrap().unwrap();
-        let mut bytes = Vec::new();
-        let length = loop {
-            assert_ne!(client.read_buf(&mut bytes).await.unwrap(), 0);
-            if let Progress::Complete(ends, length) = read(&bytes).unwrap() {
-                let ends = ends.unwrap();
-                assert_eq!(
-                    (ends.source.to_string().as_str(), ends.destination),
-                    (CLIENT, to)
-                );
-                break length;
-            }
-        };
-        while bytes.len() < length + b"hello".len() {
-            assert_ne!(client.read_buf(&mut bytes).await.unwrap(), 0);
-        }
-        assert_eq!(&bytes[length..], b"hello");
+        let (bytes, ends) = timeout(DEADLINE, greeted(&mut client)).await.unwrap();
+        assert_eq!(ends.source.to_string(), CLIENT);
+        assert_eq!((ends.destination, bytes.as_slice()), (to, &b"hello"[..]));
         client.write_all(b"welcome").await.unwrap();
         let mut said = [0; 7];
         timeout(DEADLINE, player.read_exact(&mut said))
