@@ -24,6 +24,8 @@ mod docker;
 #[cfg(test)]
 mod docker_trouble;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod flags;
 #[cfg(test)]
 mod followed;

@@ -35,7 +35,9 @@ const NO_CLUSTER: &str =
 #[cfg(not(feature = "docker"))]
 const NO_DOCKER: &str = "this router was built without the feature \"docker\"";
 /// Why there is no tunnel.
-const NO_TUNNEL: &str = "no tunnel is built in: run ngrok's own agent and point it at PORT";
+#[cfg(not(feature = "ngrok"))]
+const NO_TUNNEL: &str =
+    "this build has no tunnel (feature ngrok): run ngrok's own agent and point it at PORT";
 /// Every such flag.
 pub const IGNORED: &[Ignored] = &[
     // Without a function by design.
@@ -57,7 +59,9 @@ pub const IGNORED: &[Ignored] = &[
     value("docker-timeout", NO_DOCKER),
     #[cfg(not(feature = "docker"))]
     value("docker-api-version", NO_DOCKER),
+    #[cfg(not(feature = "ngrok"))]
     value("ngrok-token", NO_TUNNEL),
+    #[cfg(not(feature = "ngrok"))]
     value("ngrok-remote-addr", NO_TUNNEL),
     #[cfg(not(feature = "docker"))]
     truth("auto-scale-up", NO_DOCKER),

@@ -145,7 +145,14 @@ impl Seen {
             Err(reason) => {
                 let name = Container::new(&self.name, false, false, None).key();
                 let reason = Reason::Labels(reason.into());
-                let outcome = Err(Arc::new(Excluded { name, reason }));
+                let hosts = self.label(HOST).unwrap_or_default();
+                let hosts = host_names(hosts, defaults.names, &mut Vec::new()).into();
+                let excluded = Excluded {
+                    name,
+                    hosts,
+                    reason,
+                };
+                let outcome = Err(Arc::new(excluded));
                 return vec![Offer { outcome, ignored }];
             }
         };
