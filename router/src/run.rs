@@ -20,6 +20,8 @@ use crate::api::{Api, http};
 use crate::config::values::short;
 use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig};
 use crate::connection::Services;
+use crate::health::Health;
+use crate::health::monitor::Monitor;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
 use crate::listener::{self, Places};
@@ -127,7 +129,7 @@ impl Router {
         let servers = Servers::new(Arc::clone(&memory));
         let background = TaskTracker::new();
         let starters = starters(&config);
-        let (mut services, down) = services(&config, &memory, &servers, &stop)?;
+        let (mut services, down, monitor) = services(&config, &memory, &servers, &stop)?;
         if let Some(webhook) = &config.webhook {
             let notifier = Notifier::start(webhook, &services.registry, &background, &end)?;
             services.notifier = Some(notifier);
@@ -136,6 +138,7 @@ impl Router {
         let registry = Arc::clone(&services.registry);
         let counters = Arc::clone(&services.counters);
         let metrics = Arc::clone(&services.metrics);
+        let health = Arc::clone(&services.health);
         let admission = Arc::clone(&services.admission);
         let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
         let workers = Workers::start(count).map_err(StartError::Workers)?;
@@ -146,6 +149,7 @@ impl Router {
         // From here on nothing fails any more.
         background.spawn(tell(servers.subscribe(), end.clone()));
         down.map(|down| background.spawn(down.run(stop.clone())));
+        background.spawn(monitor.run(stop.clone()));
         let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
@@ -167,6 +171,7 @@ impl Router {
                 sync,
                 counters,
                 metrics,
+                health,
                 servers,
                 starters,
                 token: config.api_token,
@@ -391,13 +396,13 @@ fn proxies(config: &Config) -> Option<Proxies> {
     config.proxies.clone()
 }
 
-/// What every connection shares.
+/// What every connection shares, what stops servers, and what asks how they are.
 fn services(
     config: &Config,
     memory: &Arc<Memory>,
     servers: &Arc<Servers>,
     stop: &CancellationToken,
-) -> Result<(Services, Option<Down>), StartError> {
+) -> Result<(Services, Option<Down>, Monitor), StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
     let names = config.routes.names;
     let registry = Registry::new(mapping, default, Arc::clone(&config.defaults), names)?;
@@ -429,6 +434,17 @@ fn services(
     };
     let permits = Permits::new(config.wake_per_address, config.wake_per_name);
     let (memory, servers) = (Arc::clone(memory), Arc::clone(servers));
+    let (health, suspected) = Health::new(config.health_interval);
+    let monitor = Monitor {
+        health: Arc::clone(&health),
+        suspected,
+        registry: Arc::clone(&registry),
+        servers: Arc::clone(&servers),
+        starters: starters(config),
+        scaler: scaler.clone(),
+        dial_limit: config.backend_dial_timeout,
+    };
+    let told = Arc::clone(&health);
     let services = Services {
         admission: Admission::new(&config.admit).map_err(StartError::Players)?,
         registry,
@@ -436,7 +452,8 @@ fn services(
         scaler,
         in_use: down.as_ref().map(|down| Arc::clone(&down.in_use)),
         permits: Mutex::new(permits),
-        status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
+        status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers), told),
+        health,
         servers,
         signer,
         notifier: None,
@@ -446,5 +463,5 @@ fn services(
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
     };
-    Ok((services, down))
+    Ok((services, down, monitor))
 }

@@ -2,6 +2,7 @@
 //! state of the sync. What it answers is written down in `openapi.json`, which it serves.
 
 mod auth;
+mod health;
 pub mod http;
 mod metrics;
 mod routes;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
 use crate::config::secret::Secret;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::Counters;
@@ -52,6 +54,8 @@ pub struct Api {
     pub counters: Arc<Counters>,
     /// What connections come to.
     pub metrics: Arc<Metrics>,
+    /// How healthy backends are.
+    pub health: Arc<Health>,
     /// What is known of servers.
     pub servers: Arc<Servers>,
     /// What can start servers.
@@ -72,7 +76,7 @@ impl IntoResponse for Refusal {
 }
 
 /// Every endpoint by its path.
-fn endpoints() -> [(&'static str, MethodRouter<Api>); 10] {
+fn endpoints() -> [(&'static str, MethodRouter<Api>); 11] {
     [
         ("/routes", get(routes::list).post(routes::add)),
         ("/routes/{host}", get(routes::show).delete(routes::remove)),
@@ -83,6 +87,7 @@ fn endpoints() -> [(&'static str, MethodRouter<Api>); 10] {
                 .delete(routes::remove_default),
         ),
         ("/servers", get(servers::list)),
+        ("/health/routes", get(health::routes)),
         ("/sync", get(sync::show)),
         ("/metrics", get(metrics::show)),
         ("/vars", get(vars::show)),

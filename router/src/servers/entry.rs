@@ -215,6 +215,18 @@ impl Entry {
         }
     }
 
+    /// The state it is in.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.machine.state()
+    }
+
+    /// Since when it is in this state.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.machine.since()
+    }
+
     /// Time spent in states until `now`.
     #[must_use]
     pub fn spent(&self, now: Instant) -> Spent {

@@ -210,6 +210,19 @@ impl Servers {
         entry.snapshot(now)
     }
 
+    /// The state of a server; since when, if anything was heard of it.
+    #[must_use]
+    pub fn state(&self, target: &Target<'_>) -> (State, Option<Instant>) {
+        let shard = self.shard(target.server);
+        match shard.entries.get(target.server) {
+            Some(entry) => (entry.state(), Some(entry.since())),
+            None => {
+                let entry = Entry::new(target.hint, target.wakeable, now());
+                (entry.state(), None)
+            }
+        }
+    }
+
     /// A player begins to wait; the place is given up by [`Waiter::end`], or when it is dropped.
     #[must_use]
     pub fn wait(self: &Arc<Self>, target: &Target<'_>) -> Waiter {
