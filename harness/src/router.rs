@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use automc_router::config::{Config, SPEC};
 use automc_router::run::Router;
 use hyper::Method;
+use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::eventually::eventually;
@@ -47,6 +48,18 @@ impl Settings {
         UNLIMITED
             .into_iter()
             .fold(settings, |settings, (name, off)| settings.env(name, off))
+    }
+
+    /// The same, and a configuration file with `text` in it, there for as long as its folder.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn file(text: &str) -> Result<(TempDir, Self)> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("router.toml");
+        std::fs::write(&path, text)?;
+        let settings = Self::new().flag(format!("--config={}", path.display()));
+        Ok((folder, settings))
     }
 
     /// Adds a flag.

@@ -38,7 +38,7 @@ use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::servers::state::Signal;
-use crate::servers::{Servers, Session, Starters, Target};
+use crate::servers::{Servers, Session, Starter, Starters, Target};
 use crate::socket;
 use crate::status::answer::overlay;
 use crate::status::cache::StatusCache;
@@ -104,13 +104,15 @@ pub enum Served {
 
 /// Where the first part of the way leads.
 pub(crate) enum Onward {
-    /// On to this backend, which has the player's greeting and said this in answer.
-    Session(
-        TcpStream,
-        Vec<u8>,
-        Option<Session>,
-        Option<metrics::Session>,
-    ),
+    /// On to this backend, which has the player's greeting.
+    Session {
+        backend: TcpStream,
+        /// What it said in answer.
+        said: Vec<u8>,
+        /// There if it is the route's own server.
+        playing: Option<Session>,
+        counted: Option<metrics::Session>,
+    },
     /// Nowhere: the player has been sent here once more.
     Transferred,
     /// Nowhere: it was a ping, and it is done.
@@ -138,7 +140,12 @@ pub async fn serve(
     }
     let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
     let (mut backend, said, playing, counted) = match way.instrument(span.clone()).await? {
-        Onward::Session(backend, said, playing, counted) => (backend, said, playing, counted),
+        Onward::Session {
+            backend,
+            said,
+            playing,
+            counted,
+        } => (backend, said, playing, counted),
         Onward::Transferred => return Ok(Served::Transferred),
         Onward::Pinged(session) => return Ok(Served::Pinged(session)),
     };
@@ -299,7 +306,12 @@ impl Services {
     ) -> Boxed<'w, Result<Onward, ConnectionError>> {
         Box::pin(async move {
             match self.login(client, &login, raw, closing).await {
-                Ok(LoginEnd::Entered(backend, said, playing, at)) => {
+                Ok(LoginEnd::Entered {
+                    backend,
+                    said,
+                    playing,
+                    at,
+                }) => {
                     if let Ok(address) = backend.peer_addr() {
                         closing.backend(address);
                     }
@@ -309,7 +321,12 @@ impl Services {
                     let counted = closing
                         .found()
                         .map(|route| self.metrics.session(route, player));
-                    Ok(Onward::Session(backend, said, playing, counted))
+                    Ok(Onward::Session {
+                        backend,
+                        said,
+                        playing,
+                        counted,
+                    })
                 }
                 Ok(LoginEnd::Transferred) => Ok(Onward::Transferred),
                 Err(error) => {
@@ -395,25 +412,29 @@ impl Services {
 
     /// The server of `route`, as it goes by in [`Services::servers`].
     pub(crate) fn target<'r>(&self, route: &'r Route) -> Target<'r> {
-        let starters = Starters {
+        Target::of(route, self.starters())
+    }
+
+    fn starters(&self) -> Starters {
+        Starters {
             manager: self.waker.is_some(),
             webhook: self.scaler.is_some(),
-        };
-        Target::of(route, starters)
+        }
     }
 
     /// Who starts the server of `route`, and by which name it goes there.
     pub(crate) fn waker_of(&self, route: &Route) -> Option<(&Arc<Waker>, Arc<str>)> {
-        let waker = match route.server {
-            Some(_) => &self.waker,
-            None => &self.scaler,
+        let waker = match self.starters().of(route)? {
+            Starter::Manager => &self.waker,
+            Starter::Webhook => &self.scaler,
         };
         waker.as_ref().map(|waker| (waker, route.key()))
     }
 
     /// Where the server of `route` is: where a webhook said, else where the route says.
     pub(crate) fn backend_of(&self, route: &Route) -> BackendAddr {
-        let scaler = self.scaler.as_ref().filter(|_| route.server.is_none());
+        let by_webhook = self.starters().of(route) == Some(Starter::Webhook);
+        let scaler = self.scaler.as_ref().filter(|_| by_webhook);
         let said = scaler.and_then(|scaler| scaler.address(&route.key(), &route.backend));
         said.unwrap_or_else(|| route.backend.clone())
     }

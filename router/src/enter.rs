@@ -66,7 +66,12 @@ impl Services {
         match forwarded.await {
             Ok(Introduced { backend, said }) => {
                 debug!(%address, "forwarded");
-                Ok(LoginEnd::Entered(backend, said, None, address.clone()))
+                Ok(LoginEnd::Entered {
+                    backend,
+                    said,
+                    playing: None,
+                    at: address.clone(),
+                })
             }
             Err(NotIn::Left) => Err(ConnectionError::ClientLeft),
             Err(NotIn::Unreachable(error)) => Err(unreachable(address, error)),
@@ -162,7 +167,11 @@ impl Services {
         }
         let Introduced { backend, said } = introduced?;
         let playing = self.servers.session(&self.target(guest.route));
-        let address = address.clone();
-        Ok(LoginEnd::Entered(backend, said, Some(playing), address))
+        Ok(LoginEnd::Entered {
+            backend,
+            said,
+            playing: Some(playing),
+            at: address.clone(),
+        })
     }
 }

@@ -29,6 +29,7 @@ use crate::servers::counters::{HeldEnd, Refusal};
 use crate::servers::state::State;
 use crate::servers::{Session, Waiter};
 use crate::wake::permit::{Claim, Refused};
+use crate::wake::probing::ProbeReply;
 use crate::wake::{Ticket, WakeError, Waker, Wanted};
 
 /// Who logs in.
@@ -54,10 +55,16 @@ impl Login {
 
 /// What a login comes to.
 pub(crate) enum LoginEnd {
-    /// A backend has the player's greeting, and said this in answer; there is no session of a
-    /// player who was forwarded, since nobody plays on the route's own server. The address is the
-    /// one that was dialled.
-    Entered(TcpStream, Vec<u8>, Option<Session>, BackendAddr),
+    /// A backend has the player's greeting.
+    Entered {
+        backend: TcpStream,
+        /// What it said in answer.
+        said: Vec<u8>,
+        /// None of a player who was forwarded, since nobody plays on the route's own server.
+        playing: Option<Session>,
+        /// The address that was dialled.
+        at: BackendAddr,
+    },
     /// The client has been sent here once more.
     Transferred,
 }
@@ -75,10 +82,17 @@ pub(crate) struct Guest<'g> {
 /// What a login comes to before anything is woken.
 enum Before {
     Ended(LoginEnd),
-    /// The server does not run; `tried` if its address has been dialled.
-    Asleep {
-        tried: bool,
-    },
+    /// The server does not run.
+    Asleep(Knock),
+}
+
+/// What came of dialling the row's address before a wake.
+#[derive(Debug, Clone, Copy, Default)]
+struct Knock {
+    /// It was dialled.
+    tried: bool,
+    /// When it refused, if it did: nobody listened there.
+    shut: Option<Instant>,
 }
 
 impl From<Left> for ConnectionError {
@@ -115,11 +129,11 @@ impl Services {
         };
         guest.returned = Box::pin(self.returned(&mut hold, &guest)).await?;
         // What comes before the long part takes no room in it.
-        let tried = match Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
+        let knock = match Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
             Before::Ended(end) => return Ok(end),
-            Before::Asleep { tried } => tried,
+            Before::Asleep(knock) => knock,
         };
-        self.wake(&mut hold, &guest, tried).await
+        self.wake(&mut hold, &guest, knock).await
     }
 
     /// The way of a login whose server is not woken for it.
@@ -139,7 +153,7 @@ impl Services {
         }
         let wakes = self.waker_of(route).is_some();
         if wakes && self.is_away(route) {
-            return Ok(Before::Asleep { tried: false });
+            return Ok(Before::Asleep(Knock::default()));
         }
         let error = match self.enter(hold, guest).await {
             Ok(end) => return Ok(Before::Ended(end)),
@@ -151,9 +165,20 @@ impl Services {
             Err(NotIn::StillStarting) => {
                 return self.wait_on(hold, guest).await.map(Before::Ended);
             }
-            Err(NotIn::Unreachable(error) | NotIn::Closed(error)) if wakes => {
+            Err(NotIn::Unreachable(error)) if wakes => {
                 debug!(%error, "dial failed; waking");
-                return Ok(Before::Asleep { tried: true });
+                let refused = ProbeReply::not_reached(&error) == ProbeReply::Refused;
+                return Ok(Before::Asleep(Knock {
+                    tried: true,
+                    shut: refused.then(Instant::now),
+                }));
+            }
+            Err(NotIn::Closed(error)) if wakes => {
+                debug!(%error, "the backend closed the connection; waking");
+                return Ok(Before::Asleep(Knock {
+                    tried: true,
+                    shut: None,
+                }));
             }
             Err(NotIn::Unreachable(error)) => unreachable(&route.backend, error),
             Err(NotIn::Closed(error)) => ConnectionError::BackendClosed(error),
@@ -196,13 +221,13 @@ impl Services {
     /// may be another server's by now.
     fn is_away(&self, route: &Route) -> bool {
         let seen = || self.servers.snapshot(&self.target(route)).state;
-        let server = route.server.as_ref();
-        let elsewhere = |waker: &Arc<Waker>| {
-            let recent = server.and_then(|server| waker.recent(server));
-            recent.is_some_and(|address| address != route.backend)
+        let elsewhere = || {
+            let (waker, server) = self.waker_of(route)?;
+            let recent = waker.recent(&server);
+            Some(recent? != self.backend_of(route))
         };
         route.state.is_not_running()
-            && (seen() != State::Running || self.waker.as_ref().is_some_and(elsewhere))
+            && (seen() != State::Running || elsewhere().unwrap_or_default())
     }
 
     /// Has the server started, and does with the player what the route says.
@@ -210,7 +235,7 @@ impl Services {
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
-        mut tried: bool,
+        mut knock: Knock,
     ) -> Result<LoginEnd, ConnectionError> {
         let route = guest.route;
         let Some((waker, server)) = self.waker_of(route) else {
@@ -220,6 +245,7 @@ impl Services {
         let shows_status = self.status.last_known(&route.key(), protocol).is_some();
         let wanted = || Wanted {
             shows_status,
+            shut: knock.shut.map(Instant::into_std),
             ..Wanted::new(&server, route)
         };
         let (eta, starts) = {
@@ -229,8 +255,8 @@ impl Services {
         };
         let chain = join::chain(&route.policy, guest.waiting(hold, eta));
         // The row may be wrong, and nobody who is not to wait would ever learn of it.
-        if !tried && !chain.begins_with_a_wait() {
-            tried = true;
+        if !knock.tried && !chain.begins_with_a_wait() {
+            knock.tried = true;
             if let Some(entered) = Box::pin(self.try_row(hold, guest)).await? {
                 return Ok(entered);
             }
@@ -242,15 +268,12 @@ impl Services {
             self.permit(guest)
         };
         if let Err(refused) = permit {
-            if !tried && let Some(entered) = Box::pin(self.try_row(hold, guest)).await? {
+            if !knock.tried
+                && let Some(entered) = Box::pin(self.try_row(hold, guest)).await?
+            {
                 return Ok(entered);
             }
-            self.servers.refused(match refused {
-                Refused::Denied => Refusal::Denied,
-                Refused::NotListed => Refusal::NotListed,
-                Refused::Hours { .. } => Refusal::Hours,
-                Refused::TooOften { .. } => Refusal::TooOften,
-            });
+            self.servers.refused(Refusal::from(&refused));
             return Box::pin(self.elsewhere(hold, route, refused.into())).await;
         }
         let mut waiter = None;

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     let (signals, hangup) = (Signals::new(), Hangup::new());
     let (signals, hangup) = (signals.context("signals")?, hangup.context("signals")?);
-    if config.postgres.is_some() && config.waker.is_none() {
+    if config.postgres.is_some() && config.waker.is_none() && config.scaler.is_none() {
         warn!("AUTOMC_WAKER_URL is unset: stopped servers are not started");
     }
     if let Some(address) = config.api_binding.filter(|_| config.api_token.is_none())

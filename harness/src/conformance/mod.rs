@@ -2,9 +2,15 @@
 //! binary that takes its flags. Nothing is known of the binary but those, its sockets, its exit codes and
 //! that it writes what is wrong to standard error.
 
+mod asleep;
+mod file;
+mod filters;
+mod notices;
 mod process;
+mod proxied;
 mod rest;
 mod routing;
+mod scaling;
 mod subject;
 mod unrouted;
 mod wire;
@@ -38,14 +44,36 @@ pub struct Row {
     pub outcome: Result<(), String>,
 }
 
+impl Row {
+    /// The row as a line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let word = if self.outcome.is_ok() { "pass" } else { "FAIL" };
+        let kind = match self.kind {
+            Kind::Same => "      ",
+            Kind::Better => "better",
+        };
+        let reason = self.outcome.as_ref().err();
+        let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+        format!("{word}  {kind}  {}{reason}", self.name)
+    }
+}
+
 /// Everything that was tried, in order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Report {
     /// The rows.
     pub rows: Vec<Row>,
+    /// What is done with each as it ends.
+    seen: fn(&Row),
 }
 
 impl Report {
+    fn new(seen: fn(&Row)) -> Self {
+        let rows = Vec::new();
+        Self { rows, seen }
+    }
+
     /// How many rows failed.
     #[must_use]
     pub fn failed(&self) -> usize {
@@ -53,23 +81,25 @@ impl Report {
         failed.count()
     }
 
+    /// How it came out, as a line.
+    #[must_use]
+    pub fn sum(&self) -> String {
+        let better = |row: &&Row| row.kind == Kind::Better;
+        let (rows, failed) = (self.rows.len(), self.failed());
+        let better = self.rows.iter().filter(better).count();
+        format!("{rows} rows, {better} of them better, {failed} failed")
+    }
+
     /// A line for each row, and one for all.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let line = |row: &Row| {
-            let word = if row.outcome.is_ok() { "pass" } else { "FAIL" };
-            let kind = match row.kind {
-                Kind::Same => "      ",
-                Kind::Better => "better",
-            };
-            let reason = row.outcome.as_ref().err();
-            let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-            format!("{word}  {kind}  {}{reason}", row.name)
-        };
-        let mut lines: Vec<_> = self.rows.iter().map(line).collect();
-        let (rows, failed) = (self.rows.len(), self.failed());
-        lines.push(format!("{rows} rows, {failed} failed"));
-        lines
+        let rows = self.rows.iter().map(Row::line);
+        rows.chain([self.sum()]).collect()
+    }
+
+    fn add(&mut self, row: Row) {
+        (self.seen)(&row);
+        self.rows.push(row);
     }
 
     /// What has started; where nothing has, there is one row that says why.
@@ -79,7 +109,7 @@ impl Report {
             name,
             outcome: Err(format!("{error:#}")),
         };
-        started.map_err(|error| self.rows.push(failed(error))).ok()
+        started.map_err(|error| self.add(failed(error))).ok()
     }
 
     async fn same(&mut self, name: &'static str, check: impl Future<Output = Result<()>>) {
@@ -98,7 +128,7 @@ impl Report {
     ) {
         let ended = timeout(ROW_DEADLINE, Box::pin(check)).await;
         let outcome = ended.context("it took too long").flatten();
-        self.rows.push(Row {
+        self.add(Row {
             kind,
             name,
             outcome: outcome.map_err(|error| format!("{error:#}")),
@@ -106,16 +136,22 @@ impl Report {
     }
 }
 
-/// Tries everything on the router at `program`.
+/// Tries everything on the router at `program`; `seen` gets every row as it ends.
 ///
 /// # Errors
 /// This machine has no room for the servers behind it. What the router does wrong is in the report.
-pub async fn run(program: &Path) -> Result<Report> {
-    let mut report = Report::default();
+pub async fn run(program: &Path, seen: fn(&Row)) -> Result<Report> {
+    let mut report = Report::new(seen);
     Box::pin(routing::rows(program, &mut report)).await?;
     Box::pin(wire::rows(program, &mut report)).await?;
     Box::pin(unrouted::rows(program, &mut report)).await?;
+    Box::pin(asleep::rows(program, &mut report)).await?;
+    Box::pin(scaling::rows(program, &mut report)).await?;
+    Box::pin(filters::rows(program, &mut report)).await?;
+    Box::pin(proxied::rows(program, &mut report)).await?;
+    Box::pin(notices::rows(program, &mut report)).await?;
     Box::pin(rest::rows(program, &mut report)).await?;
+    Box::pin(file::rows(program, &mut report)).await?;
     Box::pin(process::rows(program, &mut report)).await?;
     Ok(report)
 }
@@ -128,7 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_row_that_fails_or_hangs_is_told_and_counted() {
-        let mut report = Report::default();
+        let mut report = Report::new(|_| {});
         report.same("good", ready(Ok(()))).await;
         report
             .better("bad", ready(Err(anyhow::anyhow!("why"))))
@@ -145,7 +181,7 @@ mod tests {
                 "FAIL  better  bad: why",
                 "FAIL          silent: it took too long: deadline has elapsed",
                 "FAIL          down: no",
-                "4 rows, 3 failed",
+                "4 rows, 1 of them better, 3 failed",
             ]
         );
     }

@@ -28,7 +28,7 @@ pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
 }
 
 /// What it says to these arguments, at which it has to end.
-async fn said(program: &Path, arguments: &[&str]) -> Result<Output> {
+pub(super) async fn said(program: &Path, arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().stdin(Stdio::null());
     let output = command.kill_on_drop(true).output();
@@ -36,7 +36,8 @@ async fn said(program: &Path, arguments: &[&str]) -> Result<Output> {
     Ok(ended.with_context(|| format!("it goes on with {arguments:?}"))??)
 }
 
-async fn refused(program: &Path, arguments: &[&str], named: &str) -> Result<()> {
+/// It ends with an error that names this.
+pub(super) async fn refused(program: &Path, arguments: &[&str], named: &str) -> Result<()> {
     let output = said(program, arguments).await?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(!output.status.success(), "{arguments:?} were accepted");

@@ -11,11 +11,15 @@ use super::subject::Subject;
 use crate::backend::Backend;
 use crate::player::{Joined, Player};
 
+/// What nobody is to read.
+const SECRET: &str = "s3cret";
+
 pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
     let a = Backend::start("server a").await?;
     let b = Backend::start("server b").await?;
     let mapping = format!("a.example={}", a.addr());
-    let started = Subject::start(program, &["-mapping", &mapping], &[]).await;
+    let header = format!("-auto-scale-webhook-headers=Authorization=Bearer {SECRET}");
+    let started = Subject::start(program, &["-mapping", &mapping, &header], &[]).await;
     let Some(subject) = report.started("it starts with an API", started) else {
         return Ok(());
     };
@@ -66,6 +70,26 @@ async fn reads(subject: &Subject, report: &mut Report, a: &Backend) {
             answers(subject, Method::GET, "/metrics", "", 200)
                 .await
                 .map(drop)
+        })
+        .await;
+    report
+        .same(
+            "GET /vars: 200, an object with cmdline and memstats",
+            async {
+                let body = answers(subject, Method::GET, "/vars", "", 200).await?;
+                let vars: Value = serde_json::from_str(&body).with_context(|| body.clone())?;
+                let told = vars.get("cmdline").is_some_and(Value::is_array)
+                    && vars.get("memstats").is_some_and(Value::is_object);
+                ensure!(told, "{body}");
+                Ok(())
+            },
+        )
+        .await;
+    report
+        .better("GET /vars has no value of the command line", async {
+            let body = answers(subject, Method::GET, "/vars", "", 200).await?;
+            ensure!(!body.contains(SECRET), "{body}");
+            Ok(())
         })
         .await;
     report

@@ -158,6 +158,20 @@ async fn clients(subject: &Subject, report: &mut Report, [a, b, default]: [&Back
         })
         .await;
     report
+        .same(
+            "a ping of 1.6 may come byte by byte, with capitals, and for a host that is not known",
+            async {
+                for (host, backend) in [("B.Example.", b), ("nowhere.example", default)] {
+                    let ping = ping_1_6(host);
+                    let answer = legacy_ping(subject.players, ping.chunks(1)).await?;
+                    let name = backend.name().to_owned();
+                    anyhow::ensure!(answer.contains(&name), "{host}: {answer:?}");
+                }
+                Ok(())
+            },
+        )
+        .await;
+    report
         .better(
             "pings of 1.3 and 1.5, which name no host, are led to the default",
             async {

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::backend::Backend;
 use crate::eventually::eventually;
 use crate::http::{self, Answer};
-use crate::player::Player;
+use crate::player::{Joined, Player};
 use crate::process::Process;
 
 /// Longest time it may take to start or to stop.
@@ -102,6 +102,23 @@ impl Subject {
             "{what}: the server got other bytes"
         );
         Ok(())
+    }
+
+    /// The same as soon as what was changed is noticed.
+    pub(super) async fn soon_leads(&self, host: &str, backend: &Backend) -> Result<()> {
+        let player = Player::new(host);
+        let what = format!("{host} to be led to {}", backend.name());
+        eventually(&what, DEADLINE, async || self.leads(&player, backend).await).await
+    }
+
+    /// Lets nobody in at this host as soon as what was changed is noticed.
+    pub(super) async fn soon_leads_nowhere(&self, host: &str) -> Result<()> {
+        let player = Player::new(host);
+        let what = format!("{host} to lead nowhere");
+        eventually(&what, DEADLINE, async || {
+            !matches!(player.join(self.players).await, Ok(Joined::In(_)))
+        })
+        .await
     }
 
     /// Pings as a server list does with this address, and has to see `backend`.

@@ -35,6 +35,13 @@ pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
         })
         .await;
     report
+        .better("a ping of an unknown host is answered", async {
+            let status = unknown.status(subject.players).await?;
+            ensure!(!status.text().trim().is_empty(), "{status:?}");
+            Ok(())
+        })
+        .await;
+    report
         .better(
             "who asks for a server that does not answer reads why, and no address",
             async {

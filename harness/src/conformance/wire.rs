@@ -62,7 +62,7 @@ pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
 }
 
 /// A player whose handshake has a frame of this many bytes, its length not counted.
-fn framed(bytes: usize) -> Player {
+pub(super) fn framed(bytes: usize) -> Player {
     let host = "a.example///";
     let rest = bytes.saturating_sub(FRAME_BESIDES + host.len());
     Player::new(&format!("{host}{}", "x".repeat(rest)))

@@ -54,15 +54,6 @@ async fn wakes(manager: &Manager, player: &Player, table: &Table) {
     assert_eq!(backend.logins().len(), 1);
 }
 
-/// A file with `text` in it, given to a router.
-fn file(text: &str) -> (tempfile::TempDir, Settings) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("router.toml");
-    std::fs::write(&path, text).unwrap();
-    let settings = Settings::new().flag(format!("--config={}", path.display()));
-    (folder, settings)
-}
-
 /// Also where the row is wrong about a server that runs.
 #[tokio::test]
 async fn who_may_not_wake_is_told_so_and_gets_in_once_the_server_runs() {
@@ -144,9 +135,10 @@ async fn the_defaults_hold_for_every_server_whose_row_says_nothing() {
     let environment = Settings::new()
         .env("AUTOMC_WAKE_ALLOW", format!("Steve, Mallory, {SOMEBODY}"))
         .env("AUTOMC_WAKE_DENY", "Mallory");
-    let (_folder, from_file) = file(&format!(
+    let (_folder, from_file) = Settings::file(&format!(
         "[defaults]\nwake_allow = [\"Steve\", \"Mallory\", {SOMEBODY:?}]\nwake_deny = \"Mallory\""
-    ));
+    ))
+    .unwrap();
     for settings in [environment, from_file] {
         let (manager, table) = Table::with_manager(settings).await.unwrap();
         let (asleep, steve) = table.asleep("quiet").await.unwrap();

@@ -8,6 +8,7 @@ use harness::manager::Reply;
 use harness::player::Player;
 use harness::receiver::Receiver;
 use harness::router::{RouterProcess, Settings};
+use harness::table::Table;
 use serde_json::json;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -25,6 +26,31 @@ async fn world(settings: Settings) -> (Receiver, Asleep, RouterProcess) {
 
 fn at(backend: &Backend) -> Reply {
     Reply::json(&json!({ "backend": backend.addr().to_string() }))
+}
+
+/// Without a server-manager. The row's address may belong to somebody else by now.
+#[tokio::test]
+async fn a_row_that_says_stopped_is_started_by_webhook_and_played_on_where_that_says() {
+    let hook = Receiver::start().await.unwrap();
+    let settings = Settings::new().flag(format!("--auto-scale-webhook-url={}", hook.url()));
+    let table = Table::start(settings).await.unwrap();
+    let (stranger, moved) = (
+        Backend::start("stranger").await,
+        Backend::start("moved").await,
+    );
+    let (stranger, moved) = (stranger.unwrap(), moved.unwrap());
+    hook.replies([at(&moved)]);
+    let player = table.server("test1", stranger.addr(), "stopped").await;
+    let player = player.unwrap();
+
+    for _ in 0..2 {
+        let _session = player.enter(table.router.at.players).await.unwrap();
+    }
+
+    let backend = stranger.addr().to_string();
+    let up = json!({ "action": "up", "serverAddress": "test1.example.com", "backend": backend });
+    assert_eq!(hook.bodies(1, DEADLINE).await.unwrap(), [up]);
+    assert_eq!((stranger.logins().len(), moved.logins().len()), (0, 2));
 }
 
 /// Where a server is only its webhook knows, and tells the first.

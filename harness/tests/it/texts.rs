@@ -18,15 +18,6 @@ use crate::transfer::{configuring, with_manager};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A file with `text` in it, given to a router.
-fn file(text: &str) -> (tempfile::TempDir, Settings) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("router.toml");
-    std::fs::write(&path, text).unwrap();
-    let settings = Settings::new().flag(format!("--config={}", path.display()));
-    (folder, settings)
-}
-
 async fn shown(player: &Player, table: &Table) -> Value {
     let status = player.status(table.router.at.players).await.unwrap();
     status.json
@@ -87,7 +78,7 @@ async fn says_as_told(table: &Table, player: &Player, name: &str) {
 #[tokio::test]
 async fn texts_of_the_file_and_of_the_environment_are_everybodys() {
     let environment = Settings::new().env("AUTOMC_TEXTS", own_texts().to_string());
-    let (_folder, from_file) = file(OWN_TEXTS_FILE);
+    let (_folder, from_file) = Settings::file(OWN_TEXTS_FILE).unwrap();
     for settings in [environment, from_file] {
         let settings = settings.env("AUTOMC_WAKE_DENY", "Steve");
         let (_manager, table) = Table::with_manager(settings).await.unwrap();

@@ -170,13 +170,36 @@ fn links_between_documents_lead_somewhere() {
             .skip(1)
             .filter_map(|rest| rest.split(')').next())
         {
-            let file = link.split('#').next().unwrap();
-            if !file.is_empty() && !file.contains("://") {
-                let target = path.parent().unwrap().join(file);
-                assert!(target.exists(), "{}: {link}", path.display());
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            if file.contains("://") {
+                continue;
+            }
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{}: {link}", path.display());
+            if !heading.is_empty() {
+                let found = anchors(&read_to_string(&target).unwrap());
+                assert!(found.iter().any(|one| one == heading), "{link}: {found:?}");
             }
         }
     }
+}
+
+/// What headings are linked to by: in lower case, with dashes for spaces and no other signs.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |line: &str| {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = |char: &char| char.is_alphanumeric() || *char == ' ' || *char == '-';
+        words
+            .chars()
+            .filter(kept)
+            .collect::<String>()
+            .replace(' ', "-")
+    };
+    headings.map(anchor).collect()
 }
 
 #[test]

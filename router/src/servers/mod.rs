@@ -57,8 +57,29 @@ pub struct Target<'a> {
 pub struct Starters {
     /// A server-manager, for those it knows by name.
     pub manager: bool,
-    /// A webhook, for all others.
+    /// A webhook, for all others, and for those too where there is no server-manager.
     pub webhook: bool,
+}
+
+/// One of those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starter {
+    /// The server-manager.
+    Manager,
+    /// The webhook.
+    Webhook,
+}
+
+impl Starters {
+    /// Who starts the server of `route`: the server-manager if the route tells its name there.
+    #[must_use]
+    pub fn of(self, route: &Route) -> Option<Starter> {
+        if self.manager && route.server.is_some() {
+            Some(Starter::Manager)
+        } else {
+            self.webhook.then_some(Starter::Webhook)
+        }
+    }
 }
 
 impl<'r> Target<'r> {
@@ -70,10 +91,7 @@ impl<'r> Target<'r> {
         Self {
             server: name.unwrap_or(route.backend.as_str()),
             hint: route.state,
-            wakeable: match route.server {
-                Some(_) => starters.manager,
-                None => starters.webhook,
-            },
+            wakeable: starters.of(route).is_some(),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::scaler::ScalerClient;
 use crate::addr::BackendAddr;
 use crate::routes::Route;
 use crate::routes::registry::Registry;
-use crate::servers::{Servers, Starters, Target};
+use crate::servers::{Servers, Starter, Starters, Target};
 
 /// A look is taken ten times within the time after which a server is stopped, within these bounds.
 const LOOK_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -88,7 +88,8 @@ impl Down {
         let table = self.registry.table();
         let all = table.iter().map(|(_, route)| route);
         let all = all.chain(table.default_route());
-        for route in all.filter(|route| route.server.is_none()) {
+        let by_webhook = |route: &&Arc<Route>| self.starters.of(route) == Some(Starter::Webhook);
+        for route in all.filter(by_webhook) {
             let same = routes.entry(route.backend.clone()).or_default();
             same.push(Arc::clone(route));
         }

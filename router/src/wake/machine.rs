@@ -162,7 +162,7 @@ impl Wake {
             polling: limits
                 .poll_interval
                 .map(|interval| Polling::new(interval, wanted.expected, now)),
-            probing: Probing::new(wanted.backend.clone(), now),
+            probing: Probing::new(wanted.backend.clone(), now).shut_at(wanted.shut, now),
             open_since: None,
             row: (wanted.state, wanted.backend.clone()),
             percent: None,

@@ -137,6 +137,21 @@ fn an_address_that_begins_to_answer_ends_it_without_any_poll_or_news() {
 }
 
 #[test]
+fn a_server_that_is_up_before_the_first_probe_is_noticed_where_its_port_was_just_shut() {
+    let world = |shut: Option<Instant>| World {
+        wanted: Wanted { shut, ..wanted() },
+        probes: vec![at_once(ProbeReply::Answered)],
+        ..World::default()
+    };
+    let story = world(Some(Instant::now())).play();
+    assert_eq!(
+        (story.ready().sign, story.end),
+        (Sign::Probe, Duration::ZERO)
+    );
+    world(None).play().outcome().as_ref().unwrap_err();
+}
+
+#[test]
 fn the_server_manager_corrects_the_tables_address_if_nobody_is_there() {
     let story = World {
         news: vec![(secs(10), StateHint::Running, ROW)],

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::hours::Hours;
 use crate::rate::{Rate, Recent, client_of};
+use crate::servers::counters::Refusal;
 
 /// Most players on one list.
 pub const PLAYERS_MAX: usize = 1_000;
@@ -70,6 +71,17 @@ pub enum Refused {
         /// Until it may be.
         retry_in: Duration,
     },
+}
+
+impl From<&Refused> for Refusal {
+    fn from(refused: &Refused) -> Self {
+        match refused {
+            Refused::Denied => Self::Denied,
+            Refused::NotListed => Self::NotListed,
+            Refused::Hours { .. } => Self::Hours,
+            Refused::TooOften { .. } => Self::TooOften,
+        }
+    }
 }
 
 /// What was woken lately, and by whom.

@@ -76,25 +76,12 @@ impl Prober {
             .await
         {
             Ok(_) => ProbeReply::Answered,
-            Err(PingError::Dial(error)) => not_there(&error),
+            Err(PingError::Dial(error)) => ProbeReply::not_reached(&error),
             Err(PingError::Silent(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 ProbeReply::Mute
             }
             Err(PingError::Silent(_) | PingError::Decode(_)) => ProbeReply::Closed,
         }
-    }
-}
-
-/// Only what the other side did says something of it.
-fn not_there(error: &io::Error) -> ProbeReply {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted => ProbeReply::Refused,
-        io::ErrorKind::TimedOut
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable => ProbeReply::Silent,
-        _ => ProbeReply::Unknown,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure: `now` is passed in.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::addr::BackendAddr;
@@ -12,6 +13,8 @@ pub const PROBE_PAUSE: Duration = Duration::from_millis(25);
 pub const SILENCE_PAUSE: Duration = Duration::from_millis(250);
 /// Pause after an answer that proves nothing, since it may be another server's.
 pub const ANSWERED_PAUSE: Duration = Duration::from_secs(1);
+/// How long after a refused dial the address counts as seen without an answer.
+pub const SHUT_FRESH: Duration = Duration::from_secs(1);
 /// Most probes of all wakes together, a second; more wakes are probed less often each.
 pub const PROBES_PER_SECOND_MAX: u32 = 4_000;
 
@@ -33,6 +36,20 @@ pub enum ProbeReply {
 }
 
 impl ProbeReply {
+    /// What it says that an address could not be reached: only what the other side did counts.
+    #[must_use]
+    pub fn not_reached(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted => Self::Refused,
+            io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable => Self::Silent,
+            _ => Self::Unknown,
+        }
+    }
+
     /// Whether the port took the connection.
     #[must_use]
     pub fn is_open(self) -> bool {
@@ -80,6 +97,15 @@ impl Probing {
             answered: false,
             absent: false,
         }
+    }
+
+    /// The same where a dial was refused at `shut`, which is as good as a probe for as long as
+    /// [`SHUT_FRESH`]: a server that is up before the first probe is noticed all the same.
+    #[must_use]
+    pub fn shut_at(mut self, shut: Option<Instant>, now: Instant) -> Self {
+        let age = shut.map(|shut| now.saturating_duration_since(shut));
+        self.absent |= age.is_some_and(|age| age <= SHUT_FRESH);
+        self
     }
 
     /// The address that is asked.
@@ -198,6 +224,24 @@ mod tests {
         probing.take(now, Refused);
         probing.aim(&address("b:1"), now);
         assert!(probing.take(now, Answered), "the same address is no other");
+    }
+
+    #[test]
+    fn a_dial_that_was_refused_a_moment_ago_is_as_good_as_a_probe() {
+        let now = Instant::now();
+        let (at, later) = (Some(now), |pause| now + SHUT_FRESH + pause);
+        for (shut, begin, expected) in [
+            (None, now, false),
+            (at, now, true),
+            (at, later(Duration::ZERO), true),
+            (at, later(Duration::from_millis(1)), false),
+        ] {
+            let mut probing = Probing::new(address("a:1"), begin).shut_at(shut, begin);
+            assert_eq!(probing.take(begin, Answered), expected, "{shut:?}");
+        }
+        let mut moved = Probing::new(address("a:1"), now).shut_at(at, now);
+        moved.aim(&address("b:1"), now);
+        assert!(!moved.take(now, Answered), "of another address");
     }
 
     proptest! {

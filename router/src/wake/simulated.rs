@@ -32,6 +32,7 @@ pub(super) fn wanted() -> Wanted {
         proxy: None,
         expected: None,
         shows_status: false,
+        shut: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a wake has to know of the server it is for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::addr::BackendAddr;
 use crate::host::Host;
@@ -28,6 +28,8 @@ pub struct Wanted {
     pub expected: Option<Duration>,
     /// Whether it is known to answer status pings when it runs: until it does, it is not ready.
     pub shows_status: bool,
+    /// When its address refused a dial, if that was tried just before.
+    pub shut: Option<Instant>,
 }
 
 impl Wanted {
@@ -44,6 +46,7 @@ impl Wanted {
             proxy: route.policy.proxy_protocol,
             expected: None,
             shows_status: false,
+            shut: None,
         }
     }
 
