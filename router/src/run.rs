@@ -136,9 +136,8 @@ impl Router {
         }
         let influx = writer(config.influx, &services)?;
         let registry = Arc::clone(&services.registry);
-        let counters = Arc::clone(&services.counters);
+        let (counters, health) = (Arc::clone(&services.counters), Arc::clone(&services.health));
         let metrics = Arc::clone(&services.metrics);
-        let health = Arc::clone(&services.health);
         let admission = Arc::clone(&services.admission);
         let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
         let workers = Workers::start(count).map_err(StartError::Workers)?;
@@ -148,8 +147,7 @@ impl Router {
 
         // From here on nothing fails any more.
         background.spawn(tell(servers.subscribe(), end.clone()));
-        down.map(|down| background.spawn(down.run(stop.clone())));
-        background.spawn(monitor.run(stop.clone()));
+        look_after(monitor, down, &background, &stop);
         let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
@@ -278,6 +276,12 @@ fn accept(
         );
     }
     Ok(accepting)
+}
+
+/// Has servers asked how they are, and stopped where nobody plays.
+fn look_after(monitor: Monitor, down: Option<Down>, tasks: &TaskTracker, stop: &CancellationToken) {
+    tasks.spawn(monitor.run(stop.clone()));
+    down.map(|down| tasks.spawn(down.run(stop.clone())));
 }
 
 /// Who writes metrics, if anybody is to.

@@ -19,10 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::addr::BackendAddr;
 use crate::routes::{Route, Table};
+use crate::servers::state::Machine;
 use crate::servers::{Servers, Starters, Target};
 use ladder::{By, Moment, Record, Server, Status, Step};
 use ring::{Part, Place, Slot};
@@ -227,10 +228,12 @@ impl Health {
 
     fn server(&self, route: &Route, servers: &Servers, starters: Starters) -> Server {
         let target = Target::of(route, starters);
-        let (state, since) = servers.state(&target);
+        let unheard = || Machine::new(target.hint, target.wakeable, self.began).state();
+        let known = servers.state(target.server);
+        let (state, since) = known.unwrap_or_else(|| (unheard(), self.began));
         Server {
             state,
-            since: Moment::new(self.began, since.unwrap_or(self.began)),
+            since: Moment::new(self.began, since),
             hint: route.state,
             wakeable: target.wakeable,
         }
@@ -275,10 +278,11 @@ fn tell(backend: &BackendAddr, word: Word, step: Step) {
         return;
     };
     let detail = word.text();
-    if !word.is_good() {
-        warn!(%backend, detail, "backend: unhealthy");
-    } else if from != Status::Unknown {
-        info!(%backend, detail, "backend: healthy again");
+    match from {
+        // What does not answer from the first may well sleep.
+        Status::Unknown => debug!(%backend, detail, "backend"),
+        _ if word.is_good() => info!(%backend, detail, "backend: healthy again"),
+        _ => warn!(%backend, detail, "backend: unhealthy"),
     }
 }
 

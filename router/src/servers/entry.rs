@@ -215,16 +215,10 @@ impl Entry {
         }
     }
 
-    /// The state it is in.
+    /// The state it is in, and since when.
     #[must_use]
-    pub fn state(&self) -> State {
-        self.machine.state()
-    }
-
-    /// Since when it is in this state.
-    #[must_use]
-    pub fn since(&self) -> Instant {
-        self.machine.since()
+    pub fn state(&self) -> (State, Instant) {
+        (self.machine.state(), self.machine.since())
     }
 
     /// Time spent in states until `now`.

@@ -228,17 +228,10 @@ impl Servers {
         entry.snapshot(now)
     }
 
-    /// The state of a server; since when, if anything was heard of it.
+    /// The state of a server, and since when, if anything was heard of it.
     #[must_use]
-    pub fn state(&self, target: &Target<'_>) -> (State, Option<Instant>) {
-        let shard = self.shard(target.server);
-        match shard.entries.get(target.server) {
-            Some(entry) => (entry.state(), Some(entry.since())),
-            None => {
-                let entry = Entry::new(target.hint, target.wakeable, now());
-                (entry.state(), None)
-            }
-        }
+    pub fn state(&self, server: &str) -> Option<(State, Instant)> {
+        self.shard(server).entries.get(server).map(Entry::state)
     }
 
     /// A player begins to wait; the place is given up by [`Waiter::end`], or when it is dropped.

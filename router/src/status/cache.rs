@@ -150,8 +150,6 @@ impl Landing {
         let begun = Instant::now().into_std();
         let answered = ping.send(dial_limit, dial_limit + ANSWER_TIMEOUT).await;
         self.tell(&answered, begun);
-        let word = answered.as_ref().err().map(Word::of_ping);
-        word.map(|word| cache.health.met(&ping.backend, word));
         self.fetched = match answered {
             Ok(json) => match read(&json) {
                 Ok((answer, known)) => {
@@ -170,6 +168,7 @@ impl Landing {
             },
             Err(error) => {
                 debug!(server = %self.key, %error, "no status");
+                cache.health.met(&ping.backend, Word::of_ping(&error));
                 failed(&error)
             }
         };
