@@ -170,15 +170,17 @@ pub async fn rows(sql: &Client) -> Result<Vec<Row>> {
     rows.iter().map(row).collect()
 }
 
-/// Makes a change, and takes it back for `keep = false`. One that a UNIQUE forbids does nothing.
+/// Makes a change, and takes it back for `keep = false`. One that would give two rows one name, or one
+/// domain where that is forbidden, does nothing.
 ///
 /// # Errors
 /// It fails in any other way.
 pub async fn make(sql: &Client, change: &Change, keep: bool) -> Result<()> {
     let end = if keep { "COMMIT" } else { "ROLLBACK" };
     let done = sql.batch_execute(&format!("BEGIN; {change}; {end}")).await;
+    let taken = [SqlState::UNIQUE_VIOLATION, SqlState::EXCLUSION_VIOLATION];
     match done {
-        Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+        Err(error) if error.code().is_some_and(|code| taken.contains(code)) => {
             Ok(sql.batch_execute("ROLLBACK").await?)
         }
         done => Ok(done?),

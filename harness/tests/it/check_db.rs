@@ -73,7 +73,7 @@ async fn a_good_database_gets_nothing_but_good_words() {
     for words in [
         "connected to 127.0.0.1:",
         "table servers can be read",
-        "automc_servers_route_notify and automc_servers_truncate_notify announces every change",
+        "announced, by automc_servers_delete, automc_servers_insert, automc_servers_truncate, automc_servers_update",
         "1 routes; 0 rows set aside",
         "listening on automc_routes_changed works",
     ] {
@@ -175,12 +175,31 @@ async fn missing_incomplete_and_disabled_triggers_are_named_with_the_remedy() {
 
     for disable in [
         "DISABLE TRIGGER ALL",
-        "DISABLE TRIGGER automc_servers_route_notify",
-        "ENABLE REPLICA TRIGGER automc_servers_route_notify",
+        "DISABLE TRIGGER automc_servers_update",
+        "ENABLE REPLICA TRIGGER automc_servers_update",
     ] {
         let outcome = check_after(&format!("{SCHEMA} ALTER TABLE servers {disable}")).await;
-        let remedy = "ALTER TABLE servers ENABLE TRIGGER automc_servers_route_notify;";
+        let remedy = "ALTER TABLE servers ENABLE TRIGGER automc_servers_update;";
         warns_with(&outcome, &["is disabled", remedy]);
+    }
+
+    for (disturbed, words) in [
+        (
+            "DROP TRIGGER automc_announce ON automc_pending",
+            "so nothing is announced",
+        ),
+        (
+            "ALTER TABLE servers DISABLE TRIGGER automc_servers_replicated",
+            "ENABLE REPLICA TRIGGER",
+        ),
+        (
+            "ALTER TABLE servers ENABLE TRIGGER ALL",
+            "what comes by replication",
+        ),
+        ("DROP TABLE automc_revision", "changes are not counted"),
+    ] {
+        let outcome = check_after(&format!("{SCHEMA} {disturbed}")).await;
+        warns_with(&outcome, &[words]);
     }
 }
 
@@ -190,7 +209,8 @@ async fn rows_set_aside_are_listed_with_the_reason() {
     let insert = "INSERT INTO servers (name, domain, address, enabled) VALUES
         ('portless', 'a.example', '127.0.0.1', true), ('b', 'b.example', '127.0.0.1:1', true),
         ('c', 'B.Example', '127.0.0.1:1', true), ('off', 'd.example', '127.0.0.1:1', false)";
-    let outcome = check_after(&format!("{SCHEMA} {insert}")).await;
+    let any = "ALTER TABLE servers DROP CONSTRAINT automc_servers_domain;";
+    let outcome = check_after(&format!("{SCHEMA} {any} {insert}")).await;
     warns_with(
         &outcome,
         &[

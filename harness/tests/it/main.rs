@@ -68,6 +68,12 @@ mod routes_file;
 #[cfg(test)]
 mod scaler;
 #[cfg(test)]
+mod scaler_stops;
+#[cfg(test)]
+mod schema;
+#[cfg(test)]
+mod schema_upgrade;
+#[cfg(test)]
 mod shapes;
 #[cfg(test)]
 mod soak;

@@ -26,7 +26,7 @@ pub(crate) const WITHOUT_TRIGGER: &str = "
     CREATE TABLE servers (name TEXT PRIMARY KEY, domain TEXT NOT NULL, address TEXT NOT NULL,
         state TEXT NOT NULL DEFAULT 'stopped', UNIQUE(domain));";
 /// As the second says the existing table is.
-const NULLABLE: &str = "
+pub(crate) const NULLABLE: &str = "
     CREATE TABLE servers (name TEXT PRIMARY KEY, domain TEXT, address TEXT NOT NULL,
         state TEXT NOT NULL DEFAULT 'stopped', enabled BOOLEAN DEFAULT TRUE);
     CREATE FUNCTION automc_notify_routes_changed() RETURNS trigger AS $$

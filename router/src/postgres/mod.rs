@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod dsn;
+pub mod facts;
 pub mod pace;
 mod parameters;
 pub mod schema;
