@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::addr::BackendAddr;
-use crate::routes::{Route, Table};
+use crate::routes::Route;
+use crate::routes::table::Table;
 use crate::servers::state::Machine;
 use crate::servers::{Servers, Starters, Target};
 use ladder::{By, Moment, Record, Server, Status, Step};
@@ -175,11 +176,13 @@ impl Health {
     }
 
     /// Watches the backends of the routes of `table` from now on; of the others everything is
-    /// forgotten. New ones come back, no more than may be asked out of turn.
+    /// forgotten. New ones come back, no more than may be asked out of turn. Of addresses that depend on
+    /// what a client asks for nothing is known.
     fn watch(&self, table: &Table) -> Vec<(Place, BackendAddr)> {
         let mut parts: [Vec<Slot>; PARTS] = std::array::from_fn(|_| Vec::new());
         let routes = table.iter().map(|(_, route)| route);
-        for route in routes.chain(table.default_route()) {
+        let routes = routes.chain(table.default_route());
+        for route in routes.filter(|route| !route.backend.is_template()) {
             let place = self.place(&route.backend);
             if let Some(part) = parts.get_mut(part_of(place)) {
                 part.push(Slot::new(place, route.backend.clone(), Arc::clone(route)));

@@ -21,6 +21,7 @@ use crate::dial::{addresses, is_out_of_files};
 use crate::ping::{ANY_PROTOCOL, Ping};
 use crate::routes::Route;
 use crate::routes::registry::Registry;
+use crate::routes::wildcard::is_wildcard;
 use crate::servers::{Servers, Starters};
 use crate::status::answer::read;
 use crate::status::cache::ANSWER_TIMEOUT;
@@ -201,8 +202,8 @@ pub(super) async fn ask(
     };
     let ping = Ping {
         host: match &route.host {
-            Some(host) => host.shared(),
-            None => Arc::from(""),
+            Some(host) if !is_wildcard(host.as_str()) => host.shared(),
+            _ => Arc::from(""),
         },
         backend: address,
         protocol: ANY_PROTOCOL,

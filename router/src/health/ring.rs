@@ -114,20 +114,13 @@ mod tests {
     use super::*;
     use crate::health::ladder::{By, Moment};
     use crate::health::word::Word;
-    use crate::routes::StateHint;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::time::Instant;
 
     fn slot((place, number): (Place, u8)) -> Slot {
         let backend = BackendAddr::parse(&format!("h{number}:1")).unwrap();
-        let route = Route {
-            host: None,
-            backend: backend.clone(),
-            server: None,
-            state: StateHint::Unknown,
-            policy: Arc::default(),
-        };
+        let route = Route::fixed(None, backend.clone(), Arc::default());
         Slot::new(place, backend, Arc::new(route))
     }
 

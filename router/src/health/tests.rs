@@ -5,6 +5,7 @@ use super::monitor::{CHECKS_MAX, Monitor};
 use super::*;
 use crate::host::{Host, Names};
 use crate::protocol::status::response;
+use crate::routes::offer::{Offer, Provider};
 use crate::routes::registry::Registry;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -218,6 +219,26 @@ async fn where_nobody_is_to_be_asked_nothing_is_kept() {
     timeout(DEADLINE, ended).await.expect("it is over at once");
     health.met(&backend, Some(Word::LetIn));
     assert_eq!((health.of(&backend), health.watched()), (None, 0));
+}
+
+#[tokio::test]
+async fn an_address_that_depends_on_the_host_is_nobody_to_ask() {
+    let (health, _suspected) = Health::new(INTERVAL);
+    let registry = Registry::default();
+    let offer = |host: &str, backend| {
+        let host = Some(Host::parse(host).unwrap());
+        Offer::from(Arc::new(Route::fixed(host, backend, Arc::default())))
+    };
+    let template = BackendAddr::template("$1.internal:1", 1).unwrap();
+    let plain = BackendAddr::parse("h:1").unwrap();
+    let offers = vec![
+        offer("*.a.example", template.clone()),
+        offer("*.b.example", plain.clone()),
+    ];
+    registry.replace(Provider::Configuration, offers);
+    assert_eq!(registry.table().len(), 2);
+    health.watch(&registry.table());
+    assert!(health.of(&template).is_none() && health.of(&plain).is_some());
 }
 
 /// From the first to the last over all parts, and round again.
