@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::admit::Admission;
 use crate::api::{Api, http};
 use crate::config::values::short;
-use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig};
+use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig, WebhookConfig};
 use crate::connection::Services;
 use crate::health::Health;
 use crate::health::monitor::Monitor;
@@ -131,10 +131,7 @@ impl Router {
         let background = TaskTracker::new();
         let starters = starters(&config);
         let (mut services, down, monitor) = services(&config, &memory, &servers, &stop)?;
-        if let Some(webhook) = &config.webhook {
-            let notifier = Notifier::start(webhook, &services.registry, &background, &end)?;
-            services.notifier = Some(notifier);
-        }
+        services.notifier = notifier(config.webhook.as_ref(), &services, &background, &end)?;
         let influx = writer(config.influx, &services)?;
         let registry = Arc::clone(&services.registry);
         let (counters, health) = (Arc::clone(&services.counters), Arc::clone(&services.health));
@@ -148,7 +145,8 @@ impl Router {
 
         // From here on nothing fails any more.
         background.spawn(tell(servers.subscribe(), end.clone()));
-        look_after(monitor, down, &background, &stop);
+        background.spawn(monitor.run(stop.clone()));
+        down.map(|down| background.spawn(down.run(stop.clone())));
         let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
@@ -279,17 +277,24 @@ fn accept(
     Ok(accepting)
 }
 
-/// Has servers asked how they are, and stopped where nobody plays.
-fn look_after(monitor: Monitor, down: Option<Down>, tasks: &TaskTracker, stop: &CancellationToken) {
-    tasks.spawn(monitor.run(stop.clone()));
-    down.map(|down| tasks.spawn(down.run(stop.clone())));
+/// Who tells of clients and routes, if anybody is to hear of them.
+fn notifier(
+    webhook: Option<&WebhookConfig>,
+    services: &Services,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> Result<Option<Arc<Notifier>>, HttpError> {
+    let (registry, metrics) = (&services.registry, &services.metrics);
+    let start = |webhook| Notifier::start(webhook, registry, metrics, tasks, end);
+    webhook.map(start).transpose()
 }
 
 /// Who writes metrics, if anybody is to.
 fn writer(influx: Option<InfluxConfig>, services: &Services) -> Result<Option<Writer>, StartError> {
     let new = |config| {
-        let metrics = Arc::clone(&services.metrics);
-        Writer::new(config, metrics, Arc::clone(&services.counters))
+        let (metrics, counters) = (&services.metrics, &services.counters);
+        let admission = Arc::clone(&services.admission);
+        Writer::new(config, Arc::clone(metrics), Arc::clone(counters), admission)
     };
     influx.map(new).transpose().map_err(StartError::Influx)
 }

@@ -104,4 +104,6 @@ mod waker_rows;
 #[cfg(test)]
 mod webhook;
 #[cfg(test)]
+mod webhook_tls;
+#[cfg(test)]
 mod world;

@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::admit::Admission;
 use crate::config::secret::Secret;
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reading};
 use crate::postgres::status::SyncStatus;
-use crate::relay::counters::Counters;
+use crate::relay::counters::{Counters, Totals};
 use crate::routes::file_keeper::FixedRoutes;
 use crate::routes::registry::Registry;
 use crate::servers::{Servers, Starters};
@@ -115,6 +115,14 @@ impl Api {
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(from_fn_with_state(token, auth::guard))
             .with_state(self)
+    }
+
+    /// What was counted until now.
+    fn reading(&self, relayed: &Totals) -> Reading {
+        Reading {
+            rate_left: self.admission.rate_left(),
+            ..self.metrics.reading(relayed)
+        }
     }
 
     /// Why no players should be sent here, if they should not.
