@@ -40,6 +40,9 @@ const REQUESTS: &[(&str, &str, &str, &str, u16)] = &[
     ("GET", "/routes/{host}", "/routes/none.example", "", 404),
     ("DELETE", "/defaultRoute", "/defaultRoute", "", 200),
     ("GET", "/defaultRoute", "/defaultRoute", "", 404),
+    ("GET", "/explain", "/explain?host=pg.example", "", 200),
+    ("GET", "/explain", "/explain?host=none.example", "", 200),
+    ("GET", "/explain", "/explain", "", 400),
     ("GET", "/servers", "/servers", "", 200),
     ("GET", "/health/routes", "/health/routes", "", 200),
     (

@@ -5,28 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::{RawQuery, State};
 
+use super::query::{Query, refused};
 use super::{Api, Refusal};
 use crate::health::Reading;
 use crate::health::ladder::Status;
 use crate::routes::Route;
-
-#[derive(serde::Deserialize, Clone, Copy, Default)]
-#[serde(rename_all = "lowercase")]
-enum Detail {
-    #[default]
-    Full,
-    Simple,
-}
-
-#[derive(serde::Deserialize)]
-pub(super) struct Asked {
-    #[serde(default)]
-    detail: Detail,
-}
 
 /// What is answered; times are in whole seconds unless they say otherwise.
 #[derive(serde::Serialize)]
@@ -72,21 +57,24 @@ struct Full {
 
 pub(super) async fn routes(
     State(api): State<Api>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<Healths>, Refusal> {
-    let Query(Asked { detail }) = asked.map_err(|_| {
-        let reason = "detail is neither full nor simple".to_owned();
-        Refusal(StatusCode::BAD_REQUEST, reason)
-    })?;
+    let detail = Query(query.as_deref().unwrap_or_default()).get("detail")?;
+    let simple = match detail.as_deref() {
+        None | Some("full") => false,
+        Some("simple") => true,
+        Some(_) => return Err(refused("detail is neither full nor simple")),
+    };
     let table = api.registry.table();
     let mut counts: BTreeMap<_, _> = Status::ALL.map(|status| (status.name(), 0)).into();
     let mut show = |route: &Route| {
         let reading = api.health.of_route(route, &api.servers, api.starters);
         let name = reading.status.name();
         *counts.entry(name).or_default() += 1;
-        match detail {
-            Detail::Full => Shown::Full(Full::of(&reading)),
-            Detail::Simple => Shown::Simple(name),
+        if simple {
+            Shown::Simple(name)
+        } else {
+            Shown::Full(Full::of(&reading))
         }
     };
     let routes = table

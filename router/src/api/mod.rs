@@ -2,9 +2,11 @@
 //! state of the sync. What it answers is written down in `openapi.json`, which it serves.
 
 mod auth;
+mod explain;
 mod health;
 pub mod http;
 mod metrics;
+mod query;
 mod routes;
 mod servers;
 mod sync;
@@ -76,7 +78,7 @@ impl IntoResponse for Refusal {
 }
 
 /// Every endpoint by its path.
-fn endpoints() -> [(&'static str, MethodRouter<Api>); 11] {
+fn endpoints() -> [(&'static str, MethodRouter<Api>); 12] {
     [
         ("/routes", get(routes::list).post(routes::add)),
         ("/routes/{host}", get(routes::show).delete(routes::remove)),
@@ -86,6 +88,7 @@ fn endpoints() -> [(&'static str, MethodRouter<Api>); 11] {
                 .post(routes::set_default)
                 .delete(routes::remove_default),
         ),
+        ("/explain", get(explain::show)),
         ("/servers", get(servers::list)),
         ("/health/routes", get(health::routes)),
         ("/sync", get(sync::show)),
