@@ -39,6 +39,8 @@ mod login;
 pub mod memory;
 pub mod metrics;
 pub mod networks;
+#[cfg(feature = "ngrok")]
+pub mod ngrok;
 pub mod ping;
 pub mod postgres;
 pub mod protocol;

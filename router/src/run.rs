@@ -28,6 +28,8 @@ use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::metrics::push::Writer;
+#[cfg(feature = "ngrok")]
+use crate::ngrok;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::routes::file_keeper::{FixedRoutes, Unusable};
@@ -122,9 +124,7 @@ impl Router {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let [stop, cut, end] = std::array::from_fn(|_| CancellationToken::new());
         let count = workers::count();
-        let (listeners, players) = bind(format!("for players on port {}", config.port), || {
-            socket::listen_for_players(config.port, count)
-        })?;
+        let (listeners, players) = listen_for_players(&config, count)?;
         let api = config.api_binding.map(listen_for_api).transpose()?;
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
@@ -144,6 +144,8 @@ impl Router {
         let accepting = accept(listeners, &workers, services, places, &clients)?;
 
         // From here on nothing fails any more.
+        #[cfg(feature = "ngrok")]
+        ngrok::start(config.ngrok, players, &background, &end);
         background.spawn(tell(servers.subscribe(), end.clone()));
         background.spawn(monitor.run(stop.clone()));
         down.map(|down| background.spawn(down.run(stop.clone())));
@@ -394,8 +396,26 @@ fn starters(config: &Config) -> Starters {
     }
 }
 
+/// Where players connect.
+fn listen_for_players(
+    config: &Config,
+    count: usize,
+) -> Result<(Vec<net::TcpListener>, SocketAddr), StartError> {
+    #[cfg(feature = "ngrok")]
+    if config.ngrok.is_some() {
+        return bind("for the tunnel".to_owned(), || socket::listen_within(count));
+    }
+    bind(format!("for players on port {}", config.port), || {
+        socket::listen_for_players(config.port, count)
+    })
+}
+
 /// Whose PROXY headers count.
 fn proxies(config: &Config) -> Option<Proxies> {
+    #[cfg(feature = "ngrok")]
+    if config.ngrok.is_some() {
+        return Some(ngrok::trusted());
+    }
     if config.proxies == Some(Proxies::All) {
         warn!(
             "PROXY headers of everybody are believed, so any client can claim any address; \

@@ -10,6 +10,8 @@ mod file;
 pub mod go_flags;
 mod health;
 mod metrics;
+#[cfg(feature = "ngrok")]
+mod ngrok;
 mod proxy;
 mod routes;
 mod scaler;
@@ -33,6 +35,8 @@ use crate::routes::policy::Policy;
 pub use admit::AdmitConfig;
 pub use api::TOKEN_BYTES_MIN;
 pub use metrics::InfluxConfig;
+#[cfg(feature = "ngrok")]
+pub use ngrok::NgrokConfig;
 pub use proxy::Proxies;
 pub use routes::RoutesConfig;
 pub use scaler::ScalerConfig;
@@ -62,6 +66,8 @@ pub const SPEC: Spec = Spec {
         api::KEYS,
         metrics::KEYS,
         health::KEYS,
+        #[cfg(feature = "ngrok")]
+        ngrok::KEYS,
     ],
     env_prefix: "",
     ignored: compat::IGNORED,
@@ -193,6 +199,9 @@ pub struct Config {
     pub api_binding: Option<SocketAddr>,
     /// What requests to it must carry, if anything.
     pub api_token: Option<Secret>,
+    /// The tunnel that players come through instead of the port, if there is to be one.
+    #[cfg(feature = "ngrok")]
+    pub ngrok: Option<NgrokConfig>,
     /// Where metrics are written, if anywhere.
     pub influx: Option<InfluxConfig>,
     /// Fixed routes.
@@ -265,6 +274,8 @@ impl Config {
                 .unwrap_or_default(),
             api_binding: settings.parse("api_binding", binding),
             api_token: settings.parse("api_token", api::token),
+            #[cfg(feature = "ngrok")]
+            ngrok: ngrok::ngrok(&mut settings),
             influx: metrics::influx(&mut settings, within(milli * 10, day)),
             mapping: settings.parse_list("mapping", |text| mapping(text, routes.names)),
             default: settings.parse("default", BackendAddr::parse),
