@@ -21,6 +21,8 @@ use crate::beside::{Beside, scale, starters};
 use crate::config::values::short;
 use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, WebhookConfig};
 use crate::connection::Services;
+use crate::health::Health;
+use crate::health::monitor::Monitor;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
 use crate::listener::{self, Places};
@@ -131,11 +133,11 @@ impl Router {
         let servers = Servers::new(Arc::clone(&memory));
         let background = TaskTracker::new();
         let starters = starters(&config);
-        let (mut services, beside) = services(&config, &memory, &servers, &stop)?;
+        let (mut services, beside, monitor) = services(&config, &memory, &servers, &stop)?;
         services.notifier = notifier(config.webhook.as_ref(), &services, &background, &end)?;
         let influx = writer(config.influx, &services)?;
         let registry = Arc::clone(&services.registry);
-        let counters = Arc::clone(&services.counters);
+        let (counters, health) = (Arc::clone(&services.counters), Arc::clone(&services.health));
         let metrics = Arc::clone(&services.metrics);
         let admission = Arc::clone(&services.admission);
         let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
@@ -148,6 +150,7 @@ impl Router {
         #[cfg(feature = "ngrok")]
         ngrok::start(config.ngrok, players, &background, &end);
         background.spawn(tell(servers.subscribe(), end.clone()));
+        background.spawn(monitor.run(stop.clone()));
         beside.start(&background, &stop, &end);
         let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
@@ -170,6 +173,7 @@ impl Router {
                 sync,
                 counters,
                 metrics,
+                health,
                 servers,
                 starters,
                 token: config.api_token,
@@ -386,13 +390,13 @@ fn proxies(config: &Config) -> Option<Proxies> {
     config.proxies.clone()
 }
 
-/// What every connection shares.
+/// What every connection shares, what stops servers, and what asks how they are.
 fn services(
     config: &Config,
     memory: &Arc<Memory>,
     servers: &Arc<Servers>,
     stop: &CancellationToken,
-) -> Result<(Services, Beside), StartError> {
+) -> Result<(Services, Beside, Monitor), StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
     let names = config.routes.names;
     let registry = Registry::new(mapping, default, Arc::clone(&config.defaults), names)?;
@@ -427,6 +431,17 @@ fn services(
     };
     let permits = Permits::new(config.wake_per_address, config.wake_per_name);
     let (memory, servers) = (Arc::clone(memory), Arc::clone(servers));
+    let (health, suspected) = Health::new(config.health_interval);
+    let monitor = Monitor {
+        health: Arc::clone(&health),
+        suspected,
+        registry: Arc::clone(&registry),
+        servers: Arc::clone(&servers),
+        starters: starters(config),
+        scaler: scaler.clone(),
+        dial_limit: config.backend_dial_timeout,
+    };
+    let told = Arc::clone(&health);
     let services = Services {
         admission: Admission::new(&config.admit).map_err(StartError::Players)?,
         registry,
@@ -435,7 +450,8 @@ fn services(
         docker,
         in_use: beside.in_use(),
         permits: Mutex::new(permits),
-        status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
+        status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers), told),
+        health,
         servers,
         signer,
         notifier: None,
@@ -445,5 +461,5 @@ fn services(
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
     };
-    Ok((services, beside))
+    Ok((services, beside, monitor))
 }

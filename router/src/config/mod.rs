@@ -9,6 +9,7 @@ mod docker;
 pub mod durations;
 mod file;
 pub mod go_flags;
+mod health;
 mod metrics;
 #[cfg(feature = "ngrok")]
 mod ngrok;
@@ -69,6 +70,7 @@ pub const SPEC: Spec = Spec {
         proxy::KEYS,
         api::KEYS,
         metrics::KEYS,
+        health::KEYS,
         #[cfg(feature = "ngrok")]
         ngrok::KEYS,
     ],
@@ -245,6 +247,8 @@ pub struct Config {
     pub state_file: Option<PathBuf>,
     /// How long a backend's status answer is used again.
     pub status_ttl: Duration,
+    /// How often each backend is asked how it is; zero for never.
+    pub health_interval: Duration,
     /// What is logged and how.
     pub log: LogConfig,
     /// What to warn of at start, a sentence each.
@@ -307,6 +311,7 @@ impl Config {
             status_ttl: settings
                 .parse("automc_status_ttl", within(Duration::ZERO, hour))
                 .unwrap_or_default(),
+            health_interval: health::interval(&mut settings, within(Duration::ZERO, day)),
             log: log(&mut settings),
             notices: settings.notices().to_vec(),
         };
