@@ -173,7 +173,7 @@ impl Servers {
     /// The state of a server, and since when, if anything was heard of it.
     #[must_use]
     pub fn state(&self, server: &str) -> Option<(State, Instant)> {
-        self.shard(server).entries.get(server).map(Entry::state)
+        self.shard(server).state(server)
     }
 
     /// A player begins to wait; the place is given up by [`Waiter::end`], or when it is dropped.

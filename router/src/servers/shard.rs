@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::entry::{Change, Entry};
-use super::state::{Signal, Spent};
+use super::state::{Signal, Spent, State};
 use super::{SERVERS_MAX, SHARDS, Target};
 use crate::routes::StateHint;
 
@@ -137,6 +137,14 @@ impl Shard {
             Slot::Known(entry) => Some(entry),
             Slot::Resting(_) => None,
         }
+    }
+
+    /// The state of a server, and since when, if anything was heard of it.
+    pub(super) fn state(&self, server: &str) -> Option<(State, Instant)> {
+        Some(match self.slots.get(server)? {
+            Slot::Known(entry) => entry.state(),
+            Slot::Resting(resting) => resting.entry().state(),
+        })
     }
 
     /// What an entry of a server would be that has none; from the row's word, if that was heard.
