@@ -153,12 +153,12 @@ mod tests {
     #[test]
     fn a_flag_without_a_function_is_accepted_and_warned_of_without_its_value() {
         let found = noticed(
-            &["--ngrok-token=hunter2", "--in-kube-cluster"],
+            &["--kube-config=hunter2", "--in-kube-cluster"],
             &[("CPU_PROFILE", "/tmp/hunter2"), ("IN_DOCKER_SWARM", "True")],
         );
         assert_eq!(found.problems, Vec::<String>::new());
         for named in [
-            "--ngrok-token has no effect: no tunnel",
+            "--kube-config has no effect: routes come from",
             "--in-kube-cluster has no effect: ",
             "environment variable CPU_PROFILE has no effect: a running router",
             "environment variable IN_DOCKER_SWARM has no effect: ",
