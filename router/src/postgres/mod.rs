@@ -3,8 +3,10 @@
 pub mod connect;
 pub mod dsn;
 pub mod facts;
+pub mod guard;
 pub mod pace;
 mod parameters;
+pub mod revision;
 pub mod schema;
 pub mod source;
 pub mod status;
