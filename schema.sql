@@ -56,6 +56,7 @@ ALTER TABLE servers
     ADD COLUMN IF NOT EXISTS wake_deny TEXT,               -- who may not
     ADD COLUMN IF NOT EXISTS wake_hours TEXT,              -- when: 'mon-fri 08:00-22:00 Europe/Berlin', 'always'
     ADD COLUMN IF NOT EXISTS min_online TEXT,              -- how long it should stay up once ready, '10m'
+    ADD COLUMN IF NOT EXISTS down_after TEXT,              -- nobody played so long: a webhook stops it, '1h', 'off'
     ADD COLUMN IF NOT EXISTS proxy_protocol TEXT,          -- PROXY header its backend gets: 'v1', 'v2', 'none'
     ADD COLUMN IF NOT EXISTS balance TEXT,                 -- which of several backends: 'failover', 'round-robin'
     ADD COLUMN IF NOT EXISTS texts JSONB;                  -- what players read; an object, over the default's
@@ -190,11 +191,11 @@ BEGIN
                 FROM old_rows o FULL JOIN new_rows n ON o.name = n.name
                 WHERE (o.name, o.domain, o.address, o.state, o.enabled, o.aliases, o.join_methods, o.hold_max,
                         o.settle, o.forward_to, o.compression_hold, o.keep_transfer_intent, o.wake_allow,
-                        o.wake_deny, o.wake_hours, o.min_online, o.proxy_protocol, o.balance, o.texts)
+                        o.wake_deny, o.wake_hours, o.min_online, o.down_after, o.proxy_protocol, o.balance, o.texts)
                     IS DISTINCT FROM
                     (n.name, n.domain, n.address, n.state, n.enabled, n.aliases, n.join_methods, n.hold_max,
                         n.settle, n.forward_to, n.compression_hold, n.keep_transfer_intent, n.wake_allow,
-                        n.wake_deny, n.wake_hours, n.min_online, n.proxy_protocol, n.balance, n.texts)
+                        n.wake_deny, n.wake_hours, n.min_online, n.down_after, n.proxy_protocol, n.balance, n.texts)
                 LIMIT 51);
         EXCEPTION WHEN undefined_column OR undefined_function THEN
             -- Somebody has dropped a column, or made one that cannot be compared. Writing must go on.

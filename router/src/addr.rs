@@ -73,6 +73,35 @@ impl BackendAddr {
         }
     }
 
+    /// Checks `text`, in which `$1` to `$9` stand for what `stars` stars of a host name stand for. Without one it
+    /// is an address like any other.
+    ///
+    /// # Errors
+    /// See [`InvalidAddr`].
+    pub fn template(text: &str, stars: usize) -> Result<Self, InvalidAddr> {
+        let text = text.trim();
+        if !text.contains('$') {
+            return Self::parse(text);
+        }
+        // Something must be left for what is filled in.
+        Self::parse(&fill(text, &vec!["x"; stars]))?;
+        Ok(Self { text: text.into() })
+    }
+
+    /// Whether something has to be filled in before anybody can be dialled.
+    #[must_use]
+    pub fn is_template(&self) -> bool {
+        self.text.contains('$')
+    }
+
+    /// The address with `captures` filled in.
+    ///
+    /// # Errors
+    /// See [`InvalidAddr`]: they make no address.
+    pub fn filled(&self, captures: &[&str]) -> Result<Self, InvalidAddr> {
+        Self::parse(&fill(&self.text, captures))
+    }
+
     /// `host:port`, as the resolver takes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -84,6 +113,27 @@ impl BackendAddr {
     pub fn shared(&self) -> Arc<str> {
         Arc::clone(&self.text)
     }
+}
+
+/// Puts `captures` in the place of `$1` to `$9`; a `$` without one stays.
+fn fill(text: &str, captures: &[&str]) -> String {
+    let mut pieces = text.split('$');
+    let mut filled = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let digit = piece.chars().next().and_then(|char| char.to_digit(10));
+        let index = digit.and_then(|digit| usize::try_from(digit).ok()?.checked_sub(1));
+        match index.and_then(|index| captures.get(index)) {
+            Some(capture) => {
+                filled.push_str(capture);
+                filled.push_str(piece.get(1..).unwrap_or_default());
+            }
+            None => {
+                filled.push('$');
+                filled.push_str(piece);
+            }
+        }
+    }
+    filled
 }
 
 impl fmt::Display for BackendAddr {
@@ -107,6 +157,34 @@ mod tests {
         ] {
             assert_eq!(BackendAddr::parse(text).unwrap().as_str(), text.trim());
         }
+    }
+
+    #[test]
+    fn what_a_star_stands_for_is_filled_in_if_that_makes_an_address() {
+        let address = BackendAddr::template(" $2.$1-mc.internal:25565", 2).unwrap();
+        assert!(address.is_template());
+        let filled = address.filled(&["a", "b"]).unwrap();
+        assert_eq!(filled.as_str(), "b.a-mc.internal:25565");
+        for captures in [
+            &["a", "b:1"][..],
+            &["a", "$1"],
+            &["a"],
+            &[&"a".repeat(250), "b"],
+        ] {
+            assert!(address.filled(captures).is_err(), "{captures:?}");
+        }
+        for (text, stars) in [
+            ("$2.x:1", 1),
+            ("$0.x:1", 1),
+            ("$.x:1", 1),
+            ("h:$1", 1),
+            ("$1.x", 1),
+            ("$a:1", 1),
+        ] {
+            assert!(BackendAddr::template(text, stars).is_err(), "{text}");
+        }
+        assert!(!BackendAddr::template("h:1", 1).unwrap().is_template());
+        assert!(BackendAddr::parse("$1.x:1").is_err());
     }
 
     #[test]

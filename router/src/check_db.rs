@@ -1,5 +1,6 @@
 //! `check-db`: whether routes can come from this database, and if not, what to do.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,11 @@ use crate::postgres::connect::{Link, connect};
 use crate::postgres::dsn::Dsn;
 use crate::postgres::schema::{self, Finding, Severity};
 use crate::postgres::{CHANNEL, explain};
+use crate::routes::offer::{Provider, Reason};
+use crate::routes::overrides::Policies;
 use crate::routes::policy::Policy;
-use crate::routes::row;
+use crate::routes::pool::Pool;
+use crate::routes::row::{self, Row};
 
 /// How long a notification may take to come back.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,7 +26,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// The channel of the echo: the real one would make every router read its table again.
 const ECHO_CHANNEL: &str = "automc_check";
 /// Most set-aside rows that are listed, and as many ignored settings.
-const SET_ASIDE_SHOWN_MAX: usize = 20;
+const ROWS_SHOWN_MAX: usize = 20;
 
 /// Looks at everything between the DSN and the routes. Stops at the first thing that makes the
 /// rest pointless. Settings of rows are judged as they would be over `defaults`, domains by `names`.
@@ -107,26 +111,48 @@ async fn table(client: &Client, defaults: &Arc<Policy>, names: Names) -> Vec<Fin
             explain(&error)
         ))),
         Ok(rows) => {
-            let selection = row::select(rows, defaults, names);
-            let (routes, others) = (selection.routes.len(), selection.set_aside.len());
-            findings.push(good(format!("{routes} routes; {others} rows set aside")));
-            for row in selection.set_aside.iter().take(SET_ASIDE_SHOWN_MAX) {
-                let severity = if row.reason == row::DISABLED {
-                    Severity::Good
-                } else {
-                    Severity::Warning
-                };
-                let text = format!("row {:?} is not routed: {}", row.name, row.reason);
-                findings.push(Finding { severity, text });
-            }
-            for ignored in selection.ignored.iter().take(SET_ASIDE_SHOWN_MAX) {
-                findings.push(Finding {
-                    severity: Severity::Warning,
-                    text: ignored.to_string(),
-                });
-            }
+            findings.extend(rows_add_up(rows, defaults, names));
         }
     }
+    findings
+}
+
+/// What is told of the rows' routes, and of those that are none.
+fn rows_add_up(rows: Vec<Row>, defaults: &Arc<Policy>, names: Names) -> Vec<Finding> {
+    let mut policies = Policies::over(Arc::clone(defaults));
+    let offers = rows
+        .into_iter()
+        .map(|row| row::offer(row, &mut policies, names));
+    let mut pool = Pool::new(names);
+    let news = pool.whole(Provider::Postgres, offers.collect());
+    pool.apply(news);
+    let counts = pool.counts(Provider::Postgres);
+    let (routes, others) = (counts.active, counts.shadowed + counts.excluded);
+    let mut findings = vec![good(format!("{routes} routes; {others} rows set aside"))];
+    let not_routed =
+        |name: &str, reason: &dyn Display| format!("row {name:?} is not routed: {reason}");
+    let excluded = pool.excluded(Provider::Postgres).map(|row| Finding {
+        severity: match row.reason {
+            Reason::Disabled => Severity::Good,
+            _ => Severity::Warning,
+        },
+        text: not_routed(&row.name, &row.reason),
+    });
+    let warning = |text| Finding {
+        severity: Severity::Warning,
+        text,
+    };
+    let shadowed = pool.shadowed();
+    let shadowed = shadowed.map(|route| warning(not_routed(&route.loser.name, &route)));
+    let mut rows: Vec<_> = excluded.chain(shadowed).collect();
+    // Flaws before what was switched off on purpose, since only the first are shown.
+    rows.sort_by(|a, b| {
+        (b.severity == Severity::Warning, &a.text).cmp(&(a.severity == Severity::Warning, &b.text))
+    });
+    findings.extend(rows.into_iter().take(ROWS_SHOWN_MAX));
+    let ignored = pool.ignored(Provider::Postgres);
+    let ignored = ignored.map(|(name, setting)| warning(format!("row {name:?}: {setting}")));
+    findings.extend(ignored.take(ROWS_SHOWN_MAX));
     findings
 }
 

@@ -1,5 +1,6 @@
 //! Hands a login over to a backend, or holds the player until a backend takes it.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -58,6 +59,14 @@ impl Services {
         hold: &mut Hold<'_>,
         address: &BackendAddr,
     ) -> Result<LoginEnd, ConnectionError> {
+        let _using = self.in_use.as_ref().map(|used| used.enter(address));
+        let scaler = self.scaler.as_ref();
+        if scaler.is_some_and(|scaler| scaler.is_stopping(address.as_str(), address)) {
+            return Err(unreachable(
+                address,
+                io::ErrorKind::ConnectionRefused.into(),
+            ));
+        }
         let forwarded = async {
             let backend = self.dial(hold, address).await?;
             introduce(hold, backend, false).await

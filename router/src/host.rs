@@ -49,11 +49,7 @@ impl Names {
 
     /// Looks something up by the key of `address`, for which nothing is allocated. No route has a
     /// name longer than [`HOST_BYTES_MAX`], so nothing is looked up for one.
-    pub fn look_up<'t, T>(
-        self,
-        address: &str,
-        look: impl FnOnce(&str) -> Option<&'t T>,
-    ) -> Option<&'t T> {
+    pub fn look_up<T>(self, address: &str, look: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let host = self.simplified(undecorated(address));
         let mut key = [0; HOST_BYTES_MAX];
         let key = key.get_mut(..host.len())?;

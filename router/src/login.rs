@@ -89,7 +89,7 @@ enum Before {
 /// What came of dialling the row's address before a wake.
 #[derive(Debug, Clone, Copy, Default)]
 struct Knock {
-    /// It was dialled.
+    /// It was dialled, or is not to be.
     tried: bool,
     /// When it refused, if it did: nobody listened there.
     shut: Option<Instant>,
@@ -127,6 +127,8 @@ impl Services {
             address: closing.peer(),
             returned: false,
         };
+        // From here on it is not stopped, unless it is already.
+        let _using = self.in_use.as_ref().map(|used| used.enter(&route.backend));
         guest.returned = Box::pin(self.returned(&mut hold, &guest)).await?;
         // What comes before the long part takes no room in it.
         let knock = match Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
@@ -143,6 +145,14 @@ impl Services {
         guest: &Guest<'_>,
     ) -> Result<Before, ConnectionError> {
         let route = guest.route;
+        let waker = self.waker_of(route);
+        if waker.is_some_and(|(waker, server)| waker.is_stopping(&server, &route.backend)) {
+            debug!("it is being stopped; waking it after that");
+            return Ok(Before::Asleep(Knock {
+                tried: true,
+                shut: None,
+            }));
+        }
         if let Some(address) = self.recent(guest) {
             let address = std::future::ready(Ok(address));
             let limit = join::hold_limit(&route.policy, guest.waiting(hold, None));

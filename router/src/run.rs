@@ -30,6 +30,7 @@ use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::routes::file_keeper::{FixedRoutes, Unusable};
 use crate::routes::file_watch;
+use crate::routes::pool::Changes;
 use crate::routes::registry::{Full, Registry};
 use crate::servers::events::Event;
 use crate::servers::{Servers, Starters};
@@ -152,7 +153,7 @@ impl Router {
         memory.keep(config.state_file, postgres, &background, &end);
         let heard = {
             let servers = Arc::clone(&servers);
-            move |changes: &[_]| servers.changed(changes, starters)
+            move |changes: &Changes| servers.changed(changes, starters)
         };
         let follow = |postgres| follow_postgres(postgres, &registry, heard, &background, &end);
         let sync = config.postgres.map(follow);
@@ -288,7 +289,7 @@ fn writer(influx: Option<InfluxConfig>, services: &Services) -> Result<Option<Wr
 fn follow_postgres(
     postgres: PostgresConfig,
     registry: &Arc<Registry>,
-    heard: impl Fn(&[source::RouteChange]) + Send + Sync + 'static,
+    heard: impl Fn(&Changes) + Send + Sync + 'static,
     background: &TaskTracker,
     end: &CancellationToken,
 ) -> Arc<SyncStatus> {
@@ -363,7 +364,6 @@ fn scale(
     );
     let down = Down {
         client,
-        after: scaler.down_after,
         waker: Arc::clone(&waker),
         registry: Arc::clone(registry),
         servers: Arc::clone(servers),

@@ -66,6 +66,8 @@ mod routes_file;
 #[cfg(test)]
 mod scaler;
 #[cfg(test)]
+mod scaler_stops;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod schema_upgrade;

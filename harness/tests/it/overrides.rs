@@ -33,7 +33,7 @@ async fn a_change_of_any_setting_goes_live_and_is_logged_by_its_column() {
         let column = setting.column();
         let value = match setting {
             Setting::Join => "'transfer,kick'",
-            Setting::HoldMax | Setting::Settle | Setting::MinOnline => "'7s'",
+            Setting::HoldMax | Setting::Settle | Setting::MinOnline | Setting::DownAfter => "'7s'",
             Setting::ForwardTo => "'lobby:25565'",
             Setting::CompressionHold | Setting::KeepTransferIntent => "true",
             Setting::WakeAllow | Setting::WakeDeny => "'Notch, 069a79f444e94726a5befca90e38aaf5'",

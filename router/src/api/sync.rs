@@ -6,7 +6,10 @@ use axum::Json;
 use axum::extract::State;
 
 use super::Api;
-use crate::postgres::status::SET_ASIDE_SHOWN_MAX;
+use crate::routes::offer::{Provider, Reason};
+
+/// Most rows, and most settings, that are shown; their counts are exact all the same.
+const SHOWN_MAX: usize = 1_000;
 
 /// A row that is no route, and why.
 #[derive(serde::Serialize)]
@@ -52,21 +55,7 @@ pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
     };
     let now = status.snapshot();
     let age = |at: SystemTime| at.elapsed().unwrap_or_default().as_secs();
-    let shadowed = api.registry.shadowed();
-    let shadowed_count = shadowed.len();
-    let rows = now.set_aside.into_iter().map(|row| SetAside {
-        name: row.name,
-        reason: row.reason,
-    });
-    let shadowed = shadowed.iter().map(|route| SetAside {
-        name: route.server.as_deref().unwrap_or_default().to_owned(),
-        reason: "its domain is routed by configuration or API, which come first".to_owned(),
-    });
-    let ignored = now.ignored.into_iter().map(|setting| IgnoredSetting {
-        name: setting.name,
-        column: setting.column,
-        reason: setting.reason,
-    });
+    let shown = Shown::of(&api);
     Json(Sync {
         enabled: true,
         connected: now.connected,
@@ -75,14 +64,60 @@ pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
             .map(|at| humantime::format_rfc3339_millis(at).to_string()),
         last_sync_age_seconds: now.last_sync.map(age),
         syncs: now.syncs,
-        rows: now.rows,
-        routes: now.routes,
-        set_aside_count: now.set_aside_count + shadowed_count,
-        set_aside: rows.chain(shadowed).take(SET_ASIDE_SHOWN_MAX).collect(),
-        ignored_settings_count: now.ignored_count,
-        ignored_settings: ignored.collect(),
+        rows: shown.rows,
+        routes: shown.routes,
+        set_aside_count: shown.set_aside.len(),
+        set_aside: first(shown.set_aside),
+        ignored_settings_count: shown.ignored.len(),
+        ignored_settings: first(shown.ignored),
         warnings: now.warnings,
         reconnects: now.reconnects,
         last_error: now.last_error,
     })
+}
+
+/// What there is to say of the table's rows.
+struct Shown {
+    rows: usize,
+    routes: usize,
+    set_aside: Vec<SetAside>,
+    ignored: Vec<IgnoredSetting>,
+}
+
+impl Shown {
+    fn of(api: &Api) -> Self {
+        api.registry.read(|pool| {
+            let mut excluded: Vec<_> = pool.excluded(Provider::Postgres).collect();
+            // Flaws before what was switched off on purpose, since only the first are shown.
+            excluded.sort_by_key(|row| (row.reason == Reason::Disabled, &row.name));
+            let excluded = excluded.into_iter().map(|row| SetAside {
+                name: row.name.to_string(),
+                reason: row.reason.to_string(),
+            });
+            let shadowed = pool.shadowed();
+            let shadowed = shadowed.filter(|route| route.loser.provider == Provider::Postgres);
+            let shadowed = shadowed.map(|route| SetAside {
+                name: route.loser.name.to_string(),
+                reason: route.to_string(),
+            });
+            let ignored = pool.ignored(Provider::Postgres);
+            let ignored = ignored.map(|(name, setting)| IgnoredSetting {
+                name: name.to_string(),
+                column: setting.column,
+                reason: setting.reason.clone(),
+            });
+            let counts = pool.counts(Provider::Postgres);
+            Self {
+                rows: counts.active + counts.shadowed + counts.excluded,
+                routes: counts.active,
+                set_aside: excluded.chain(shadowed).collect(),
+                ignored: ignored.collect(),
+            }
+        })
+    }
+}
+
+fn first<T>(mut all: Vec<T>) -> Vec<T> {
+    all.truncate(SHOWN_MAX);
+    all
 }

@@ -95,6 +95,8 @@ pub(super) fn policy(settings: &mut Settings) -> Policy {
         ("automc_wake_deny", Setting::WakeDeny),
         ("automc_wake_hours", Setting::WakeHours),
         ("automc_min_online", Setting::MinOnline),
+        // By mc-router's name, and told of with the webhook that stops servers.
+        ("auto_scale_down_after", Setting::DownAfter),
         ("automc_proxy_protocol", Setting::ProxyProtocol),
         ("automc_texts", Setting::Texts),
     ];

@@ -34,7 +34,7 @@ pub(super) const KEYS: &[Key] = &[
     text(
         "auto_scale_down_after",
         "10m",
-        "How long nobody has played on a server when it is told to stop it",
+        "How long nobody has played on a server when it is told to stop it; or off",
     ),
 ];
 
@@ -49,8 +49,6 @@ pub struct ScalerConfig {
     pub timeout: Duration,
     /// Longest time from its answer to the answer of the server's port.
     pub wake_timeout: Duration,
-    /// How long nobody has played on a server when it is to be stopped.
-    pub down_after: Duration,
 }
 
 /// The webhook that starts servers, if there is one.
@@ -65,16 +63,12 @@ pub(super) fn scaler(
     let wake_timeout = settings
         .parse("auto_scale_webhook_wake_timeout", &within)
         .unwrap_or_default();
-    let down_after = settings
-        .parse("auto_scale_down_after", &within)
-        .unwrap_or_default();
     let url = settings.parse("auto_scale_webhook_url", HookUrl::parse)?;
     Some(ScalerConfig {
         url,
         headers,
         timeout,
         wake_timeout,
-        down_after,
     })
 }
 

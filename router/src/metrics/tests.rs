@@ -4,17 +4,11 @@ use super::*;
 use crate::addr::BackendAddr;
 use crate::protocol::DecodeError;
 use crate::relay::{Relayed, Side};
-use crate::routes::StateHint;
 use crate::wake::permit::Refused;
 
 fn route(host: Option<&str>) -> Route {
-    Route {
-        host: host.map(|host| Host::parse(host).unwrap()),
-        backend: BackendAddr::parse("h:1").unwrap(),
-        server: None,
-        state: StateHint::Unknown,
-        policy: Arc::default(),
-    }
+    let host = host.map(|host| Host::parse(host).unwrap());
+    Route::fixed(host, BackendAddr::parse("h:1").unwrap(), Arc::default())
 }
 
 fn joined(end: End) -> Result<Served, ConnectionError> {

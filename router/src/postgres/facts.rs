@@ -164,6 +164,10 @@ impl Facts {
             Some(_) => "enabled",
             None => "NULL::boolean",
         };
+        let aliases = match self.column("aliases") {
+            Some(column) if column.readable => "aliases::text",
+            _ => "NULL::text",
+        };
         let settings = Setting::ALL.into_iter().map(Setting::column);
         let settings: String = settings
             .filter(|name| self.column(name).is_some_and(|column| column.readable))
@@ -171,7 +175,7 @@ impl Facts {
             .collect();
         let limit = ROWS_MAX + 1;
         format!(
-            "SELECT name::text, domain::text, address::text, {state}, {enabled}{settings} \
+            "SELECT name::text, domain::text, address::text, {state}, {enabled}, {aliases}{settings} \
              FROM servers LIMIT {limit}"
         )
     }

@@ -222,11 +222,11 @@ fn missing_optional_columns_read_as_null() {
     let mut facts = good();
     facts
         .columns
-        .retain(|column| !["state", "enabled"].contains(&column.name.as_str()));
+        .retain(|column| !["state", "enabled", "aliases"].contains(&column.name.as_str()));
     assert!(
         facts
             .query()
-            .contains("NULL::text, NULL::boolean FROM servers")
+            .contains("NULL::text, NULL::boolean, NULL::text FROM servers")
     );
     assert_ne!(worst(&facts).0, Severity::Error);
 }
@@ -242,7 +242,9 @@ fn settings_are_read_where_they_are_and_may_be() {
     facts.columns[7].readable = false;
     let query = facts.query();
     assert!(
-        query.contains("enabled, hold_max::text AS hold_max, settle::text AS settle FROM"),
+        query.contains(
+            "enabled, aliases::text, hold_max::text AS hold_max, settle::text AS settle FROM"
+        ),
         "{query}"
     );
     let (severity, text) = worst(&facts);

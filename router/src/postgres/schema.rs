@@ -9,7 +9,7 @@ use crate::routes::overrides::Setting;
 use crate::routes::row::Row;
 
 /// The columns every query begins with; settings follow.
-const FIXED_COLUMNS: usize = 5;
+const FIXED_COLUMNS: usize = 6;
 /// What functions of triggers call that leave the announcement to the end of the transaction.
 const NOTE: &str = "automc_changed(";
 
@@ -107,6 +107,7 @@ pub fn row(row: &PgRow) -> Result<Row, tokio_postgres::Error> {
         address: row.try_get(2)?,
         state: row.try_get(3)?,
         enabled: row.try_get(4)?,
+        aliases: row.try_get(5)?,
         overrides,
     })
 }

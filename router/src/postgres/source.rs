@@ -18,13 +18,15 @@ use tracing::{debug, info, warn};
 use super::connect::{ConnectError, Link, connect};
 use super::pace::Pace;
 use super::schema::{self, Facts, ROWS_MAX, Severity};
-use super::status::{IGNORED_SHOWN_MAX, SET_ASIDE_SHOWN_MAX, SyncStatus};
+use super::status::SyncStatus;
 use super::{CHANNEL, explain};
 use crate::backoff::Backoff;
 use crate::config::PostgresConfig;
 use crate::config::values::short;
-use crate::host::Host;
 use crate::routes::diff::Change;
+use crate::routes::offer::{Excluded, Provider, Reason};
+use crate::routes::overrides::Policies;
+use crate::routes::pool::Changes;
 use crate::routes::registry::Registry;
 use crate::routes::{Route, overrides, row};
 
@@ -70,20 +72,18 @@ pub enum SyncError {
     TooManyRows,
 }
 
-/// One change of the routes of the table.
-pub type RouteChange = Change<Host, Arc<Route>>;
-
 /// Follows the table until `stop` is cancelled; `heard` gets what changed. Losing the connection keeps the routes.
 pub async fn follow(
     config: PostgresConfig,
     registry: Arc<Registry>,
     status: Arc<SyncStatus>,
-    heard: impl Fn(&[RouteChange]) + Send + Sync,
+    heard: impl Fn(&Changes) + Send + Sync,
     stop: CancellationToken,
 ) {
     info!(database = %config.dsn, "automc: pg route sync started");
     let mut backoff = Backoff::reconnect(config.reconnect_jitter);
     let mut source = Source {
+        policies: Policies::over(Arc::clone(registry.defaults())),
         config,
         registry,
         status,
@@ -121,11 +121,12 @@ fn random() -> f64 {
 struct Source<H> {
     config: PostgresConfig,
     registry: Arc<Registry>,
+    policies: Policies,
     status: Arc<SyncStatus>,
     heard: H,
 }
 
-impl<H: Fn(&[RouteChange]) + Send + Sync> Source<H> {
+impl<H: Fn(&Changes) + Send + Sync> Source<H> {
     /// One connection from its start to its end; ends only with an error.
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), SyncError> {
         let (client, link) = connect(&self.config.dsn).await?;
@@ -222,7 +223,12 @@ impl<H: Fn(&[RouteChange]) + Send + Sync> Source<H> {
     }
 
     /// Reads the table and swaps the routes.
-    async fn read(&self, client: &Client, facts: &Facts, pace: &mut Pace) -> Result<(), SyncError> {
+    async fn read(
+        &mut self,
+        client: &Client,
+        facts: &Facts,
+        pace: &mut Pace,
+    ) -> Result<(), SyncError> {
         let begin = Instant::now();
         let sql = facts.query();
         let rows = within(
@@ -239,32 +245,19 @@ impl<H: Fn(&[RouteChange]) + Send + Sync> Source<H> {
             .map(schema::row)
             .collect::<Result<Vec<_>, _>>()?;
         let count = rows.len();
-        let row::Selection {
-            routes,
-            mut set_aside,
-            mut ignored,
-        } = row::select(rows, self.registry.defaults(), self.registry.names());
-        let route_count = routes.len();
-        let changes = self.registry.replace_postgres(routes);
+        let names = self.registry.names();
+        let offers = rows
+            .into_iter()
+            .map(|row| row::offer(row, &mut self.policies, names));
+        let changes = self.registry.replace(Provider::Postgres, offers.collect());
         log_changes(&changes);
         (self.heard)(&changes);
         let end = Instant::now();
         pace.read(end, end - begin);
-        debug!(rows = count, routes = route_count, took = ?(end - begin), "automc: table read");
-        let (set_aside_count, ignored_count) = (set_aside.len(), ignored.len());
-        set_aside.truncate(SET_ASIDE_SHOWN_MAX);
-        ignored.truncate(IGNORED_SHOWN_MAX);
+        debug!(rows = count, took = ?(end - begin), "automc: table read");
         self.status.update(|status| {
-            log_set_aside(&status.set_aside, &set_aside);
-            log_ignored(&status.ignored, &ignored);
             status.last_sync = Some(SystemTime::now());
             status.syncs += 1;
-            status.rows = count;
-            status.routes = route_count;
-            status.set_aside_count = set_aside_count;
-            status.set_aside = set_aside;
-            status.ignored_count = ignored_count;
-            status.ignored = ignored;
         });
         Ok(())
     }
@@ -313,8 +306,9 @@ fn ended_by(ended: Result<Result<(), tokio_postgres::Error>, tokio::task::JoinEr
     }
 }
 
-fn log_changes(changes: &[Change<Host, Arc<Route>>]) {
-    for change in changes.iter().take(CHANGE_LINES_MAX) {
+fn log_changes(changes: &Changes) {
+    let hosts = &changes.hosts;
+    for change in hosts.iter().take(CHANGE_LINES_MAX) {
         match change {
             Change::Add(host, route) => info!("automc route +: {host} → {}", arrow(route)),
             Change::Remove(host, route) => info!("automc route -: {host} → {}", arrow(route)),
@@ -323,8 +317,22 @@ fn log_changes(changes: &[Change<Host, Arc<Route>>]) {
             }
         }
     }
-    if let Some(more @ 1..) = changes.len().checked_sub(CHANGE_LINES_MAX) {
+    if let Some(more @ 1..) = hosts.len().checked_sub(CHANGE_LINES_MAX) {
         info!("automc: and {more} more route changes");
+    }
+    for (name, setting) in changes.ignored.iter().take(CHANGE_LINES_MAX) {
+        warn!("automc: row {name:?}: {setting}");
+    }
+    let on_purpose = |row: &&Arc<Excluded>| row.reason == Reason::Disabled;
+    let excluded = changes.excluded.iter().filter(|row| !on_purpose(row));
+    for row in excluded.take(CHANGE_LINES_MAX) {
+        warn!("automc: row {:?} is not routed: {}", row.name, row.reason);
+    }
+    for shadowed in changes.shadowed.iter().take(CHANGE_LINES_MAX) {
+        warn!(
+            "automc: row {:?} is not routed: {shadowed}",
+            shadowed.loser.name
+        );
     }
 }
 
@@ -346,22 +354,4 @@ fn what_changed(old: &Route, new: &Route) -> String {
         parts.push(format!("has other settings: {}", settings.join(", ")));
     }
     parts.join(", ")
-}
-
-/// Settings that were honoured before, or not there.
-fn log_ignored(before: &[row::IgnoredSetting], now: &[row::IgnoredSetting]) {
-    let new = now.iter().filter(|setting| !before.contains(setting));
-    for setting in new.take(CHANGE_LINES_MAX) {
-        warn!("automc: {setting}");
-    }
-}
-
-/// Rows that were not set aside before, except those that were disabled on purpose.
-fn log_set_aside(before: &[row::SetAside], now: &[row::SetAside]) {
-    let new = now
-        .iter()
-        .filter(|row| row.reason != row::DISABLED && !before.contains(row));
-    for row in new.take(CHANGE_LINES_MAX) {
-        warn!("automc: row {:?} is not routed: {}", row.name, row.reason);
-    }
 }

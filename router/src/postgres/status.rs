@@ -3,13 +3,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::routes::row::{IgnoredSetting, SetAside};
-
-/// Most set-aside rows that are kept to be shown; the count is exact all the same.
-pub const SET_ASIDE_SHOWN_MAX: usize = 1_000;
-/// Most ignored settings that are kept to be shown; the count is exact all the same.
-pub const IGNORED_SHOWN_MAX: usize = 1_000;
-
 /// What is known at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -19,18 +12,6 @@ pub struct Snapshot {
     pub last_sync: Option<SystemTime>,
     /// How often it was read whole.
     pub syncs: u64,
-    /// Rows at the last read.
-    pub rows: usize,
-    /// How many of them are routes.
-    pub routes: usize,
-    /// How many of them are not.
-    pub set_aside_count: usize,
-    /// The first [`SET_ASIDE_SHOWN_MAX`] of those.
-    pub set_aside: Vec<SetAside>,
-    /// How many settings of routes are not honoured.
-    pub ignored_count: usize,
-    /// The first [`IGNORED_SHOWN_MAX`] of those.
-    pub ignored: Vec<IgnoredSetting>,
     /// What is wrong with the table's triggers: changes come late, but they come.
     pub warnings: Vec<String>,
     /// Connections lost or failed since the start.

@@ -178,13 +178,15 @@ impl FixedRoutes {
         };
         let routes = file.mappings.len();
         let unknown = file.unknown();
-        let (changes, default_changed) = self.registry.replace_file(file);
+        let changes = self.registry.replace_file(file);
+        let default_changed = changes.default;
         let recovered = told.take().is_some();
-        if asked || recovered || default_changed || !changes.is_empty() {
-            let count = |is: fn(&Change<_, _>) -> bool| changes.iter().filter(|c| is(c)).count();
+        if asked || recovered || !changes.is_empty() {
+            let hosts = &changes.hosts;
+            let count = |is: fn(&Change<_, _>) -> bool| hosts.iter().filter(|c| is(c)).count();
             let added = count(|change| matches!(change, Change::Add(..)));
             let removed = count(|change| matches!(change, Change::Remove(..)));
-            let changed = changes.len() - added - removed;
+            let changed = hosts.len() - added - removed;
             info!(
                 routes,
                 added, removed, changed, default_changed, "{place}: routes file read again"

@@ -4,8 +4,8 @@ use std::fs;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::super::registry::Routes;
-use super::super::{Route, StateHint};
+use super::super::Route;
+use super::super::offer::{Offer, Provider};
 use super::*;
 use crate::addr::BackendAddr;
 use crate::host::{Host, Names};
@@ -18,16 +18,14 @@ fn addr(text: &str) -> BackendAddr {
     BackendAddr::parse(text).unwrap()
 }
 
-fn postgres(rows: &Table) -> Routes {
+fn postgres(rows: &Table) -> Vec<Offer> {
     let route = |(name, backend): (&String, &String)| {
         let route = Route {
-            host: Some(host(name)),
-            backend: addr(backend),
-            server: Some("server".into()),
-            state: StateHint::Unknown,
-            policy: Arc::default(),
+            provider: Provider::Postgres,
+            server: Some(name.as_str().into()),
+            ..Route::fixed(Some(host(name)), addr(backend), Arc::default())
         };
-        (host(name), Arc::new(route))
+        Offer::from(Arc::new(route))
     };
     rows.iter().map(route).collect()
 }
@@ -359,7 +357,7 @@ proptest! {
                     }
                 }
                 Step::Postgres(rows) => {
-                    world.registry.replace_postgres(postgres(rows));
+                    world.registry.replace(Provider::Postgres, postgres(rows));
                     rules.postgres.clone_from(rows);
                 }
                 Step::Restart if rules.disk.is_some() => {

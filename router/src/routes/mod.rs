@@ -4,16 +4,20 @@ pub mod diff;
 pub mod file;
 pub mod file_keeper;
 pub mod file_watch;
+pub mod offer;
 pub mod overrides;
 pub mod policy;
+pub mod pool;
 pub mod registry;
 pub mod row;
+pub mod table;
+pub mod wildcard;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::addr::BackendAddr;
-use crate::host::{Host, Names};
+use crate::host::Host;
+use offer::Provider;
 use policy::Policy;
 
 /// What the table says of a server; a hint, since only a dial knows.
@@ -58,8 +62,14 @@ impl StateHint {
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// The host name, cleaned up; `None` for the default route.
+    /// What its source calls it, once; for most the host, for rows their name.
+    pub name: Arc<str>,
+    /// Where it comes from.
+    pub provider: Provider,
+    /// The host name or pattern, cleaned up; `None` for the default route.
     pub host: Option<Host>,
+    /// Further host names and patterns that lead here.
+    pub aliases: Box<[Host]>,
     /// Where its server listens.
     pub backend: BackendAddr,
     /// What the server-manager calls the server; `None` when it cannot be woken.
@@ -71,6 +81,21 @@ pub struct Route {
 }
 
 impl Route {
+    /// A route that somebody configured, without a name for a server-manager; of no host, the default.
+    #[must_use]
+    pub fn fixed(host: Option<Host>, backend: BackendAddr, policy: Arc<Policy>) -> Self {
+        Self {
+            name: host.as_ref().map_or_else(|| Arc::from(""), Host::shared),
+            provider: Provider::Configuration,
+            host,
+            aliases: Box::default(),
+            backend,
+            server: None,
+            state: StateHint::Unknown,
+            policy,
+        }
+    }
+
     /// What is remembered of its server goes by this: the server's name, else the host, else the
     /// backend. Copies nothing.
     #[must_use]
@@ -81,38 +106,10 @@ impl Route {
             (None, None) => self.backend.shared(),
         }
     }
-}
 
-/// An immutable set of routes, as one connection sees it.
-#[derive(Debug, Clone, Default)]
-pub struct Table {
-    hosts: HashMap<Host, Arc<Route>>,
-    default: Option<Arc<Route>>,
-    names: Names,
-}
-
-impl Table {
-    /// The route for a server address as a client sent it: an exact host, else the default.
-    #[must_use]
-    pub fn lookup(&self, address: &str) -> Option<&Arc<Route>> {
-        let found = self.names.look_up(address, |host| self.hosts.get(host));
-        found.or(self.default.as_ref())
-    }
-
-    /// The route of this very host, cleaned up.
-    #[must_use]
-    pub fn get(&self, host: &str) -> Option<&Arc<Route>> {
-        self.hosts.get(host)
-    }
-
-    /// The route of clients that name no host.
-    #[must_use]
-    pub fn default_route(&self) -> Option<&Arc<Route>> {
-        self.default.as_ref()
-    }
-
-    /// Every route with a host, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Host, &Arc<Route>)> {
-        self.hosts.iter()
+    /// Every host and pattern that leads here; `None` stands for those that nobody has.
+    pub fn hosts(&self) -> impl Iterator<Item = Option<&Host>> {
+        let aliases = self.aliases.iter().map(Some);
+        [self.host.as_ref()].into_iter().chain(aliases)
     }
 }

@@ -29,7 +29,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOLD_LIMIT: Duration = MINUTE.saturating_mul(60);
 /// Longest `settle`.
 const SETTLE_LIMIT: Duration = MINUTE.saturating_mul(10);
-/// Longest `min_online`: a week.
+/// Shortest `down_after`.
+const DOWN_LEAST: Duration = Duration::from_millis(10);
+/// Longest `min_online` and `down_after`: a week.
 const ONLINE_LIMIT: Duration = MINUTE.saturating_mul(60 * 24 * 7);
 
 /// One setting of a route.
@@ -55,6 +57,8 @@ pub enum Setting {
     WakeHours,
     /// [`Policy::min_online`].
     MinOnline,
+    /// [`Policy::down_after`].
+    DownAfter,
     /// [`Policy::proxy_protocol`].
     ProxyProtocol,
     /// [`Policy::texts`].
@@ -69,7 +73,7 @@ pub type Ignored = Vec<(Setting, String)>;
 
 impl Setting {
     /// Every one of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Join,
         Self::HoldMax,
         Self::Settle,
@@ -80,6 +84,7 @@ impl Setting {
         Self::WakeDeny,
         Self::WakeHours,
         Self::MinOnline,
+        Self::DownAfter,
         Self::ProxyProtocol,
         Self::Texts,
     ];
@@ -98,6 +103,7 @@ impl Setting {
             Self::WakeDeny => "wake_deny",
             Self::WakeHours => "wake_hours",
             Self::MinOnline => "min_online",
+            Self::DownAfter => "down_after",
             Self::ProxyProtocol => "proxy_protocol",
             Self::Texts => "texts",
         }
@@ -146,6 +152,10 @@ impl Setting {
             Self::WakeHours if text.eq_ignore_ascii_case("always") => policy.wake.hours = None,
             Self::WakeHours => policy.wake.hours = Some(Hours::parse(&items(text)?)?),
             Self::MinOnline => policy.min_online = up_to(ONLINE_LIMIT)?,
+            Self::DownAfter if text.eq_ignore_ascii_case("off") => policy.down_after = None,
+            Self::DownAfter => {
+                policy.down_after = Some(duration(text, DOWN_LEAST, ONLINE_LIMIT)?);
+            }
             Self::ProxyProtocol => policy.proxy_protocol = proxy_protocol(text)?,
             Self::Texts => {
                 policy.texts = Arc::new(texts(text)?.over(Arc::clone(&policy.texts)));
@@ -166,6 +176,7 @@ impl Setting {
             Self::WakeDeny => a.wake.deny != b.wake.deny,
             Self::WakeHours => a.wake.hours != b.wake.hours,
             Self::MinOnline => a.min_online != b.min_online,
+            Self::DownAfter => a.down_after != b.down_after,
             Self::ProxyProtocol => a.proxy_protocol != b.proxy_protocol,
             Self::Texts => a.texts != b.texts,
         }
@@ -181,17 +192,20 @@ pub fn differences(a: &Policy, b: &Policy) -> Vec<&'static str> {
     differing.map(Setting::column).collect()
 }
 
-/// The policies of one read of the table; rows with equal settings share one.
+/// Most policies that are known at once; then it begins anew.
+const POLICIES_MAX: usize = 10_000;
+
+/// The policies of the table's rows; rows with equal settings share one.
 #[derive(Debug)]
-pub struct Policies<'d> {
-    defaults: &'d Arc<Policy>,
+pub struct Policies {
+    defaults: Arc<Policy>,
     known: HashMap<Overrides, (Arc<Policy>, Ignored)>,
 }
 
-impl<'d> Policies<'d> {
+impl Policies {
     /// None yet; rows without settings of their own get `defaults` itself.
     #[must_use]
-    pub fn over(defaults: &'d Arc<Policy>) -> Self {
+    pub fn over(defaults: Arc<Policy>) -> Self {
         Self {
             defaults,
             known: HashMap::new(),
@@ -201,12 +215,15 @@ impl<'d> Policies<'d> {
     /// The policy of a row, and what of its settings is not in it.
     pub fn of(&mut self, overrides: Overrides) -> (Arc<Policy>, Ignored) {
         if overrides.is_empty() {
-            return (Arc::clone(self.defaults), Vec::new());
+            return (Arc::clone(&self.defaults), Vec::new());
+        }
+        if self.known.len() >= POLICIES_MAX {
+            self.known.clear();
         }
         match self.known.entry(overrides) {
             Entry::Occupied(known) => known.get().clone(),
             Entry::Vacant(free) => {
-                let made = over(self.defaults, free.key());
+                let made = over(&self.defaults, free.key());
                 free.insert(made).clone()
             }
         }
@@ -283,7 +300,7 @@ fn texts(text: &str) -> Result<Texts, String> {
 
 /// The items of a list with commas or line ends between them, or of an array as Postgres writes
 /// it: braces around, commas between, and quotes with backslashes where an item needs them.
-fn items(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn items(text: &str) -> Result<Vec<String>, String> {
     let inner = text
         .strip_prefix('{')
         .and_then(|rest| rest.strip_suffix('}'));

@@ -31,6 +31,10 @@ fn every_setting_is_read_as_text_or_as_an_array() {
         applied(Setting::MinOnline, "10m").unwrap().min_online,
         seconds(600)
     );
+    for (text, after) in [("90s", Some(seconds(90))), ("OFF", None)] {
+        let policy = applied(Setting::DownAfter, text).unwrap();
+        assert_eq!(policy.down_after, after, "{text}");
+    }
     let lobby = applied(Setting::ForwardTo, "lobby:25565")
         .unwrap()
         .forward_to;
@@ -145,7 +149,7 @@ fn a_row_can_lift_the_limits_of_the_defaults_and_add_texts() {
         .map(|(setting, text)| (setting, text.to_owned()))
         .to_vec();
 
-    let (policy, ignored) = Policies::over(&defaults).of(overrides);
+    let (policy, ignored) = Policies::over(Arc::clone(&defaults)).of(overrides);
 
     assert_eq!(ignored, []);
     assert!(policy.wake.allow.is_empty() && policy.wake.hours.is_none());
@@ -160,7 +164,7 @@ fn a_row_can_lift_the_limits_of_the_defaults_and_add_texts() {
 #[test]
 fn a_forward_to_nowhere_is_left_out_and_told() {
     let defaults = Arc::<Policy>::default();
-    let mut policies = Policies::over(&defaults);
+    let mut policies = Policies::over(Arc::clone(&defaults));
     let join = (Setting::Join, "forward,hold".to_owned());
 
     let (policy, ignored) = policies.of(vec![join.clone()]);
@@ -189,7 +193,7 @@ proptest! {
     ) {
         let defaults = Arc::<Policy>::default();
         let overrides = Setting::ALL.into_iter().zip(texts).collect();
-        let (_, ignored) = Policies::over(&defaults).of(overrides);
+        let (_, ignored) = Policies::over(Arc::clone(&defaults)).of(overrides);
         prop_assert!(ignored.iter().all(|(_, reason)| reason.chars().count() <= REASON_CHARS_MAX));
     }
 

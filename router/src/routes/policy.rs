@@ -14,6 +14,9 @@ use crate::wake::permit::WakeRules;
 /// How long a player is held unless the route says otherwise: what a server may take to start.
 pub const HOLD_MAX: Duration = Duration::from_secs(90);
 
+/// How long nobody has played when a server is stopped unless the route says otherwise, as with mc-router.
+pub const DOWN_AFTER: Duration = Duration::from_secs(10 * 60);
+
 /// One way to treat a player whose server is not ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Join {
@@ -49,6 +52,8 @@ pub struct Policy {
     pub wake: WakeRules,
     /// How long the server should stay up from the moment it is ready.
     pub min_online: Duration,
+    /// How long nobody has played when a webhook is told to stop the server; `None` is never.
+    pub down_after: Option<Duration>,
     /// The PROXY header that every connection to its backend, or to where it forwards, begins with.
     pub proxy_protocol: Option<Version>,
     /// What players read; a row's own texts lie over those of the defaults.
@@ -67,6 +72,7 @@ impl Default for Policy {
             keep_transfer_intent: false,
             wake: WakeRules::default(),
             min_online: Duration::ZERO,
+            down_after: Some(DOWN_AFTER),
             proxy_protocol: None,
             texts: Arc::default(),
         }

@@ -1,4 +1,4 @@
-//! Owns the routes of every source and publishes what they add up to.
+//! Owns what every source offers and publishes what it adds up to.
 //!
 //! Readers take one immutable snapshot and are never in the way of a writer, nor a writer in
 //! theirs. Open connections hold no part of the table, so no change can touch them.
@@ -9,44 +9,30 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
-use super::diff::{Change, diff};
+use super::Route;
 use super::file::{Edit, RoutesFile};
+use super::offer::{Offer, Outcome as Offered, Provider};
 use super::policy::Policy;
-use super::{Route, StateHint, Table};
+use super::pool::{Changes, Pool};
+use super::table::Table;
 use crate::addr::BackendAddr;
 use crate::host::{Host, Names};
 
 /// Most routes the configuration may hold; and the routes file, or else the REST API, as many.
 pub const STATIC_ROUTES_MAX: usize = 100_000;
 
-/// The routes of one source, by host.
-pub type Routes = BTreeMap<Host, Arc<Route>>;
+/// The name of a default route among the fixed ones; no host is called so.
+const DEFAULT: &str = "";
 
 /// The routes of every source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     /// What becomes of players on routes that do not say otherwise.
     defaults: Arc<Policy>,
     names: Names,
-    owned: Mutex<Owned>,
+    pool: Mutex<Pool>,
     table: ArcSwap<Table>,
     changes: watch::Sender<()>,
-}
-
-/// Who owns what, in the order in which they come.
-#[derive(Debug, Default)]
-struct Owned {
-    /// Of the configuration, less what the API has changed since.
-    flags: Fixed,
-    /// Of the routes file, which the API writes; without one, of the API.
-    file: Fixed,
-    postgres: Routes,
-}
-
-#[derive(Debug, Default)]
-struct Fixed {
-    routes: Routes,
-    default: Option<Arc<Route>>,
 }
 
 /// What came of a change that the REST API wants.
@@ -65,7 +51,23 @@ pub enum Outcome {
 #[error("more fixed routes than {STATIC_ROUTES_MAX}, which is the limit")]
 pub struct Full;
 
+impl Default for Registry {
+    fn default() -> Self {
+        Self::empty(Arc::default(), Names::default())
+    }
+}
+
 impl Registry {
+    fn empty(defaults: Arc<Policy>, names: Names) -> Self {
+        Self {
+            defaults,
+            names,
+            pool: Mutex::new(Pool::new(names)),
+            table: ArcSwap::from_pointee(Table::new(names)),
+            changes: watch::Sender::default(),
+        }
+    }
+
     /// A registry that begins with the configuration's routes; of two for one host the later wins.
     ///
     /// # Errors
@@ -76,19 +78,13 @@ impl Registry {
         defaults: Arc<Policy>,
         names: Names,
     ) -> Result<Self, Full> {
-        let registry = Self {
-            defaults,
-            names,
-            ..Self::default()
-        };
-        {
-            let mut owned = registry.owned();
-            owned.flags = registry.fixed(mapping, default);
-            if owned.flags.routes.len() > STATIC_ROUTES_MAX {
-                return Err(Full);
-            }
-            registry.publish(&owned);
+        let registry = Self::empty(defaults, names);
+        let mapping: BTreeMap<_, _> = mapping.into_iter().collect();
+        if mapping.len() > STATIC_ROUTES_MAX {
+            return Err(Full);
         }
+        let offers = registry.fixed(Provider::Configuration, mapping, default);
+        registry.replace(Provider::Configuration, offers);
         Ok(registry)
     }
 
@@ -116,145 +112,120 @@ impl Registry {
         self.changes.subscribe()
     }
 
-    /// Replaces the routes of Postgres in one step; what changed comes back.
-    pub fn replace_postgres(&self, routes: Routes) -> Vec<Change<Host, Arc<Route>>> {
-        let mut owned = self.owned();
-        let changes = diff(&owned.postgres, &routes);
-        if !changes.is_empty() {
-            owned.postgres = routes;
-            self.publish(&owned);
-        }
-        changes
+    /// Shows everything that is offered, also what is not in force. Sources wait meanwhile; connections do not.
+    pub fn read<T>(&self, look: impl FnOnce(&Pool) -> T) -> T {
+        look(&self.pool())
     }
 
-    /// The routes of Postgres that are not in force because a fixed route comes first.
+    /// What `provider` said last of one of its entries.
     #[must_use]
-    pub fn shadowed(&self) -> Vec<Arc<Route>> {
-        let owned = self.owned();
-        let shadowed = owned
-            .postgres
-            .iter()
-            .filter(|(host, _)| owned.fixed().any(|fixed| fixed.contains_key(*host)));
-        shadowed.map(|(_, route)| Arc::clone(route)).collect()
+    pub fn known(&self, provider: Provider, name: &str) -> Option<Offered> {
+        self.pool().entry(provider, name).cloned()
+    }
+
+    /// Takes `offers` for everything that `provider` has to say, in one step; what changed comes back.
+    pub fn replace(&self, provider: Provider, offers: Vec<Offer>) -> Changes {
+        self.change(|pool| {
+            let news = pool.whole(provider, offers);
+            pool.apply(news)
+        })
+    }
+
+    /// Takes what `provider` has to say of some of its entries, in one step; what changed comes back. Of those that
+    /// are `None` there is nothing any more.
+    pub fn update(
+        &self,
+        provider: Provider,
+        offers: impl IntoIterator<Item = (Arc<str>, Option<Offer>)>,
+    ) -> Changes {
+        let news = offers.into_iter();
+        self.change(|pool| pool.apply(news.map(|(name, offer)| (provider, name, offer))))
     }
 
     /// What the routes file would say if it said what is owned by it, or by the API.
     #[must_use]
     pub fn file(&self) -> RoutesFile {
-        let owned = self.owned();
-        let each = |(host, route): (&Host, &Arc<Route>)| (host.clone(), route.backend.clone());
-        RoutesFile {
-            mappings: owned.file.routes.iter().map(each).collect(),
-            default: owned
-                .file
-                .default
-                .as_ref()
-                .map(|route| route.backend.clone()),
-            ..RoutesFile::default()
+        let pool = self.pool();
+        let mut file = RoutesFile::default();
+        for route in pool.entries(Provider::File).flatten() {
+            match &route.host {
+                Some(host) => drop(file.mappings.insert(host.clone(), route.backend.clone())),
+                None => file.default = Some(route.backend.clone()),
+            }
         }
+        file
     }
 
-    /// Replaces what the routes file owns in one step; what changed of its hosts comes back, and
-    /// whether its default did.
-    pub fn replace_file(&self, file: RoutesFile) -> (Vec<Change<Host, Arc<Route>>>, bool) {
-        let mut owned = self.owned();
-        let new = self.fixed(file.mappings, file.default);
-        let changes = diff(&owned.file.routes, &new.routes);
-        let default_changed = owned.file.default != new.default;
-        if default_changed || !changes.is_empty() {
-            owned.file = new;
-            self.publish(&owned);
-        }
-        (changes, default_changed)
+    /// Replaces what the routes file owns in one step; what changed comes back.
+    pub fn replace_file(&self, file: RoutesFile) -> Changes {
+        let offers = self.fixed(Provider::File, file.mappings, file.default);
+        self.replace(Provider::File, offers)
     }
 
     /// Replaces what the routes file owns by `file`, in which `edit` has been made, and takes away
     /// what the configuration says of the same host, so that the API's word is in force.
     pub fn edit(&self, file: RoutesFile, edit: &Edit) -> Outcome {
-        let mut owned = self.owned();
-        let old = std::mem::replace(&mut owned.file, self.fixed(file.mappings, file.default));
-        let outcome = match edit {
-            Edit::Set(host, _) => {
-                owned.flags.routes.remove(host);
-                Outcome::Done
-            }
-            Edit::Default(new) => {
-                let of_flags = owned.flags.default.take().is_some();
-                if new.is_some() || of_flags || old.default.is_some() {
-                    Outcome::Done
-                } else {
-                    Outcome::NotFound
-                }
-            }
-            Edit::Remove(host) => {
-                let host = host.as_str();
-                let of_flags = owned.flags.routes.remove(host).is_some();
-                if of_flags || old.routes.contains_key(host) {
-                    Outcome::Done
-                } else if owned.postgres.contains_key(host) {
-                    Outcome::OwnedByPostgres
-                } else {
-                    Outcome::NotFound
-                }
-            }
+        let name = match edit {
+            Edit::Set(host, _) => host.as_str(),
+            Edit::Default(_) => DEFAULT,
+            Edit::Remove(host) => host,
         };
-        self.publish(&owned);
+        let sets = matches!(edit, Edit::Set(..) | Edit::Default(Some(_)));
+        let offers = self.fixed(Provider::File, file.mappings, file.default);
+        let mut outcome = Outcome::NotFound;
+        self.change(|pool| {
+            let is_there = |provider| pool.entry(provider, name).is_some();
+            if sets || is_there(Provider::Configuration) || is_there(Provider::File) {
+                outcome = Outcome::Done;
+            } else if pool.table().get(name).is_some() {
+                outcome = Outcome::OwnedByPostgres;
+            }
+            let mut news = pool.whole(Provider::File, offers);
+            news.push((Provider::Configuration, name.into(), None));
+            pool.apply(news)
+        });
         outcome
     }
 
-    fn owned(&self) -> MutexGuard<'_, Owned> {
-        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The later a source, the more its word counts.
-    fn publish(&self, owned: &Owned) {
-        let (flags, file) = (&owned.flags, &owned.file);
-        let merged = owned.postgres.iter().chain(&file.routes);
-        let hosts = merged
-            .chain(&flags.routes)
-            .map(|(host, route)| (host.clone(), Arc::clone(route)))
-            .collect();
-        self.table.store(Arc::new(Table {
-            hosts,
-            default: flags.default.clone().or_else(|| file.default.clone()),
-            names: self.names,
-        }));
-        self.changes.send_replace(());
+    /// Publishes what `change` makes of the routes, if that is anything.
+    fn change(&self, change: impl FnOnce(&mut Pool) -> Changes) -> Changes {
+        let mut pool = self.pool();
+        let changes = change(&mut pool);
+        if !changes.is_empty() {
+            self.table.store(Arc::new(pool.table().clone()));
+            self.changes.send_replace(());
+        }
+        changes
     }
 
     fn fixed(
         &self,
+        provider: Provider,
         mapping: impl IntoIterator<Item = (Host, BackendAddr)>,
         default: Option<BackendAddr>,
-    ) -> Fixed {
-        let route = |host: Option<Host>, backend| {
+    ) -> Vec<Offer> {
+        let mapping = mapping
+            .into_iter()
+            .map(|(host, backend)| (Some(host), backend));
+        let default = default.map(|backend| (None, backend));
+        let routes = mapping.chain(default).map(|(host, backend)| {
+            let policy = Arc::clone(&self.defaults);
             Arc::new(Route {
-                host,
-                backend,
-                server: None,
-                state: StateHint::Unknown,
-                policy: Arc::clone(&self.defaults),
+                provider,
+                ..Route::fixed(host, backend, policy)
             })
-        };
-        Fixed {
-            routes: mapping
-                .into_iter()
-                .map(|(host, backend)| (host.clone(), route(Some(host), backend)))
-                .collect(),
-            default: default.map(|backend| route(None, backend)),
-        }
-    }
-}
-
-impl Owned {
-    /// The sources that come before Postgres.
-    fn fixed(&self) -> impl Iterator<Item = &Routes> {
-        [&self.flags.routes, &self.file.routes].into_iter()
+        });
+        routes.map(Offer::from).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::offer::tests::{host, route};
     use super::*;
 
     /// What the API does without a routes file.
@@ -277,23 +248,13 @@ mod tests {
         edit(registry, &Edit::Default(Some(addr(backend))));
     }
 
-    fn host(text: &str) -> Host {
-        Host::parse(text).unwrap()
-    }
-
     fn addr(text: &str) -> BackendAddr {
         BackendAddr::parse(text).unwrap()
     }
 
-    fn from_postgres(text: &str, backend: &str) -> (Host, Arc<Route>) {
-        let route = Route {
-            host: Some(host(text)),
-            backend: addr(backend),
-            server: Some("server".into()),
-            state: StateHint::Running,
-            policy: Arc::default(),
-        };
-        (host(text), Arc::new(route))
+    fn replace_postgres(registry: &Registry, routes: Vec<Arc<Route>>) -> Changes {
+        let offers = routes.into_iter().map(Offer::from);
+        registry.replace(Provider::Postgres, offers.collect())
     }
 
     fn backend_of(registry: &Registry, address: &str) -> Option<String> {
@@ -307,7 +268,7 @@ mod tests {
     fn sources_live_side_by_side_and_neither_wipes_the_other() {
         let registry = Registry::default();
         set(&registry, "fixed.example", "fixed:1");
-        registry.replace_postgres(Routes::from([from_postgres("pg.example", "pg:1")]));
+        replace_postgres(&registry, vec![route("s", "pg.example", "pg:1")]);
 
         assert_eq!(
             backend_of(&registry, "fixed.example").as_deref(),
@@ -318,7 +279,7 @@ mod tests {
             Some("pg:1")
         );
 
-        registry.replace_postgres(Routes::new());
+        replace_postgres(&registry, vec![]);
         assert_eq!(backend_of(&registry, "pg.example"), None);
         assert_eq!(
             backend_of(&registry, "fixed.example").as_deref(),
@@ -329,14 +290,14 @@ mod tests {
     #[test]
     fn a_fixed_route_comes_first_and_gives_way_when_removed() {
         let registry = Registry::default();
-        registry.replace_postgres(Routes::from([from_postgres("a.example", "pg:1")]));
+        replace_postgres(&registry, vec![route("s", "a.example", "pg:1")]);
         set(&registry, "a.example", "fixed:1");
 
         assert_eq!(
             backend_of(&registry, "a.example").as_deref(),
             Some("fixed:1")
         );
-        assert_eq!(registry.shadowed().len(), 1);
+        assert_eq!(registry.read(|pool| pool.shadowed().count()), 1);
         assert_eq!(remove(&registry, "a.example"), Outcome::Done);
         assert_eq!(backend_of(&registry, "a.example").as_deref(), Some("pg:1"));
         assert_eq!(remove(&registry, "a.example"), Outcome::OwnedByPostgres);
@@ -393,8 +354,8 @@ mod tests {
     #[test]
     fn a_change_of_the_policy_alone_goes_live() {
         let registry = Registry::default();
-        let (key, route) = from_postgres("a.example", "pg:1");
-        registry.replace_postgres(Routes::from([(key.clone(), Arc::clone(&route))]));
+        let route = route("s", "a.example", "pg:1");
+        replace_postgres(&registry, vec![Arc::clone(&route)]);
         let policy = Policy {
             compression_hold: true,
             ..Policy::default()
@@ -404,9 +365,9 @@ mod tests {
             ..(*route).clone()
         };
 
-        let changes = registry.replace_postgres(Routes::from([(key, Arc::new(changed))]));
+        let changes = replace_postgres(&registry, vec![Arc::new(changed)]);
 
-        assert_eq!(changes.len(), 1);
+        assert_eq!(changes.hosts.len(), 1);
         let table = registry.table();
         assert!(table.lookup("a.example").unwrap().policy.compression_hold);
     }

@@ -1,20 +1,18 @@
 //! Rows of the `servers` table to routes; what cannot be one is set aside with the reason.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
-use super::overrides::{Overrides, Policies};
+use super::offer::{Excluded, IgnoredSetting, Offer, Provider, Reason};
+use super::overrides::{Overrides, Policies, items};
 use super::policy::Policy;
-use super::{Route, StateHint};
+use super::{Route, StateHint, wildcard};
 use crate::addr::BackendAddr;
 use crate::host::{Host, Names};
 
 /// Longest server name, in bytes.
 pub const SERVER_NAME_BYTES_MAX: usize = 255;
-
-/// The reason of a row that was switched off on purpose.
-pub const DISABLED: &str = "disabled";
+/// Most aliases of one row.
+pub const ALIASES_MAX: usize = 100;
 
 /// One row, in the shape every version of the table can be read into.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +21,8 @@ pub struct Row {
     pub name: Option<String>,
     /// `domain`.
     pub domain: Option<String>,
+    /// `aliases`; `None` where the column is missing.
+    pub aliases: Option<String>,
     /// `address`.
     pub address: Option<String>,
     /// `state`; `None` where the column is missing.
@@ -33,127 +33,95 @@ pub struct Row {
     pub overrides: Overrides,
 }
 
-/// A row that is no route, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetAside {
-    /// The row's name.
-    pub name: String,
-    /// Why it is no route, for whoever wrote the row.
-    pub reason: String,
-}
-
-/// A setting of a routed row that is left at its default, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IgnoredSetting {
-    /// The row's name.
-    pub name: String,
-    /// The column.
-    pub column: &'static str,
-    /// Why it is not honoured, for whoever wrote the row.
-    pub reason: String,
-}
-
-impl fmt::Display for IgnoredSetting {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            name,
-            column,
-            reason,
-        } = self;
-        write!(
-            formatter,
-            "row {name:?}: {column} is left at its default: {reason}"
-        )
-    }
-}
-
-/// What a full read of the table adds up to.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Selection {
-    /// The routes, by host.
-    pub routes: BTreeMap<Host, Arc<Route>>,
-    /// The rows that are none.
-    pub set_aside: Vec<SetAside>,
-    /// Settings of the routes that are not honoured.
-    pub ignored: Vec<IgnoredSetting>,
-}
-
-/// Turns rows into routes. Of rows that clean up to one host, the first by name (by bytes)
-/// wins, whatever order they come in. What a row does not set is as in `defaults`.
+/// What one row comes to: a route, or why it is none. What it does not set is as in the defaults of `policies`.
 #[must_use]
-pub fn select(mut rows: Vec<Row>, defaults: &Arc<Policy>, names: Names) -> Selection {
-    rows.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut selection = Selection::default();
-    let mut policies = Policies::over(defaults);
-    for mut row in rows {
-        let name = row.name.clone().unwrap_or_default();
-        let (policy, ignored) = policies.of(std::mem::take(&mut row.overrides));
-        match route(row, policy, names) {
-            Ok((host, route)) => match selection.routes.get(&host) {
-                None => {
-                    selection.routes.insert(host, Arc::new(route));
-                    let ignored = ignored.into_iter().map(|(setting, reason)| IgnoredSetting {
-                        name: name.clone(),
-                        column: setting.column(),
-                        reason,
-                    });
-                    selection.ignored.extend(ignored);
-                }
-                Some(winner) => {
-                    let winner = winner.server.as_deref().unwrap_or_default();
-                    let reason = format!("its domain {host} is taken by {winner:?}, first by name");
-                    selection.set_aside.push(SetAside { name, reason });
-                }
-            },
-            Err(reason) => selection.set_aside.push(SetAside { name, reason }),
+pub fn offer(mut row: Row, policies: &mut Policies, names: Names) -> Offer {
+    let (policy, ignored) = policies.of(std::mem::take(&mut row.overrides));
+    let name: Arc<str> = row.name.take().unwrap_or_default().into();
+    match route(row, Arc::clone(&name), policy, names) {
+        Ok(route) => {
+            let ignored = ignored.into_iter().map(|(setting, reason)| IgnoredSetting {
+                column: setting.column(),
+                reason,
+            });
+            Offer {
+                outcome: Ok(Arc::new(route)),
+                ignored: ignored.collect(),
+            }
         }
+        Err(reason) => Offer {
+            outcome: Err(Arc::new(Excluded { name, reason })),
+            ignored: Vec::new(),
+        },
     }
-    // Flaws before what was switched off on purpose, since only the first are shown.
-    selection
-        .set_aside
-        .sort_by_key(|row| row.reason == DISABLED);
-    selection
 }
 
-fn route(row: Row, policy: Arc<Policy>, names: Names) -> Result<(Host, Route), String> {
+fn route(row: Row, name: Arc<str>, policy: Arc<Policy>, names: Names) -> Result<Route, Reason> {
     if row.enabled == Some(false) {
-        return Err(DISABLED.to_owned());
+        return Err(Reason::Disabled);
     }
-    let name = row
-        .name
-        .filter(|name| !name.is_empty())
-        .ok_or("it has no name")?;
+    check(&name)?;
+    let domain = row.domain.unwrap_or_default();
+    if domain.is_empty() {
+        return Err(Reason::NoDomain);
+    }
+    let address = row.address.unwrap_or_default();
+    if address.is_empty() {
+        return Err(Reason::NoAddress);
+    }
+    let (host, aliases, stars) = hosts(&domain, &row.aliases.unwrap_or_default(), names)
+        .map_err(|reason| Reason::Domain(reason.into()))?;
+    let backend = BackendAddr::template(&address, stars)
+        .map_err(|error| Reason::Address(error.to_string().into()))?;
+    let state = row.state.as_deref().map(StateHint::parse);
+    Ok(Route {
+        provider: Provider::Postgres,
+        aliases,
+        // One name cannot stand for as many servers as there are addresses.
+        server: (!backend.is_template()).then(|| Arc::clone(&name)),
+        state: state.unwrap_or_default(),
+        name,
+        ..Route::fixed(Some(host), backend, policy)
+    })
+}
+
+fn check(name: &str) -> Result<(), Reason> {
+    let refused = |reason: String| Err(Reason::Name(reason.into()));
+    if name.is_empty() {
+        return refused("it has no name".to_owned());
+    }
     if name.len() > SERVER_NAME_BYTES_MAX {
         let length = name.len();
-        return Err(format!(
+        return refused(format!(
             "its name is {length} bytes, over {SERVER_NAME_BYTES_MAX}"
         ));
     }
     if name.chars().any(char::is_control) {
-        return Err("its name has a control character".to_owned());
+        return refused("its name has a control character".to_owned());
     }
-    let domain = row
-        .domain
-        .filter(|domain| !domain.is_empty())
-        .ok_or("it has no domain")?;
-    let address = row
-        .address
-        .filter(|address| !address.is_empty())
-        .ok_or("it has no address")?;
-    let host = names.parse(&domain).map_err(|error| error.to_string())?;
-    let backend = BackendAddr::parse(&address).map_err(|error| error.to_string())?;
-    let route = Route {
-        host: Some(host.clone()),
-        backend,
-        server: Some(name.into()),
-        state: row
-            .state
-            .as_deref()
-            .map(StateHint::parse)
-            .unwrap_or_default(),
-        policy,
-    };
-    Ok((host, route))
+    Ok(())
+}
+
+/// The first host, the others, and how many stars each of them has at least.
+fn hosts(domain: &str, aliases: &str, names: Names) -> Result<(Host, Box<[Host]>, usize), String> {
+    let parse = |text: &str| names.parse(text).map_err(|error| error.to_string());
+    let first = parse(domain)?;
+    let mut others = Vec::new();
+    for alias in items(aliases)? {
+        let alias = parse(&alias)?;
+        if alias != first && !others.contains(&alias) {
+            others.push(alias);
+        }
+    }
+    if others.len() > ALIASES_MAX {
+        let count = others.len();
+        return Err(format!("it has {count} aliases, over {ALIASES_MAX}"));
+    }
+    let mut least = wildcard::stars(&first)?;
+    for alias in &others {
+        least = least.min(wildcard::stars(alias)?);
+    }
+    Ok((first, others.into(), least))
 }
 
 #[cfg(test)]
@@ -162,8 +130,13 @@ mod tests {
     use crate::routes::overrides::Setting;
     use proptest::prelude::*;
 
-    fn select(rows: Vec<Row>) -> Selection {
-        super::select(rows, &Arc::default(), Names::default())
+    fn offer(row: Row) -> Offer {
+        super::offer(row, &mut Policies::over(Arc::default()), Names::default())
+    }
+
+    fn reason(row: Row) -> Reason {
+        let excluded = offer(row).outcome.unwrap_err();
+        excluded.reason.clone()
     }
 
     fn row(name: &str, domain: &str, address: &str) -> Row {
@@ -177,124 +150,158 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_domain_address_or_leave_are_set_aside_with_the_reason() {
+    fn rows_without_domain_address_or_leave_are_none_and_say_why() {
+        assert!(offer(row("a", "a.example", "h:1")).outcome.is_ok());
+        assert_eq!(reason(row("b", "", "h:1")), Reason::NoDomain);
+        let null = Row {
+            domain: None,
+            ..row("c", "", "h:1")
+        };
+        assert_eq!(reason(null), Reason::NoDomain);
+        assert_eq!(reason(row("d", "d.example", "")), Reason::NoAddress);
         let disabled = Row {
             enabled: Some(false),
             ..row("e", "e.example", "h:1")
         };
-        let selection = select(vec![
-            row("a", "a.example", "h:1"),
-            row("b", "", "h:1"),
-            Row {
-                domain: None,
-                ..row("c", "", "h:1")
-            },
-            row("d", "d.example", ""),
-            disabled,
-            row("f", "f example", "h:1"),
-            row("g", "g.example", "h"),
-        ]);
-
-        assert_eq!(selection.routes.len(), 1);
-        let reasons: Vec<_> = selection
-            .set_aside
-            .iter()
-            .map(|row| row.reason.as_str())
-            .collect();
-        assert_eq!(
-            reasons[..3],
-            ["it has no domain", "it has no domain", "it has no address"]
+        assert_eq!(reason(disabled), Reason::Disabled);
+        assert!(
+            matches!(reason(row("f", "f example", "h:1")), Reason::Domain(why) if why.contains("' '"))
         );
         assert!(
-            reasons[3].contains("' '") && reasons[4].contains("port"),
-            "{reasons:?}"
+            matches!(reason(row("g", "g.example", "h")), Reason::Address(why) if why.contains("port"))
         );
-        assert_eq!(reasons[5..], [DISABLED], "what is on purpose comes last");
     }
 
     #[test]
-    fn a_name_that_could_forge_a_log_line_is_set_aside() {
-        let selection = select(vec![row("a\nb", "a.example", "h:1")]);
-        assert_eq!(selection.set_aside.len(), 1);
+    fn a_name_that_could_forge_a_log_line_is_none() {
+        for name in ["a\nb", "", &"a".repeat(256)] {
+            assert!(matches!(
+                reason(row(name, "a.example", "h:1")),
+                Reason::Name(_)
+            ));
+        }
     }
 
     #[test]
     fn null_enabled_and_true_enabled_count_the_same() {
         for enabled in [None, Some(true)] {
-            let selection = select(vec![Row {
+            let offer = offer(Row {
                 enabled,
                 ..row("a", "a.example", "h:1")
-            }]);
-            assert_eq!(selection.routes.len(), 1);
+            });
+            assert!(offer.outcome.is_ok());
+        }
+    }
+
+    #[test]
+    fn aliases_are_further_hosts_each_once() {
+        let aliases = |text: &str| Row {
+            aliases: Some(text.to_owned()),
+            ..row("a", "a.example", "h:1")
+        };
+        for text in [
+            "B.example., a.EXAMPLE,,b.example\n*.c.example",
+            "{b.example,*.c.example}",
+        ] {
+            let route = offer(aliases(text)).outcome.unwrap();
+            let hosts: Vec<_> = route.hosts().flatten().map(Host::as_str).collect();
+            assert_eq!(hosts, ["a.example", "b.example", "*.c.example"], "{text}");
+        }
+        let many: Vec<_> = (0..=ALIASES_MAX)
+            .map(|number| format!("h{number}"))
+            .collect();
+        for wrong in ["b example", "**.example", &many.join(",")] {
+            assert!(
+                matches!(reason(aliases(wrong)), Reason::Domain(_)),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_host_has_the_stars_its_address_uses_and_nobody_wakes_many_servers_by_one_name() {
+        let with = |domain: &str, alias: &str, address: &str| {
+            offer(Row {
+                aliases: Some(alias.to_owned()),
+                ..row("a", domain, address)
+            })
+        };
+        let route = with("*.a.example", "*.b.example", "$1.internal:1")
+            .outcome
+            .unwrap();
+        assert_eq!(
+            (route.backend.as_str(), &route.server),
+            ("$1.internal:1", &None)
+        );
+        let one = with("*.a.example", "", "h:1").outcome.unwrap();
+        assert_eq!(one.server.as_deref(), Some("a"));
+        for (domain, alias, address) in [
+            ("a.example", "", "$1.internal:1"),
+            ("*.a.example", "b.example", "$1.internal:1"),
+            ("*.a.example", "", "$2.internal:1"),
+        ] {
+            let reason = with(domain, alias, address).outcome.unwrap_err();
+            assert!(
+                matches!(reason.reason, Reason::Address(_)),
+                "{domain} {address}"
+            );
         }
     }
 
     #[test]
     fn rows_share_the_defaults_and_equal_settings_among_them() {
         let defaults = Arc::<Policy>::default();
-        let with = |name: &str, hold_max: &str| Row {
-            overrides: vec![(Setting::HoldMax, hold_max.to_owned())],
-            ..row(name, &format!("{name}.example"), "h:1")
+        let mut policies = Policies::over(Arc::clone(&defaults));
+        let mut with = |settings: &[&str]| {
+            let settings = settings
+                .iter()
+                .map(|text| (Setting::HoldMax, (*text).to_owned()));
+            let row = Row {
+                overrides: settings.collect(),
+                ..row("a", "a.example", "h:1")
+            };
+            let offer = super::offer(row, &mut policies, Names::default());
+            (Arc::clone(&offer.outcome.unwrap().policy), offer.ignored)
         };
-        let selection = super::select(
-            vec![
-                row("a", "a.example", "h:1"),
-                with("b", "10s"),
-                with("c", "10s"),
-                with("d", "nonsense"),
-                with("e", "90s"),
-            ],
-            &defaults,
-            Names::default(),
-        );
 
-        let policies: Vec<_> = selection
-            .routes
-            .values()
-            .map(|route| &route.policy)
-            .collect();
-        assert_eq!(policies[1].hold_max.as_secs(), 10);
-        assert!(Arc::ptr_eq(policies[1], policies[2]));
-        for same in [0, 3, 4] {
-            assert!(Arc::ptr_eq(policies[same], &defaults), "{same}");
+        let (ten, again) = (with(&["10s"]).0, with(&["10s"]).0);
+        assert_eq!(ten.hold_max.as_secs(), 10);
+        assert!(Arc::ptr_eq(&ten, &again));
+        let (flawed, ignored) = with(&["nonsense"]);
+        for same in [with(&[]).0, flawed, with(&["90s"]).0] {
+            assert!(Arc::ptr_eq(&same, &defaults));
         }
-        let [ignored] = &selection.ignored[..] else {
-            panic!("{:?}", selection.ignored)
-        };
-        assert_eq!((&*ignored.name, ignored.column), ("d", "hold_max"));
-        assert!(ignored.reason.contains("nonsense"), "{}", ignored.reason);
+        assert_eq!(ignored[0].column, "hold_max");
+        assert!(
+            ignored[0].reason.contains("nonsense"),
+            "{}",
+            ignored[0].reason
+        );
     }
 
     #[test]
-    fn settings_of_rows_that_are_set_aside_are_nobodys_concern() {
-        let selection = select(vec![Row {
+    fn settings_of_rows_that_are_no_routes_are_nobodys_concern() {
+        let offer = offer(Row {
             overrides: vec![(Setting::HoldMax, "nonsense".to_owned())],
             ..row("a", "", "h:1")
-        }]);
-        assert_eq!((selection.set_aside.len(), selection.ignored.len()), (1, 0));
+        });
+        assert!(offer.outcome.is_err() && offer.ignored.is_empty());
     }
 
     proptest! {
         #[test]
-        fn the_first_by_name_wins_one_host_in_whatever_order_rows_come(
-            rows in Just(vec![
-                row("b", "a.example", "b:1"), row("a", "A.Example.", "a:1"), row("c", "a.EXAMPLE", "c:1"),
-            ]).prop_shuffle()
+        fn every_row_is_a_route_that_can_be_found_or_says_why_not(
+            name in ".{0,4}", domain in "[aA.*\0]{0,4}", aliases in "[aA.*,{}\"]{0,8}", address in "[h:1$]{0,5}"
         ) {
-            let selection = select(rows);
-            prop_assert_eq!(selection.routes.len(), 1);
-            prop_assert_eq!(selection.routes.values().next().unwrap().backend.as_str(), "a:1");
-            prop_assert_eq!(selection.set_aside.len(), 2);
-        }
-
-        #[test]
-        fn every_row_is_a_route_or_set_aside(
-            rows in proptest::collection::vec(("[ab]{0,2}", "[aA.\0]{0,3}", "[h:1]{0,4}"), 0..20)
-        ) {
-            let count = rows.len();
-            let rows = rows.iter().map(|(name, domain, address)| row(name, domain, address));
-            let selection = select(rows.collect());
-            prop_assert_eq!(selection.routes.len() + selection.set_aside.len(), count);
+            let offer = offer(Row { aliases: Some(aliases), ..row(&name, &domain, &address) });
+            match offer.outcome {
+                Ok(route) => {
+                    prop_assert_eq!(&*route.name, name);
+                    let hosts: Vec<_> = route.hosts().flatten().collect();
+                    prop_assert!(hosts.iter().all(|host| wildcard::stars(host).is_ok()));
+                }
+                Err(excluded) => prop_assert!(!excluded.reason.to_string().is_empty()),
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio::sync::broadcast;
 
 use crate::host::Host;
 use crate::memory::Memory;
-use crate::routes::diff::Change as RouteChange;
+use crate::routes::pool::Changes;
 use crate::routes::{Route, StateHint};
 use counters::{Counters, HeldEnd, Refusal, SERVERS_TOLD_MAX, Totals};
 use entry::{Change, Entry};
@@ -166,24 +166,15 @@ impl Servers {
         })
     }
 
-    /// Hears what changed in the table; `manager` if there is a server-manager. Servers that are
+    /// Hears what changed of the routes, and what can start servers. Servers that are
     /// gone are forgotten, except those somebody waits for, plays on or wakes.
-    pub fn changed(&self, changes: &[RouteChange<Host, Arc<Route>>], starters: Starters) {
+    pub fn changed(&self, changes: &Changes, starters: Starters) {
         let now = now();
-        for change in changes {
-            match change {
-                RouteChange::Add(_, route) => self.table(&Target::of(route, starters)),
-                RouteChange::Change(_, old, route) => {
-                    let (old, new) = (Target::of(old, starters), Target::of(route, starters));
-                    if old.server != new.server {
-                        self.unroute(old.server, now);
-                    }
-                    self.table(&new);
-                }
-                RouteChange::Remove(_, route) => {
-                    self.unroute(Target::of(route, starters).server, now);
-                }
-            }
+        for route in &changes.gone {
+            self.unroute(Target::of(route, starters).server, now);
+        }
+        for route in &changes.come {
+            self.table(&Target::of(route, starters));
         }
     }
 

@@ -151,18 +151,20 @@ async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
     }
     let waiter = servers.wait(&target("held"));
     tokio::time::advance(secs(10)).await;
-    let gone = |name: &str| {
+    let route = |name: &str| {
+        let backend = BackendAddr::parse("h:1").unwrap();
         let host = Host::parse(&format!("{name}.example")).unwrap();
-        let route = Route {
-            host: Some(host.clone()),
-            backend: BackendAddr::parse("h:1").unwrap(),
+        Arc::new(Route {
             server: Some(name.into()),
             state: StateHint::Stopped,
-            policy: Arc::default(),
-        };
-        RouteChange::Remove(host, Arc::new(route))
+            ..Route::fixed(Some(host), backend, Arc::default())
+        })
     };
-    servers.changed(&[gone("held"), gone("gone")], STARTERS);
+    let gone = |names: &[&str]| Changes {
+        gone: names.iter().map(|name| route(name)).collect(),
+        ..Changes::default()
+    };
+    servers.changed(&gone(&["held", "gone"]), STARTERS);
     let names = |servers: &Servers| -> Vec<_> {
         let asleep = servers.totals().asleep.into_iter();
         asleep.map(|(server, _)| server.to_string()).collect()
@@ -172,15 +174,11 @@ async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
     drop(waiter);
     assert_eq!(names(&servers), ["routed"]);
 
-    let RouteChange::Remove(host, old) = gone("routed") else {
-        unreachable!()
+    let renamed = Changes {
+        come: vec![route("renamed")],
+        ..gone(&["routed"])
     };
-    let renamed = Route {
-        server: Some("renamed".into()),
-        ..Route::clone(&old)
-    };
-    let change = RouteChange::Change(host, old, Arc::new(renamed));
-    servers.changed(&[change], STARTERS);
+    servers.changed(&renamed, STARTERS);
     assert_eq!(names(&servers), ["renamed"]);
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::flight::Waker;
-use super::idle::{Idle, Seen};
+use super::idle::{Delays, Idle, Seen};
 use super::in_use::InUse;
 use super::scaler::ScalerClient;
 use crate::addr::BackendAddr;
@@ -19,16 +19,11 @@ use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::servers::{Servers, Starter, Starters, Target};
 
-/// A look is taken ten times within the time after which a server is stopped, within these bounds.
-const LOOK_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
-
 /// What stops servers.
 #[derive(Debug)]
 pub struct Down {
     /// Who is asked to.
     pub client: Arc<ScalerClient>,
-    /// How long nobody has played.
-    pub after: Duration,
     /// Who starts them again.
     pub waker: Arc<Waker>,
     /// Their routes.
@@ -47,31 +42,29 @@ type Idles = HashMap<Arc<str>, Idle>;
 impl Down {
     /// Stops servers until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
-        let (least, most) = LOOK_BOUNDS;
-        let pause = (self.after / 10).clamp(least, most);
         let mut idles = Idles::new();
         let looks = async {
             loop {
-                self.look(&mut idles).await;
+                let pause = self.look(&mut idles).await;
                 sleep(pause).await;
             }
         };
         stop.run_until_cancelled(looks).await;
     }
 
-    async fn look(&self, idles: &mut Idles) {
+    /// Looks at all of them once; comes with the time until the next look.
+    async fn look(&self, idles: &mut Idles) -> Duration {
         let mut known = Idles::with_capacity(idles.len());
+        let mut delays = Delays::default();
+        delays.note(self.registry.defaults().down_after);
         for (backend, routes) in self.by_backend() {
             let mut seen = self.seen(&backend, &routes);
+            delays.note(Some(seen.after));
             for route in &routes {
                 let (key, now) = (route.key(), Instant::now().into_std());
                 let mut idle = idles.remove(&key).unwrap_or_else(|| Idle::new(now));
-                if idle.is_due(&seen, self.after, now) {
-                    let taken = self.stop(route).await;
-                    idle.asked(taken, Instant::now().into_std());
-                    if idle.is_over() && !taken {
-                        warn!(server = %key, "webhook: stopping it was given up");
-                    }
+                if idle.is_due(&seen, now) {
+                    self.stop(route, &mut idle, (&backend, &routes)).await;
                     // Somebody may have come meanwhile.
                     seen = self.seen(&backend, &routes);
                 }
@@ -79,7 +72,9 @@ impl Down {
             }
         }
         *idles = known;
-        self.in_use.forget(self.after, Instant::now().into_std());
+        self.in_use
+            .forget(delays.longest(), Instant::now().into_std());
+        delays.pause()
     }
 
     /// The fixed routes, those to one backend together: whoever plays there by one, uses it for all.
@@ -88,6 +83,7 @@ impl Down {
         let table = self.registry.table();
         let all = table.iter().map(|(_, route)| route);
         let all = all.chain(table.default_route());
+        let all = all.filter(|route| !route.backend.is_template());
         let by_webhook = |route: &&Arc<Route>| self.starters.of(route) == Some(Starter::Webhook);
         for route in all.filter(by_webhook) {
             let same = routes.entry(route.backend.clone()).or_default();
@@ -99,22 +95,38 @@ impl Down {
     fn seen(&self, backend: &BackendAddr, routes: &[Arc<Route>]) -> Seen {
         let seen = routes.iter().map(|route| {
             let snapshot = self.servers.snapshot(&Target::of(route, self.starters));
-            Seen::of(&snapshot, route.policy.min_online)
+            Seen::of(&snapshot, &route.policy)
         });
         seen.fold(self.in_use.seen(backend), Seen::and)
     }
 
-    /// Asks for the stop of the server of `route`; whether that was taken.
-    async fn stop(&self, route: &Route) -> bool {
+    /// Asks for the stop of the server of `route`, to which all of `routes` lead. From before the last
+    /// look until it is answered nobody is let in.
+    async fn stop(
+        &self,
+        route: &Route,
+        idle: &mut Idle,
+        (backend, routes): (&BackendAddr, &[Arc<Route>]),
+    ) {
+        let servers = routes.iter().map(|route| route.key()).collect();
+        let _stopping = self.waker.stop(backend.clone(), servers);
+        if !idle.is_due(&self.seen(backend, routes), Instant::now().into_std()) {
+            return;
+        }
         let server = route.key();
         info!(%server, "webhook: nobody plays there any more; asking to stop it");
-        if let Err(problem) = self.client.down(route).await {
-            warn!(%server, "webhook: it could not be stopped: {problem}");
-            return false;
+        let answer = self.client.down(route).await;
+        idle.asked(answer.is_ok(), Instant::now().into_std());
+        match answer {
+            Ok(()) => {
+                if let Some(gone) = self.waker.address(&server, &route.backend) {
+                    self.waker.forget(&server, &gone);
+                }
+            }
+            Err(problem) if idle.is_over() => {
+                warn!(%server, "webhook: it could not be stopped, and is let be: {problem}");
+            }
+            Err(problem) => warn!(%server, "webhook: it could not be stopped: {problem}"),
         }
-        if let Some(gone) = self.waker.address(&server, &route.backend) {
-            self.waker.forget(&server, &gone);
-        }
-        true
     }
 }

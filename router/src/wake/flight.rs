@@ -19,6 +19,7 @@ use super::error::WakeError;
 use super::machine::{Limits, Outcome, Phase, Ready, Step, Wake};
 use super::manager::Manager;
 use super::prober::{Names, Prober};
+use super::stops::{Stopping, Stops};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::routes::registry::Registry;
@@ -46,6 +47,7 @@ pub struct Waker {
     /// Where wakes run: not with the workers that serve clients.
     runtime: Handle,
     prober: Prober,
+    stops: Stops,
     flights: Mutex<Flights>,
 }
 
@@ -130,6 +132,7 @@ impl Waker {
             stop,
             runtime: Handle::current(),
             prober: Prober::default(),
+            stops: Stops::default(),
             flights: Mutex::default(),
         })
     }
@@ -163,6 +166,18 @@ impl Waker {
             } if before == row => Some(address.clone()),
             _ => None,
         }
+    }
+
+    /// Begins to stop the server at `backend`, which goes by these names: no start of it is asked
+    /// for until that is over.
+    pub fn stop(&self, backend: BackendAddr, servers: Vec<Arc<str>>) -> Stopping<'_> {
+        self.stops.begin(backend, servers)
+    }
+
+    /// Whether this server is being stopped: it still answers, perhaps, and will not for long.
+    #[must_use]
+    pub fn is_stopping(&self, server: &str, backend: &BackendAddr) -> bool {
+        self.stops.is_under_way(server, backend)
     }
 
     /// Nobody was there any more.
@@ -214,7 +229,6 @@ impl Waker {
         mut wanted: Wanted,
     ) -> Result<&'f mut Flight, WakeError> {
         let Flights { flying, landed } = flights;
-        let now = Instant::now();
         if !flying.contains_key(&wanted.server) {
             let seen = self.servers.snapshot(&wanted.target());
             if let Some(retry_in) = seen.retry_in
@@ -239,7 +253,7 @@ impl Waker {
                 outcome: sender,
                 call_off: call_off.clone(),
             };
-            self.runtime.spawn(pilot.fly(now));
+            self.runtime.spawn(pilot.fly());
             Flight {
                 outcome,
                 waiters: 0,
@@ -256,9 +270,9 @@ impl Waker {
 }
 
 impl Pilot {
-    async fn fly(mut self, begin: Instant) {
+    async fn fly(mut self) {
         let call_off = self.call_off.clone();
-        let outcome = call_off.run_until_cancelled(self.drive(begin)).await;
+        let outcome = call_off.run_until_cancelled(self.drive()).await;
         let Some(outcome) = outcome else {
             debug!(server = %self.wanted.server, "wake called off");
             // Whoever drops this takes the flight off the table.
@@ -281,7 +295,7 @@ impl Pilot {
     }
 
     /// Carries out what the machine says. Boxes what it waits for: most of it is short-lived.
-    async fn drive(&self, begin: Instant) -> Outcome {
+    async fn drive(&self) -> Outcome {
         let Waker {
             client,
             limits,
@@ -291,7 +305,8 @@ impl Pilot {
         } = &*self.waker;
         let wanted = &self.wanted;
         let server = &wanted.server;
-        let mut wake = Wake::new(wanted, *limits, begin);
+        self.waker.stops.over(server, &wanted.backend).await;
+        let mut wake = Wake::new(wanted, *limits, Instant::now());
         let mut changes = registry.changes();
         self.look_up(&mut wake);
         let names = Names::default();

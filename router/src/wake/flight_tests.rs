@@ -14,7 +14,7 @@ use crate::config::WakerConfig;
 use crate::greet::greet;
 use crate::host::Host;
 use crate::protocol::greeting::Greeting;
-use crate::routes::registry::Routes;
+use crate::routes::offer::{Offer, Provider};
 use crate::routes::{Route, StateHint};
 use crate::servers::state::State;
 use crate::wake::client::{BaseUrl, ManagerClient};
@@ -117,12 +117,12 @@ async fn backend() -> SocketAddr {
 
 /// A row whose server nobody is at: port 1 is expected to be closed.
 fn route() -> Route {
+    let host = Host::parse("test1.example.com").unwrap();
+    let backend = BackendAddr::parse("127.0.0.1:1").unwrap();
     Route {
-        host: Some(Host::parse("test1.example.com").unwrap()),
-        backend: BackendAddr::parse("127.0.0.1:1").unwrap(),
         server: Some("test1".into()),
         state: StateHint::Stopped,
-        policy: Arc::default(),
+        ..Route::fixed(Some(host), backend, Arc::default())
     }
 }
 
@@ -178,9 +178,8 @@ async fn a_change_of_the_row_is_heard_also_when_it_came_a_moment_before_the_wake
                 backend: backend.clone(),
                 ..route()
             };
-            let host = running.host.clone().unwrap();
-            let routes = Routes::from([(host, Arc::new(running))]);
-            world.registry.replace_postgres(routes);
+            let offers = vec![Offer::from(Arc::new(running))];
+            world.registry.replace(Provider::Postgres, offers);
         };
         if early {
             publish();

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
+use crate::routes::policy::Policy;
 use crate::servers::Snapshot;
 use crate::servers::state::State;
 
@@ -13,6 +14,10 @@ use crate::servers::state::State;
 pub const TRIES_MAX: u32 = 5;
 /// Pauses between those: 1, 2, 4 and 8 s.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A look is taken ten times within the shortest time after which a server is stopped, within these bounds.
+const LOOK_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// The delay of a server that is never stopped.
+const NEVER: Duration = Duration::MAX;
 
 /// What is seen of a server, or of all routes to it together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,22 +30,25 @@ pub struct Seen {
     pub last: Option<Instant>,
     /// Until when its route wants it kept.
     pub keep: Option<Instant>,
+    /// How long nobody has used it when it is to be stopped.
+    pub after: Duration,
 }
 
 impl Seen {
-    /// What one route's `snapshot` tells; `min_online` is its setting.
+    /// What one route's `snapshot` tells, and its settings.
     #[must_use]
-    pub fn of(snapshot: &Snapshot, min_online: Duration) -> Self {
+    pub fn of(snapshot: &Snapshot, policy: &Policy) -> Self {
         let starting = matches!(snapshot.state, State::Starting | State::Settling);
         Self {
             used: snapshot.sessions > 0 || snapshot.waiting > 0 || starting,
             up: !matches!(snapshot.state, State::Asleep | State::Unreachable),
             last: snapshot.last_used.max(snapshot.ready_at),
-            keep: snapshot.keep_until(min_online),
+            keep: snapshot.keep_until(policy.min_online),
+            after: policy.down_after.unwrap_or(NEVER),
         }
     }
 
-    /// The same server by two routes.
+    /// The same server by two routes: the one that keeps it longer is heard.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -48,7 +56,39 @@ impl Seen {
             up: self.up || other.up,
             last: self.last.max(other.last),
             keep: self.keep.max(other.keep),
+            after: self.after.max(other.after),
         }
+    }
+}
+
+/// The delays of all servers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delays {
+    /// There once one is known, shortest first.
+    bounds: Option<(Duration, Duration)>,
+}
+
+impl Delays {
+    /// Takes note of the delay of one server, if it is ever stopped.
+    pub fn note(&mut self, after: Option<Duration>) {
+        if let Some(after) = after.filter(|after| *after != NEVER) {
+            let (shortest, longest) = self.bounds.unwrap_or((after, after));
+            self.bounds = Some((shortest.min(after), longest.max(after)));
+        }
+    }
+
+    /// How long what was used is worth knowing.
+    #[must_use]
+    pub fn longest(self) -> Duration {
+        self.bounds.map_or(Duration::ZERO, |(_, longest)| longest)
+    }
+
+    /// Time from one look to the next.
+    #[must_use]
+    pub fn pause(self) -> Duration {
+        let (least, most) = LOOK_BOUNDS;
+        let pause = self.bounds.map_or(most, |(shortest, _)| shortest / 10);
+        pause.clamp(least, most)
     }
 }
 
@@ -81,8 +121,8 @@ impl Idle {
         }
     }
 
-    /// Whether it is to be stopped at `now`: it may run, and has not been used for `after`.
-    pub fn is_due(&mut self, seen: &Seen, after: Duration, now: Instant) -> bool {
+    /// Whether it is to be stopped at `now`: it may run, and has not been used for long enough.
+    pub fn is_due(&mut self, seen: &Seen, now: Instant) -> bool {
         let since = seen.last.map_or(self.known, |last| last.max(self.known));
         if seen.used || since != self.since {
             *self = Self {
@@ -90,7 +130,7 @@ impl Idle {
                 ..Self::new(since)
             };
         }
-        let idle = now.saturating_duration_since(since) >= after;
+        let idle = now.saturating_duration_since(since) >= seen.after;
         let kept = [seen.keep, self.not_before].into_iter().flatten().max();
         !seen.used && seen.up && idle && !self.over && kept.is_none_or(|until| until <= now)
     }
@@ -126,6 +166,7 @@ mod tests {
             up: true,
             last,
             keep: None,
+            after: AFTER,
         }
     }
 
@@ -133,18 +174,18 @@ mod tests {
     fn it_is_due_once_after_the_last_use_and_again_after_the_next() {
         let begin = Instant::now();
         let mut one = Idle::new(begin);
-        assert!(!one.is_due(&idle(None), AFTER, begin + secs(599)));
+        assert!(!one.is_due(&idle(None), begin + secs(599)));
         assert!(
-            one.is_due(&idle(None), AFTER, begin + secs(600)),
+            one.is_due(&idle(None), begin + secs(600)),
             "never used at all"
         );
         let last = Some(begin + secs(100));
-        assert!(!one.is_due(&idle(last), AFTER, begin + secs(699)));
-        assert!(one.is_due(&idle(last), AFTER, begin + secs(700)));
+        assert!(!one.is_due(&idle(last), begin + secs(699)));
+        assert!(one.is_due(&idle(last), begin + secs(700)));
         one.asked(true, begin + secs(700));
-        assert!(!one.is_due(&idle(last), AFTER, begin + secs(99_999)));
+        assert!(!one.is_due(&idle(last), begin + secs(99_999)));
         let last = Some(begin + secs(100_000));
-        assert!(one.is_due(&idle(last), AFTER, begin + secs(100_600)));
+        assert!(one.is_due(&idle(last), begin + secs(100_600)));
     }
 
     #[test]
@@ -155,13 +196,13 @@ mod tests {
             keep: Some(begin + secs(701)),
             ..idle(None)
         };
-        assert!(!one.is_due(&kept, AFTER, now));
-        assert!(one.is_due(&kept, AFTER, now + secs(1)));
+        assert!(!one.is_due(&kept, now));
+        assert!(one.is_due(&kept, now + secs(1)));
         let asleep = Seen {
             up: false,
             ..idle(None)
         };
-        assert!(!one.is_due(&asleep, AFTER, now));
+        assert!(!one.is_due(&asleep, now));
     }
 
     #[test]
@@ -171,7 +212,7 @@ mod tests {
         let mut asked = Vec::new();
         for second in 0..1_000 {
             let now = begin + secs(second);
-            if one.is_due(&idle(None), AFTER, now) {
+            if one.is_due(&idle(None), now) {
                 asked.push(second);
                 one.asked(false, now);
             }
@@ -189,6 +230,27 @@ mod tests {
         };
         let both = idle(Some(begin)).and(used);
         assert_eq!((both.used, both.up, both.last), (true, true, Some(begin)));
+        assert_eq!(both.after, AFTER);
+        let never = Seen {
+            after: NEVER,
+            ..idle(None)
+        };
+        let never = idle(None).and(never);
+        assert!(!Idle::new(begin).is_due(&never, begin + secs(u32::MAX.into())));
+    }
+
+    #[test]
+    fn looks_follow_the_shortest_delay_and_memory_the_longest() {
+        let mut delays = Delays::default();
+        delays.note(Some(NEVER));
+        delays.note(None);
+        assert_eq!((delays.pause(), delays.longest()), (secs(30), secs(0)));
+        delays.note(Some(secs(600)));
+        assert_eq!((delays.pause(), delays.longest()), (secs(30), secs(600)));
+        delays.note(Some(secs(20)));
+        assert_eq!((delays.pause(), delays.longest()), (secs(2), secs(600)));
+        delays.note(Some(secs(0)));
+        assert_eq!(delays.pause(), Duration::from_millis(100));
     }
 
     proptest! {
@@ -215,8 +277,8 @@ mod tests {
                 if inside > 0 {
                     (last, tries) = (now, 0);
                 }
-                let seen = Seen { used: inside > 0, up: true, last: left, keep: None };
-                if one.is_due(&seen, after, now) {
+                let seen = Seen { used: inside > 0, up: true, last: left, keep: None, after };
+                if one.is_due(&seen, now) {
                     prop_assert_eq!(inside, 0);
                     prop_assert!(now - last >= after);
                     tries += 1;

@@ -1,5 +1,5 @@
 //! Which addresses players are on, by whatever route or way they came: who was forwarded to a lobby
-//! plays there too.
+//! plays there too. Who is about to is counted with them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -17,6 +17,7 @@ pub mod reply;
 pub mod scaler;
 #[cfg(test)]
 mod simulated;
+pub mod stops;
 pub mod wanted;
 
 pub use error::WakeError;

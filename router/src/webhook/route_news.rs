@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::event::EventKind;
 use crate::addr::BackendAddr;
 use crate::host::Host;
-use crate::routes::Table;
 use crate::routes::diff::{Change, diff};
+use crate::routes::table::Table;
 
 /// The routes that have been told of. It begins with none, so that the first news are all there are.
 #[derive(Debug, Default)]
