@@ -42,6 +42,7 @@ const REQUESTS: &[(&str, &str, &str, &str, u16)] = &[
     ("GET", "/defaultRoute", "/defaultRoute", "", 404),
     ("GET", "/servers", "/servers", "", 200),
     ("GET", "/sync", "/sync", "", 200),
+    ("POST", "/sync/confirm", "/sync/confirm", "", 409),
     ("GET", "/metrics", "/metrics", "", 200),
     ("GET", "/vars", "/vars", "", 200),
     ("GET", "/readyz", "/readyz", "", 200),

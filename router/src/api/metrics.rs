@@ -10,10 +10,11 @@ use prometheus::{
     IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
 };
 
-use super::{Api, Refusal};
+use super::{Api, Refusal, sync_metrics};
 use crate::admit::Turned;
 use crate::metrics::histogram::Spread;
 use crate::metrics::{Reading, host_label, player_labels};
+use crate::postgres::status::Snapshot;
 use crate::relay::counters::Totals;
 use crate::servers::counters;
 
@@ -21,7 +22,9 @@ pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Re
     let relayed = api.counters.totals();
     let reading = api.metrics.reading(&relayed);
     let turned = api.admission.turned_away();
-    let text = encode(&relayed, &api.servers.totals(), &reading, &turned).map_err(|error| {
+    let sync = api.sync.as_ref().map(|sync| sync.snapshot());
+    let servers = api.servers.totals();
+    let text = encode(&relayed, &servers, &reading, &turned, sync.as_ref()).map_err(|error| {
         Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("metrics: {error}"),
@@ -35,6 +38,7 @@ fn encode(
     servers: &counters::Totals,
     reading: &Reading,
     turned: &[(Turned, u64)],
+    sync: Option<&Snapshot>,
 ) -> prometheus::Result<String> {
     let registry = Registry::new();
     relay(&registry, relayed)?;
@@ -48,6 +52,9 @@ fn encode(
     )?;
     connections(&registry, reading)?;
     by_name(&registry, reading)?;
+    if let Some(sync) = sync {
+        sync_metrics::add(&registry, sync)?;
+    }
     let mut families = registry.gather();
     families.push(wake_seconds(servers));
     families.push(histogram(
@@ -162,19 +169,29 @@ fn waiting(registry: &Registry, totals: &counters::Totals) -> prometheus::Result
     )
 }
 
-fn counter(registry: &Registry, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+pub(super) fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> prometheus::Result<()> {
     let counter = IntCounter::new(name, help)?;
     counter.inc_by(value);
     registry.register(Box::new(counter))
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+pub(super) fn gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> prometheus::Result<()> {
     let gauge = IntGauge::new(name, help)?;
     gauge.set(whole(value));
     registry.register(Box::new(gauge))
 }
 
-fn by_label<'a>(
+pub(super) fn by_label<'a>(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -307,7 +324,7 @@ mod tests {
     #[test]
     fn before_anything_happened_there_are_figures_too() {
         let servers = Servers::new(Arc::default()).totals();
-        let text = encode(&Totals::default(), &servers, &Reading::default(), &[]).unwrap();
+        let text = encode(&Totals::default(), &servers, &Reading::default(), &[], None).unwrap();
         for line in ["automc_held_players 0", "automc_wake_seconds_count 0"] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
         }
@@ -336,6 +353,7 @@ mod tests {
             &servers.totals(),
             &reading,
             &[(Turned::Denied, 3)],
+            None,
         )
         .unwrap();
         for line in [

@@ -171,6 +171,12 @@ impl Revisions {
         self.forget();
     }
 
+    /// Whether there may be anything to read.
+    #[must_use]
+    pub fn is_owing(&self) -> bool {
+        self.owed.is_some() || !self.hints.is_empty()
+    }
+
     fn forget(&mut self) {
         self.hints.clear();
         self.names = 0;
