@@ -243,7 +243,7 @@ fn settings_are_read_where_they_are_and_may_be() {
     let query = facts.query(false);
     assert!(
         query.contains(
-            "enabled, aliases::text, hold_max::text AS hold_max, settle::text AS settle FROM"
+            "enabled, aliases::text, FALSE, hold_max::text AS hold_max, settle::text AS settle FROM"
         ),
         "{query}"
     );

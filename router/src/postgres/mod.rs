@@ -11,6 +11,8 @@ mod parameters;
 mod reading;
 pub mod revision;
 pub mod schema;
+pub mod snapshot;
+mod snapshot_file;
 pub mod source;
 pub mod status;
 

@@ -40,6 +40,11 @@ pub(super) struct Reading {
 }
 
 impl Reading {
+    /// Whether anything is other than it was.
+    pub(super) fn is_news(&self) -> bool {
+        !(self.changed.is_empty() && self.gone.is_empty())
+    }
+
     /// What comes of it, for [`Registry::update`].
     pub(super) fn news(self) -> impl Iterator<Item = (Arc<str>, Option<Offer>)> {
         let changed = self.changed.into_iter();

@@ -20,8 +20,9 @@ use super::guard::{Guard, Verdict};
 use super::hearing::Hearing;
 use super::pace::Pace;
 use super::reading::{self, Reading};
-use super::revision::{Look, Mark, Step, Why};
+use super::revision::{Look, Mark, Revisions, Step, Why};
 use super::schema::{self, Facts, ROWS_MAX, Severity};
+use super::snapshot_file::{self, Keeper};
 use super::status::{Held, SyncStatus};
 use super::{CHANNEL, explain, news};
 use crate::backoff::Backoff;
@@ -31,6 +32,7 @@ use crate::routes::offer::Provider;
 use crate::routes::overrides::Policies;
 use crate::routes::pool::Changes;
 use crate::routes::registry::Registry;
+use crate::routes::row::Row;
 
 /// How often the whole table is read without being asked to: somebody may have switched triggers off for a while.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(300);
@@ -85,19 +87,23 @@ pub async fn follow(
 ) {
     info!(database = %config.dsn, "automc: pg route sync started");
     let mut backoff = Backoff::reconnect(config.reconnect_jitter);
+    let keeper = config.snapshot_file.clone().map(Keeper::start);
+    let (keeper, writing) = keeper.unzip();
     let mut source = Source {
         policies: Policies::over(Arc::clone(registry.defaults())),
         guard: Guard::new(config.guard),
         hearing: Arc::default(),
+        keeper,
         config,
         registry,
         status,
         heard,
     };
+    source.remember().await;
     loop {
         let session = source.session(&mut backoff);
         let Some(Err(error)) = stop.run_until_cancelled(session).await else {
-            return;
+            break;
         };
         let delay = backoff.next_delay(random());
         let delay = Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
@@ -112,8 +118,14 @@ pub async fn follow(
             .await
             .is_none()
         {
-            return;
+            break;
         }
+    }
+    drop(source);
+    if let Some(writing) = writing
+        && let Err(error) = writing.await
+    {
+        warn!(%error, "automc: the snapshot file is not written to its end");
     }
 }
 
@@ -129,6 +141,7 @@ struct Source<H> {
     policies: Policies,
     guard: Guard,
     hearing: Arc<Hearing>,
+    keeper: Option<Keeper>,
     status: Arc<SyncStatus>,
     heard: H,
 }
@@ -144,6 +157,29 @@ struct Session {
 }
 
 impl<H: Fn(&Changes) + Send + Sync> Source<H> {
+    /// Serves what the snapshot file says until the table was read.
+    async fn remember(&mut self) {
+        let Some(path) = self.config.snapshot_file.clone() else {
+            return;
+        };
+        let (mut policies, names) = (self.policies.clone(), self.registry.names());
+        let load = move || snapshot_file::load(&path, &mut policies, names);
+        let Ok(Some(loaded)) = tokio::task::spawn_blocking(load).await else {
+            return;
+        };
+        let (rows, mark) = (loaded.offers.len(), loaded.mark);
+        let offers = loaded.offers.into_iter();
+        let offers = offers.map(|(name, offer)| (name, Some(offer)));
+        let changes = self.registry.update(Provider::Postgres, offers);
+        (self.heard)(&changes);
+        info!("automc: {rows} rows of the snapshot file are served until the table is read");
+        *self.hearing.revisions() = Revisions::new(mark.clone());
+        self.status.update(|status| {
+            status.stale = Some(loaded.written);
+            status.applied = mark;
+        });
+    }
+
     /// One connection from its start to its end; ends only with an error.
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), SyncError> {
         let (client, link) = connect(&self.config.dsn).await?;
@@ -178,6 +214,8 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
             status.last_error = None;
         });
         loop {
+            let rewrite = self.keeper.as_mut().and_then(Keeper::due);
+            session.reconcile = rewrite.map_or(session.reconcile, |due| due.min(session.reconcile));
             let now = Instant::now();
             if now >= session.check {
                 self.look(&mut session).await?;
@@ -276,7 +314,8 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         names: &[String],
         mark: Mark,
     ) -> Result<(), SyncError> {
-        let reading = self.read(session, Some(names)).await?;
+        let mut rows = Vec::new();
+        let reading = self.read(session, Some(names), &mut rows).await?;
         let (lost, limits) = (reading.loss.count, self.guard.limits());
         if lost > limits.routes && limits.forbid(lost, reading.effect(&self.registry, false).routes)
         {
@@ -285,6 +324,10 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         }
         let found = reading.mark.clone();
         if self.hearing.revisions().rows_read(mark, found.as_ref()) {
+            if let Some(keeper) = &mut self.keeper {
+                let applied = self.hearing.revisions().applied().cloned();
+                keeper.some(&rows, reading.gone.iter(), applied.as_ref());
+            }
             self.apply(reading);
         }
         Ok(())
@@ -297,7 +340,10 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
             session.facts = self.inspect(&session.client, &session.facts).await?;
             session.inspected = Instant::now();
         }
-        let reading = self.read(session, None).await?;
+        if let Some(keeper) = &mut self.keeper {
+            keeper.begin(Instant::now());
+        }
+        let reading = self.read(session, None, &mut Vec::new()).await?;
         session.reconcile = Instant::now()
             + match session.facts.counted() {
                 true => RECONCILE_INTERVAL,
@@ -309,23 +355,34 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         let effect = reading.effect(&self.registry, older);
         let now = Instant::now();
         if let Verdict::Hold(news) = self.guard.judge(effect, now) {
+            self.keeper.iter_mut().for_each(Keeper::abandon);
             self.hold(news, now);
             return Ok(());
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.whole(reading.mark.as_ref(), reading.is_news());
         }
         self.hearing.revisions().all_read(reading.mark.clone());
         self.apply(reading);
         Ok(())
     }
 
+    /// Reads the table, or the rows of `names`, which are put into `rows` if anybody keeps them.
     async fn read(
         &mut self,
         session: &mut Session,
         names: Option<&[String]>,
+        rows: &mut Vec<Row>,
     ) -> Result<Reading, SyncError> {
         let begin = Instant::now();
         let Session { client, facts, .. } = session;
         let (registry, policies) = (&self.registry, &mut self.policies);
-        let read = reading::read(client, facts, names, registry, policies, |_| {});
+        let keep = |row: &Row| match &mut self.keeper {
+            Some(keeper) if names.is_none() => keeper.row(row),
+            Some(_) => rows.push(row.clone()),
+            None => {}
+        };
+        let read = reading::read(client, facts, names, registry, policies, keep);
         let reading = timeout(READ_TIMEOUT, read).await;
         let reading = reading.unwrap_or(Err(SyncError::TimedOut {
             what: "reading the table",
