@@ -64,10 +64,16 @@ impl Receiver {
         Ok(receiver)
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        *self.server.address()
+    }
+
     /// A URL of it, with a key in it.
     #[must_use]
     pub fn url(&self) -> String {
-        url(*self.server.address())
+        url(self.addr())
     }
 
     /// What it answers from now on; the last one repeats.

@@ -14,13 +14,14 @@ use tracing::debug;
 use crate::addr::BackendAddr;
 use crate::closing::Closing;
 use crate::connection::{Boxed, Services};
-use crate::dial::{dial, is_out_of_files};
+use crate::dial::is_out_of_files;
 use crate::error::{ConnectionError, unreachable};
 use crate::first_word::NotIn;
 use crate::hold::cookie::Bearer;
 use crate::hold::schedule::Way;
 use crate::hold::{Hold, Left};
 use crate::join::{self, Attempt, Chain, Waiting};
+use crate::ping::knock;
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::version;
 use crate::routes::Route;
@@ -433,8 +434,9 @@ impl Services {
                 WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }
             );
             if of_no_help && route.state.is_not_running() {
-                let dialled = Box::pin(dial(&route.backend, self.dial_timeout)).await;
-                if dialled.is_ok() {
+                let proxy = route.policy.proxy_protocol;
+                let knocked = Box::pin(knock(&route.backend, proxy, self.dial_timeout)).await;
+                if knocked.is_ok() {
                     return Ok(route.backend.clone());
                 }
             }

@@ -49,6 +49,35 @@ pub struct Ping {
     pub proxy: Option<Version>,
 }
 
+/// Whether anybody takes connections at `backend`, asked by one that goes away again. Where a PROXY
+/// header is wanted it has one, as those of a load balancer that checks its servers have: a server
+/// complains of connections without.
+///
+/// # Errors
+/// Nobody does, within `limit`.
+pub(crate) async fn knock(
+    backend: &BackendAddr,
+    proxy: Option<Version>,
+    limit: Duration,
+) -> io::Result<()> {
+    let mut stream = dial(backend, limit).await?;
+    let header = own_header(proxy, &stream)?;
+    stream.write_all(&header).await
+}
+
+/// The header that names this router as the client of `stream`; nothing where none is wanted.
+fn own_header(proxy: Option<Version>, stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let Some(version) = proxy else {
+        return Ok(Vec::new());
+    };
+    let (source, destination) = (stream.local_addr()?, stream.peer_addr()?);
+    let ends = Ends {
+        source,
+        destination,
+    };
+    header(version, ends)
+}
+
 impl Ping {
     /// One attempt: the status as the backend wrote it, JSON in all likelihood.
     ///
@@ -75,18 +104,6 @@ impl Ping {
         self.ask(stream.map_err(PingError::Dial)?, deadline).await
     }
 
-    fn header(&self, stream: &TcpStream) -> io::Result<Vec<u8>> {
-        let Some(version) = self.proxy else {
-            return Ok(Vec::new());
-        };
-        let (source, destination) = (stream.local_addr()?, stream.peer_addr()?);
-        let ends = Ends {
-            source,
-            destination,
-        };
-        header(version, ends)
-    }
-
     async fn ask(&self, mut stream: TcpStream, deadline: Instant) -> Result<String, PingError> {
         let port = self.backend.as_str().rsplit_once(':');
         let port = port.and_then(|(_, port)| port.parse().ok());
@@ -96,7 +113,7 @@ impl Ping {
             port: port.unwrap_or_default(),
             intent: Intent::Status,
         };
-        let header = self.header(&stream).map_err(PingError::Silent)?;
+        let header = own_header(self.proxy, &stream).map_err(PingError::Silent)?;
         let asked = [header, handshake.encode(), StatusRequest::Status.encode()].concat();
         let exchange = async {
             stream.write_all(&asked).await.map_err(PingError::Silent)?;

@@ -88,6 +88,17 @@ impl<K: Eq + Hash + Clone> Recent<K> {
             .filter(|wait| !wait.is_zero())
     }
 
+    /// How many more `key` may have now; `None` where there is no limit.
+    pub(crate) fn left(&self, key: &K, now: Instant) -> Option<usize> {
+        let Rate { count, per } = self.rate?;
+        let within = self.times.get(key).map_or(0, |times| {
+            // What `wait` takes for old enough is no longer in the way.
+            let old = times.partition_point(|time| *time + per <= now);
+            times.len().saturating_sub(old)
+        });
+        Some(count.saturating_sub(within))
+    }
+
     /// Counts one for `key`, whether or not it had to wait.
     pub(crate) fn count(&mut self, key: K, now: Instant) {
         let Some(Rate { per, .. }) = self.rate else {

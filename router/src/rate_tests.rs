@@ -41,6 +41,7 @@ proptest! {
             let of_late = |now: Instant| {
                 counted.iter().filter(|&&(by, at)| by == who && at + per > now).count()
             };
+            prop_assert_eq!(recent.left(&who, now), Some(count - of_late(now)));
             match recent.wait(&who, now) {
                 None => {
                     prop_assert!(of_late(now) < count);

@@ -18,7 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::admit::Admission;
 use crate::api::{Api, http};
 use crate::config::values::short;
-use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig};
+use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig, WebhookConfig};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
@@ -129,10 +129,7 @@ impl Router {
         let background = TaskTracker::new();
         let starters = starters(&config);
         let (mut services, down) = services(&config, &memory, &servers, &stop)?;
-        if let Some(webhook) = &config.webhook {
-            let notifier = Notifier::start(webhook, &services.registry, &background, &end)?;
-            services.notifier = Some(notifier);
-        }
+        services.notifier = notifier(config.webhook.as_ref(), &services, &background, &end)?;
         let influx = writer(config.influx, &services)?;
         let registry = Arc::clone(&services.registry);
         let counters = Arc::clone(&services.counters);
@@ -276,11 +273,24 @@ fn accept(
     Ok(accepting)
 }
 
+/// Who tells of clients and routes, if anybody is to hear of them.
+fn notifier(
+    webhook: Option<&WebhookConfig>,
+    services: &Services,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+) -> Result<Option<Arc<Notifier>>, HttpError> {
+    let (registry, metrics) = (&services.registry, &services.metrics);
+    let start = |webhook| Notifier::start(webhook, registry, metrics, tasks, end);
+    webhook.map(start).transpose()
+}
+
 /// Who writes metrics, if anybody is to.
 fn writer(influx: Option<InfluxConfig>, services: &Services) -> Result<Option<Writer>, StartError> {
     let new = |config| {
-        let metrics = Arc::clone(&services.metrics);
-        Writer::new(config, metrics, Arc::clone(&services.counters))
+        let (metrics, counters) = (&services.metrics, &services.counters);
+        let admission = Arc::clone(&services.admission);
+        Writer::new(config, Arc::clone(metrics), Arc::clone(counters), admission)
     };
     influx.map(new).transpose().map_err(StartError::Influx)
 }

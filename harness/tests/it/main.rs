@@ -20,6 +20,7 @@ mod check_db;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod explain;
 mod flags;
 #[cfg(test)]
 mod followed;
@@ -103,5 +104,7 @@ mod wake_trouble;
 mod waker_rows;
 #[cfg(test)]
 mod webhook;
+#[cfg(test)]
+mod webhook_tls;
 #[cfg(test)]
 mod world;

@@ -229,3 +229,34 @@ async fn what_was_counted_since_the_last_write_is_written_when_the_router_stops(
         "{body}"
     );
 }
+
+#[tokio::test]
+async fn what_is_left_of_the_limit_for_all_is_told_where_there_is_one() {
+    const NAME: &str = "mc_router_rate_limit_available";
+    let none = RouterInside::start(Settings::new()).unwrap();
+    assert!(
+        !none
+            .at
+            .api(Method::GET, "/metrics", "")
+            .await
+            .unwrap()
+            .body
+            .contains(NAME)
+    );
+
+    let limit = Settings::new().flag("--connection-rate-limit=50");
+    let router = RouterInside::start(limit).unwrap();
+    let left = router.at.metrics().await.unwrap().value(NAME).unwrap();
+    assert_eq!(left, 100);
+    // What has come is old after two seconds.
+    eventually("fewer", DEADLINE, async || {
+        drop(TcpStream::connect(router.at.players).await?);
+        let left = router.at.metrics().await?.value(NAME)?;
+        let vars = router.at.api(Method::GET, "/vars", "").await?.json()?;
+        let told = &vars["rate_limit_available"];
+        anyhow::ensure!((1..100).contains(&left) && told.is_u64(), "{left}, {told}");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}

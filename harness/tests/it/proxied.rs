@@ -10,7 +10,8 @@ use harness::player::{Player, Session, legacy_ping, ping_1_6};
 use harness::router::{RouterProcess, Settings};
 use harness::table::Table;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -378,4 +379,39 @@ async fn a_row_decides_over_the_default_and_a_header_costs_no_splice() {
         .await
         .unwrap();
     assert!(spliced > 0);
+}
+
+/// The table calls the server stopped, and nobody can say more: its port is asked before the player is.
+#[tokio::test]
+async fn a_knock_at_a_server_that_wants_a_header_has_one() {
+    let (manager, table) = Table::with_manager(Settings::new()).await.unwrap();
+    manager.starts([Reply::status(401)]);
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let own = [("proxy_protocol", "v1")];
+    let player = table.server_with("test1", address, "stopped", &own);
+    let player = player.await.unwrap();
+
+    let _waiting = player.knock(table.router.at.players).await.unwrap();
+    let knocked = async {
+        let mut closed = JoinSet::new();
+        loop {
+            let (mut stream, from) = tokio::select! {
+                accepted = server.accept() => accepted.unwrap(),
+                // A probe says more, or is called off.
+                Some(right) = closed.join_next() => {
+                    if right.unwrap() {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            let (from, to) = (from.port(), address.port());
+            let line = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {from} {to}\r\n");
+            closed.spawn(async move { until_closed(&mut stream).await == line.as_bytes() });
+        }
+    };
+    timeout(DEADLINE, knocked)
+        .await
+        .expect("a knock with a header");
 }

@@ -221,6 +221,11 @@ async fn what_the_receiver_breaks_at_is_sent_again_and_what_it_refuses_is_not() 
     assert_eq!((&told[0], &told[0]), (&told[1], &told[2]));
     let lost = ["webhook: an event is lost", "400"];
     router.process.line_with(&lost, DEADLINE).await.unwrap();
+    let metrics = router.at.metrics().await.unwrap();
+    assert_eq!(
+        metrics.value("automc_webhook_events_lost_total").unwrap(),
+        1
+    );
 }
 
 #[tokio::test]

@@ -114,6 +114,12 @@ impl Tables {
         Knock::In
     }
 
+    /// How many more may connect now, whoever they are; `None` where there is no limit.
+    #[must_use]
+    pub fn left(&self, now: Instant) -> Option<usize> {
+        self.everybody.left(&(), now)
+    }
+
     /// A client of `address` that had a place has gone.
     pub fn gone(&mut self, address: IpAddr) {
         let client = client_of(address);

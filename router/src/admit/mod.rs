@@ -265,6 +265,15 @@ impl Admission {
         self.turned.totals()
     }
 
+    /// How many clients may connect now before `connection_rate_limit` turns others away; `None`
+    /// where that is not set.
+    #[must_use]
+    pub fn rate_left(&self) -> Option<u64> {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = tables.left(Instant::now())?;
+        u64::try_from(left).ok()
+    }
+
     /// Has the players' file, if there is one, read again whenever what comes back is notified. A
     /// file that cannot be used changes nothing.
     pub fn keep(

@@ -20,7 +20,7 @@ use crate::servers::counters;
 
 pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Refusal> {
     let relayed = api.counters.totals();
-    let reading = api.metrics.reading(&relayed);
+    let reading = api.reading(&relayed);
     let turned = api.admission.turned_away();
     let sync = api.sync.as_ref().map(|sync| sync.snapshot());
     let servers = api.servers.totals();
@@ -235,6 +235,16 @@ fn connections(registry: &Registry, reading: &Reading) -> prometheus::Result<()>
         "mc_router_active_connections",
         "Sessions going on, relayed pings included",
         reading.sessions_open,
+    )?;
+    if let Some(left) = reading.rate_left {
+        let text = "Clients that may connect now before connection-rate-limit turns others away";
+        gauge(registry, "mc_router_rate_limit_available", text, left)?;
+    }
+    counter(
+        registry,
+        "automc_webhook_events_lost_total",
+        "Events that the webhook was not told of",
+        reading.events_lost,
     )
 }
 

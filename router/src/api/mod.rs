@@ -2,8 +2,10 @@
 //! state of the sync. What it answers is written down in `openapi.json`, which it serves.
 
 mod auth;
+mod explain;
 pub mod http;
 mod metrics;
+mod query;
 mod routes;
 mod servers;
 mod sync;
@@ -23,9 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
 use crate::config::secret::Secret;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Reading};
 use crate::postgres::status::SyncStatus;
-use crate::relay::counters::Counters;
+use crate::relay::counters::{Counters, Totals};
 use crate::routes::file_keeper::FixedRoutes;
 use crate::routes::registry::Registry;
 use crate::servers::{Servers, Starters};
@@ -83,6 +85,7 @@ fn endpoints() -> [(&'static str, MethodRouter<Api>); 11] {
                 .post(routes::set_default)
                 .delete(routes::remove_default),
         ),
+        ("/explain", get(explain::show)),
         ("/servers", get(servers::list)),
         ("/sync", get(sync::show)),
         ("/sync/confirm", post(sync::confirm)),
@@ -112,6 +115,14 @@ impl Api {
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(from_fn_with_state(token, auth::guard))
             .with_state(self)
+    }
+
+    /// What was counted until now.
+    fn reading(&self, relayed: &Totals) -> Reading {
+        Reading {
+            rate_left: self.admission.rate_left(),
+            ..self.metrics.reading(relayed)
+        }
     }
 
     /// Why no players should be sent here, if they should not.

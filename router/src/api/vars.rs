@@ -10,7 +10,7 @@ use crate::config::SPEC;
 use crate::metrics::{Reading, host_label, player_labels};
 
 pub(super) async fn show(State(api): State<Api>) -> Json<Value> {
-    let reading = api.metrics.reading(&api.counters.totals());
+    let reading = api.reading(&api.counters.totals());
     let mut vars = vars(&reading);
     let arguments = std::env::args_os().map(|text| text.to_string_lossy().into_owned());
     vars.insert("cmdline".to_owned(), cmdline(arguments).into());
@@ -62,7 +62,10 @@ fn vars(reading: &Reading) -> Map<String, Value> {
         player.insert("active".to_owned(), json!(counted.open));
         Value::from(player)
     });
-    Map::from_iter([
+    let left = reading
+        .rate_left
+        .map(|left| ("rate_limit_available".to_owned(), left.into()));
+    let always = [
         ("errors".to_owned(), errors.into()),
         ("bytes".to_owned(), reading.bytes.into()),
         ("frontend_connections".to_owned(), reading.accepted.into()),
@@ -73,7 +76,8 @@ fn vars(reading: &Reading) -> Map<String, Value> {
         ),
         ("server_active_connections".to_owned(), active.into()),
         ("players".to_owned(), players.collect()),
-    ])
+    ];
+    always.into_iter().chain(left).collect()
 }
 
 #[cfg(test)]

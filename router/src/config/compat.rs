@@ -67,7 +67,7 @@ pub const IGNORED: &[Ignored] = &[
     // Metrics.
     value(
         "metrics-rate-limit-period",
-        "there is no limit over all clients together to measure",
+        "what is left of the limit is told as it is whenever it is asked for",
     ),
 ];
 

@@ -56,8 +56,14 @@ impl Proxies {
 /// Whose PROXY headers count; `None` when none are expected.
 pub(super) fn proxies(settings: &mut Settings) -> Option<Proxies> {
     let receives = settings.parse("receive_proxy_protocol", switch);
+    let receives = receives.unwrap_or_default();
     let trusted = settings.parse_list("trusted_proxies", network);
-    receives.unwrap_or_default().then(|| {
+    if !receives && !trusted.is_empty() {
+        settings.notice(
+            "trusted_proxies has no effect without receive_proxy_protocol: no PROXY header is read",
+        );
+    }
+    receives.then(|| {
         if trusted.is_empty() {
             Proxies::All
         } else {
@@ -70,4 +76,23 @@ pub(super) fn proxies(settings: &mut Settings) -> Option<Proxies> {
 pub(super) fn spoken(settings: &mut Settings) -> Option<Version> {
     let speaks = settings.parse("use_proxy_protocol", switch);
     speaks.unwrap_or_default().then_some(Version::V2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::read;
+
+    #[test]
+    fn whom_to_trust_is_of_no_use_where_no_header_is_read_and_that_is_told() {
+        let trusted = [("TRUSTED_PROXIES", "10.0.0.0/8")];
+        let alone = read(None, &trusted, &[]).unwrap();
+        assert_eq!(alone.proxies, None);
+        let [notice] = &alone.notices[..] else {
+            panic!("{:?}", alone.notices)
+        };
+        assert!(notice.contains("receive_proxy_protocol"), "{notice}");
+
+        let both = read(None, &trusted, &["--receive-proxy-protocol"]).unwrap();
+        assert!(both.proxies.is_some() && both.notices.is_empty());
+    }
 }

@@ -333,6 +333,11 @@ impl Settings {
         self.problems.push(problem.into());
     }
 
+    /// Adds a sentence to warn of.
+    pub(super) fn notice(&mut self, notice: impl Into<String>) {
+        self.notices.push(notice.into());
+    }
+
     /// What to warn of: what was given and has no effect, a sentence each.
     #[must_use]
     pub fn notices(&self) -> &[String] {

@@ -33,6 +33,9 @@ pub fn lines(now: &Reading, base: &Reading, tags: &[(String, String)], nanos: u1
     let side = [("side", "frontend")];
     lines.count("mc_router_connections", &side, now.accepted, base.accepted);
     lines.level("mc_router_connections_active", &[], now.sessions_open);
+    if let Some(left) = now.rate_left {
+        lines.level("mc_router_rate_limit_available", &[], left);
+    }
     let before = begun(&base.hosts);
     for counted in &now.hosts {
         let (host, before) = (host_label(counted), before.get(&counted.name));
@@ -139,6 +142,7 @@ mod tests {
             bytes: 100,
             failures: vec![(Failure::Read, 3), (Failure::Relay, 0)],
             sessions_open: 2,
+            rate_left: Some(9),
             hosts: vec![host("a.example", 7, 2), host("gone.example", 1, 0)],
             ..Reading::default()
         };
@@ -150,6 +154,7 @@ mod tests {
                 "mc_router_errors,zone=eu\\ west,type=read count=3 5",
                 "mc_router_connections,zone=eu\\ west,side=frontend count=2 5",
                 "mc_router_connections_active,zone=eu\\ west value=2 5",
+                "mc_router_rate_limit_available,zone=eu\\ west value=9 5",
                 "mc_router_connections,zone=eu\\ west,side=backend,host=a.example count=3 5",
                 "mc_router_server_active_connections,zone=eu\\ west,server_address=a.example value=2 5",
                 "mc_router_connections,zone=eu\\ west,side=backend,host=gone.example count=1 5",

@@ -137,6 +137,7 @@ impl Player {
 pub struct Metrics {
     accepted: AtomicU64,
     failures: Counts<Failure, 7>,
+    events_lost: AtomicU64,
     greeting: Histogram,
     dial: Histogram,
     hosts: Series<Arc<str>>,
@@ -164,6 +165,7 @@ impl Metrics {
         Self {
             accepted: AtomicU64::default(),
             failures: Counts::new(Failure::ALL),
+            events_lost: AtomicU64::default(),
             greeting: Histogram::default(),
             dial: Histogram::default(),
             hosts: Series::new(HOSTS_MAX),
@@ -191,6 +193,11 @@ impl Metrics {
         if let Some(failure) = Failure::of(outcome) {
             self.failures.count(failure);
         }
+    }
+
+    /// A webhook will not be told of an event; how many that were with this one.
+    pub fn event_lost(&self) -> u64 {
+        self.events_lost.fetch_add(1, Relaxed) + 1
     }
 
     /// A backend of `route` has a client's greeting; `player` is the name and the UUID of one who
@@ -222,6 +229,8 @@ impl Metrics {
         Reading {
             accepted: self.accepted.load(Relaxed),
             failures: self.failures.totals(),
+            events_lost: self.events_lost.load(Relaxed),
+            rate_left: None,
             bytes: relayed.up_bytes + relayed.down_bytes,
             sessions_open: relayed.sessions_open,
             greeting: self.greeting.spread(),
@@ -243,6 +252,11 @@ pub struct Reading {
     pub accepted: u64,
     /// Connections that failed, by what of.
     pub failures: Vec<(Failure, u64)>,
+    /// Events that the webhook was not told of.
+    pub events_lost: u64,
+    /// How many clients may connect now, where there is a limit for all; who shows it asks
+    /// [`Admission::rate_left`](crate::admit::Admission::rate_left).
+    pub rate_left: Option<u64>,
     /// Bytes relayed, both ways.
     pub bytes: u64,
     /// Sessions going on, relayed pings included.

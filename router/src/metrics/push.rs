@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::influx::lines;
 use super::{Metrics, Reading};
+use crate::admit::Admission;
 use crate::causes::with_causes;
 use crate::config::InfluxConfig;
 use crate::http_client::{AGENT, HttpClient, HttpError, client, within};
@@ -33,6 +34,7 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Writer {
     metrics: Arc<Metrics>,
     relayed: Arc<Counters>,
+    admission: Arc<Admission>,
     http: HttpClient,
     write: Uri,
     authorization: Option<HeaderValue>,
@@ -41,7 +43,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Prepares the client, for what `metrics` count and sessions move; connects to nothing yet.
+    /// Prepares the client, for what `metrics` count, sessions move and `admission` has left;
+    /// connects to nothing yet.
     ///
     /// # Errors
     /// HTTP or TLS could not be set up.
@@ -49,6 +52,7 @@ impl Writer {
         config: InfluxConfig,
         metrics: Arc<Metrics>,
         relayed: Arc<Counters>,
+        admission: Arc<Admission>,
     ) -> Result<Self, HttpError> {
         let authorization = config.login.as_ref().and_then(|(user, password)| {
             let basic = BASE64_STANDARD.encode(format!("{user}:{}", password.expose()));
@@ -59,6 +63,7 @@ impl Writer {
         Ok(Self {
             metrics,
             relayed,
+            admission,
             http: client(config.write.scheme_str() == Some("https"))?,
             write: config.write,
             authorization,
@@ -76,7 +81,10 @@ impl Writer {
         while !ended {
             ended = end.run_until_cancelled(ticks.tick()).await.is_none();
             let limit = if ended { LAST_TIMEOUT } else { WRITE_TIMEOUT };
-            let now = self.metrics.reading(&self.relayed.totals());
+            let now = Reading {
+                rate_left: self.admission.rate_left(),
+                ..self.metrics.reading(&self.relayed.totals())
+            };
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             let nanos = since.unwrap_or_default().as_nanos();
             let text = lines(&now, &base, &self.tags, nanos);

@@ -1,5 +1,6 @@
 //! Which backend a host name leads to.
 
+pub mod changes;
 pub mod diff;
 pub mod file;
 pub mod file_keeper;

@@ -19,6 +19,7 @@ use crate::config::WebhookConfig;
 use crate::host::Names;
 use crate::http_client::{Hook, HttpError};
 use crate::listener::Seldom;
+use crate::metrics::Metrics;
 use crate::routes::registry::Registry;
 use event::{Event, EventKind};
 use sender::Sender;
@@ -39,24 +40,30 @@ pub struct Notifier {
     lost: Mutex<Lost>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lost {
-    count: u64,
+    metrics: Arc<Metrics>,
     warned: Seldom,
 }
 
 impl Lost {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        Self {
+            metrics: Arc::clone(metrics),
+            warned: Seldom::default(),
+        }
+    }
+
     /// Counts an event that nobody will hear of, and says so now and then.
     fn add(&mut self, why: &str) {
-        self.count += 1;
-        let lost = self.count;
+        let lost = self.metrics.event_lost();
         self.warned
             .warn(|| warn!(lost, "webhook: an event is lost: {why}"));
     }
 }
 
 impl Notifier {
-    /// Starts the task that sends, in `background`. Once `end` is cancelled it sends what is left, for
+    /// Starts the task that sends, in `background`; what is lost is counted in `metrics`. Once `end` is cancelled it sends what is left, for
     /// [`FLUSH_TIMEOUT`](sender::FLUSH_TIMEOUT) at most. Must be called within a Tokio runtime.
     ///
     /// # Errors
@@ -64,17 +71,23 @@ impl Notifier {
     pub fn start(
         config: &WebhookConfig,
         registry: &Arc<Registry>,
+        metrics: &Arc<Metrics>,
         background: &TaskTracker,
         end: &CancellationToken,
     ) -> Result<Arc<Self>, HttpError> {
         let hook = Hook::new(&config.url, &[], config.timeout)?;
-        let (notifier, queue) =
-            Self::new(config.events.clone(), config.require_user, registry.names());
+        let (notifier, queue) = Self::new(
+            config.events.clone(),
+            config.require_user,
+            registry.names(),
+            metrics,
+        );
         let sender = Sender::new(
             hook,
             queue,
             &config.events,
             Arc::clone(registry),
+            Lost::new(metrics),
             end.clone(),
         );
         background.spawn(sender.run());
@@ -85,6 +98,7 @@ impl Notifier {
         wanted: Vec<EventKind>,
         require_user: bool,
         names: Names,
+        metrics: &Arc<Metrics>,
     ) -> (Arc<Self>, mpsc::Receiver<Event>) {
         let (queue, receiver) = mpsc::channel(QUEUE_MAX);
         let notifier = Self {
@@ -92,7 +106,7 @@ impl Notifier {
             wanted,
             require_user,
             names,
-            lost: Mutex::default(),
+            lost: Mutex::new(Lost::new(metrics)),
         };
         (Arc::new(notifier), receiver)
     }

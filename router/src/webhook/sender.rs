@@ -76,6 +76,7 @@ impl Sender {
         queue: mpsc::Receiver<Event>,
         wanted: &[EventKind],
         registry: Arc<Registry>,
+        lost: Lost,
         end: CancellationToken,
     ) -> Self {
         let wanted = wanted.iter().copied().filter(|kind| kind.is_of_routes());
@@ -98,7 +99,7 @@ impl Sender {
             routes,
             end,
             backoff: Backoff::new(min, max, 0.0),
-            lost: Lost::default(),
+            lost,
             failing: false,
         }
     }

@@ -3,9 +3,14 @@ use super::*;
 use crate::addr::BackendAddr;
 use crate::protocol::greeting::Greeting;
 use crate::protocol::handshake::{Handshake, Intent};
+use crate::relay::counters::Totals;
 use proptest::prelude::*;
 
 const BOTH: [EventKind; 2] = [EventKind::Connect, EventKind::Disconnect];
+
+fn notifier(wanted: Vec<EventKind>, users: bool) -> (Arc<Notifier>, mpsc::Receiver<Event>) {
+    Notifier::new(wanted, users, Names::default(), &Arc::default())
+}
 
 fn login() -> Greeting {
     let handshake = Handshake {
@@ -35,7 +40,7 @@ fn drain(queue: &mut mpsc::Receiver<Event>) -> Vec<Event> {
 
 #[test]
 fn a_full_queue_loses_those_who_come_and_none_who_leave() {
-    let (notifier, mut queue) = Notifier::new(BOTH.to_vec(), false, Names::default());
+    let (notifier, mut queue) = notifier(BOTH.to_vec(), false);
     let mut visits: Vec<_> = (0..9_000).map(|port| visit(&notifier, port)).collect();
     for visit in &mut visits {
         visit.reached(&backend());
@@ -54,7 +59,9 @@ fn a_full_queue_loses_those_who_come_and_none_who_leave() {
         ports(left),
         "whoever came has left, and nobody else"
     );
-    assert_eq!(notifier.lost.lock().unwrap().count, 9_000 - 2_048);
+    let lost = notifier.lost.lock().unwrap();
+    let counted = lost.metrics.reading(&Totals::default()).events_lost;
+    assert_eq!(counted, 9_000 - 2_048);
     assert_eq!(
         (&*came[0].server, came[0].backend.clone()),
         ("play.example", Some(backend()))
@@ -65,7 +72,7 @@ fn a_full_queue_loses_those_who_come_and_none_who_leave() {
 
 #[test]
 fn only_what_is_wanted_is_told() {
-    let (notifier, mut queue) = Notifier::new(vec![EventKind::Disconnect], true, Names::default());
+    let (notifier, mut queue) = notifier(vec![EventKind::Disconnect], true);
     let mut player = visit(&notifier, 1);
     player.reached(&backend());
     drop(player);
@@ -88,7 +95,7 @@ proptest! {
     fn nobody_is_told_to_leave_who_was_not_told_to_have_come(
         steps in proptest::collection::vec((0_usize..4, 1_u16..1_500), 1..30)
     ) {
-        let (notifier, mut queue) = Notifier::new(BOTH.to_vec(), false, Names::default());
+        let (notifier, mut queue) = notifier(BOTH.to_vec(), false);
         let (mut inside, mut told, mut next) = (Vec::new(), Vec::new(), 0_u16);
         for (step, count) in steps {
             match step {
