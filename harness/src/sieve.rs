@@ -34,7 +34,7 @@ impl Losing {
     fn loses(&self) -> bool {
         let number = self.seen.fetch_add(1, Ordering::SeqCst);
         let every = self.every.load(Ordering::SeqCst);
-        let loses = every != 0 && number % every == 0;
+        let loses = every != 0 && number.is_multiple_of(every);
         self.lost.fetch_add(u64::from(loses), Ordering::SeqCst);
         loses
     }

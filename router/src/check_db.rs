@@ -11,7 +11,7 @@ use tokio_postgres::{AsyncMessage, Client};
 use crate::host::Names;
 use crate::postgres::connect::{Link, connect};
 use crate::postgres::dsn::Dsn;
-use crate::postgres::schema::{self, Finding, Read, Severity};
+use crate::postgres::schema::{self, Finding, Severity};
 use crate::postgres::{CHANNEL, explain};
 use crate::routes::offer::{Provider, Reason};
 use crate::routes::overrides::Policies;
@@ -104,14 +104,12 @@ async fn table(client: &Client, defaults: &Arc<Policy>, names: Names) -> Vec<Fin
     {
         return findings;
     }
-    let rows = client.query_typed(&facts.query(false), &[]).await;
-    match rows.and_then(|rows| rows.iter().map(schema::row).collect::<Result<Vec<_>, _>>()) {
+    match schema::rows(client, &facts).await {
         Err(error) => findings.push(bad(format!(
             "table servers cannot be read: {}",
             explain(&error)
         ))),
-        Ok(read) => {
-            let rows = read.into_iter().filter_map(Read::row).collect();
+        Ok(rows) => {
             findings.extend(rows_add_up(rows, defaults, names));
         }
     }

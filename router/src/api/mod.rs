@@ -75,7 +75,7 @@ impl IntoResponse for Refusal {
 }
 
 /// Every endpoint by its path.
-fn endpoints() -> [(&'static str, MethodRouter<Api>); 11] {
+fn endpoints() -> [(&'static str, MethodRouter<Api>); 12] {
     [
         ("/routes", get(routes::list).post(routes::add)),
         ("/routes/{host}", get(routes::show).delete(routes::remove)),

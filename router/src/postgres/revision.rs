@@ -183,7 +183,7 @@ impl Revisions {
     }
 
     /// What is to be read next, if anything. It is not asked for again.
-    pub fn next(&mut self) -> Option<Step> {
+    pub fn step(&mut self) -> Option<Step> {
         if self.owed.is_none() && !self.hints.is_empty() {
             match self.rows() {
                 Ok(step) => return step,

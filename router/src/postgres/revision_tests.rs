@@ -32,8 +32,8 @@ fn hints_that_follow_one_upon_the_other_are_one_read_of_their_rows() {
     let mut revisions = at(7);
     revisions.hear(&hint(8, &["b", "a"]));
     revisions.hear(&hint(9, &["c", "a"]));
-    assert_eq!(revisions.next(), rows(&["a", "b", "c"], 9));
-    assert_eq!(revisions.next(), None);
+    assert_eq!(revisions.step(), rows(&["a", "b", "c"], 9));
+    assert_eq!(revisions.step(), None);
     assert!(revisions.rows_read(mark(9), Some(&mark(9))));
     assert_eq!(revisions.applied(), Some(&mark(9)));
 }
@@ -42,16 +42,16 @@ fn hints_that_follow_one_upon_the_other_are_one_read_of_their_rows() {
 fn what_comes_during_a_read_is_read_next_and_what_the_read_has_seen_is_not() {
     let mut revisions = Revisions::default();
     revisions.owe(Why::Connected);
-    assert_eq!(revisions.next(), Some(Step::All(Why::Connected)));
+    assert_eq!(revisions.step(), Some(Step::All(Why::Connected)));
     for revision in 5..9 {
         revisions.hear(&hint(revision, &["a"]));
     }
     revisions.all_read(Some(mark(6)));
-    assert_eq!(revisions.next(), rows(&["a"], 8));
+    assert_eq!(revisions.step(), rows(&["a"], 8));
     revisions.hear(&hint(9, &["b"]));
     assert!(revisions.rows_read(mark(8), Some(&mark(9))));
     assert_eq!(
-        revisions.next(),
+        revisions.step(),
         rows(&["b"], 9),
         "what is applied is what was asked for"
     );
@@ -75,13 +75,13 @@ fn whatever_is_no_plain_next_hint_is_a_read_of_everything() {
     ] {
         let mut revisions = at(7);
         revisions.hear(&payload);
-        assert_eq!(revisions.next(), Some(Step::All(why)), "{payload}");
-        assert_eq!(revisions.next(), None, "{payload}");
+        assert_eq!(revisions.step(), Some(Step::All(why)), "{payload}");
+        assert_eq!(revisions.step(), None, "{payload}");
     }
     // Before the table counted, every word is as good as an empty one.
     let mut revisions = Revisions::default();
     revisions.hear(&hint(8, &["a"]));
-    assert_eq!(revisions.next(), Some(Step::All(Why::Told)));
+    assert_eq!(revisions.step(), Some(Step::All(Why::Told)));
 }
 
 #[test]
@@ -89,9 +89,9 @@ fn hints_that_tell_nothing_new_are_passed_over() {
     let mut revisions = at(7);
     revisions.hear(&hint(7, &["a"]));
     revisions.hear(&hint(3, &["a"]));
-    assert_eq!(revisions.next(), None);
+    assert_eq!(revisions.step(), None);
     revisions.hear(&hint(8, &[]));
-    assert_eq!(revisions.next(), None);
+    assert_eq!(revisions.step(), None);
     assert_eq!(revisions.applied(), Some(&mark(8)));
 }
 
@@ -103,7 +103,7 @@ fn what_waits_is_bounded() {
             revisions.hear(&hint(revision, names));
             assert!(revisions.hints.len() <= NAMES_MAX && revisions.names <= NAMES_MAX);
         }
-        assert_eq!(revisions.next(), Some(Step::All(Why::Overflow)));
+        assert_eq!(revisions.step(), Some(Step::All(Why::Overflow)));
     }
 }
 
@@ -123,7 +123,7 @@ fn rows_of_an_older_state_are_never_applied() {
         let mut revisions = at(7);
         assert!(!revisions.rows_read(mark(9), found.as_ref()));
         assert_eq!(revisions.applied(), Some(&mark(7)));
-        assert_eq!(revisions.next(), Some(Step::All(why)));
+        assert_eq!(revisions.step(), Some(Step::All(why)));
     }
     assert!(at(7).is_older(Some(&mark(6))));
     for newer in [
@@ -145,12 +145,12 @@ fn a_lost_announcement_is_noticed_by_the_second_look_and_a_late_one_is_waited_fo
     assert_eq!(revisions.looked(Some(&mark(8))), Look::Again);
     revisions.hear(&hint(8, &["a"]));
     assert_eq!(revisions.looked(Some(&mark(8))), Look::Done);
-    assert_eq!(revisions.next(), rows(&["a"], 8));
+    assert_eq!(revisions.step(), rows(&["a"], 8));
     assert!(revisions.rows_read(mark(8), Some(&mark(8))));
 
     assert_eq!(revisions.looked(Some(&mark(9))), Look::Again);
     assert_eq!(revisions.looked(Some(&mark(9))), Look::Done);
-    assert_eq!(revisions.next(), Some(Step::All(Why::Lost)));
+    assert_eq!(revisions.step(), Some(Step::All(Why::Lost)));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_look_at_another_or_an_older_history_is_a_read_of_everything() {
     ] {
         let mut revisions = at(7);
         assert_eq!(revisions.looked(found.as_ref()), Look::Done);
-        assert_eq!(revisions.next(), Some(Step::All(why)));
+        assert_eq!(revisions.step(), Some(Step::All(why)));
     }
     assert_eq!(Revisions::default().looked(None), Look::Done);
 }
@@ -176,10 +176,10 @@ fn while_a_read_is_held_back_news_is_a_read_of_everything() {
     let mut revisions = at(7);
     revisions.hold();
     revisions.hear(&hint(8, &["a"]));
-    assert_eq!(revisions.next(), Some(Step::All(Why::Held)));
+    assert_eq!(revisions.step(), Some(Step::All(Why::Held)));
     revisions.all_read(Some(mark(8)));
     revisions.hear(&hint(9, &["a"]));
-    assert_eq!(revisions.next(), rows(&["a"], 9));
+    assert_eq!(revisions.step(), rows(&["a"], 9));
 }
 
 /// What may happen, one thing after the other.
@@ -235,7 +235,7 @@ impl World {
     }
 
     fn read(&mut self, meanwhile: &[usize]) -> bool {
-        let Some(step) = self.revisions.next() else {
+        let Some(step) = self.revisions.step() else {
             return false;
         };
         let (seen, found) = (self.table.clone(), mark(self.revision));

@@ -98,17 +98,6 @@ pub enum Read {
     Row(Row),
 }
 
-impl Read {
-    /// The row of the table, if it is one.
-    #[must_use]
-    pub fn row(self) -> Option<Row> {
-        match self {
-            Self::Mark(_) => None,
-            Self::Row(row) => Some(row),
-        }
-    }
-}
-
 /// Reads one row of [`Facts::query`].
 ///
 /// # Errors
@@ -135,6 +124,20 @@ pub fn row(row: &PgRow) -> Result<Read, tokio_postgres::Error> {
         aliases: row.try_get(5)?,
         overrides,
     }))
+}
+
+/// Reads every row once, [`ROWS_MAX`] and one more at most.
+///
+/// # Errors
+/// Whatever the connection fails with, and a column of a type that cannot be read.
+pub async fn rows(client: &Client, facts: &Facts) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let found = client.query_typed(&facts.query(false), &[]).await?;
+    let rows = found.iter().filter_map(|found| match row(found) {
+        Ok(Read::Mark(_)) => None,
+        Ok(Read::Row(row)) => Some(Ok(row)),
+        Err(error) => Some(Err(error)),
+    });
+    rows.collect()
 }
 
 /// Looks at the revision alone; `None` if there is none any more.

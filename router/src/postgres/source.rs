@@ -253,7 +253,7 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
 
     /// Reads what is owed, if anything is.
     async fn catch_up(&mut self, session: &mut Session) -> Result<(), SyncError> {
-        let step = self.hearing.revisions().next();
+        let step = self.hearing.revisions().step();
         match step {
             None => Ok(()),
             Some(Step::Rows(names, mark)) => self.rows(session, &names, mark).await,
