@@ -12,6 +12,7 @@ use prometheus::{
 
 use super::{Api, Refusal, sync_metrics};
 use crate::admit::Turned;
+use crate::health::ladder::Status;
 use crate::metrics::histogram::Spread;
 use crate::metrics::{Reading, host_label, player_labels};
 use crate::postgres::status::Snapshot;
@@ -22,9 +23,19 @@ pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Re
     let relayed = api.counters.totals();
     let reading = api.reading(&relayed);
     let turned = api.admission.turned_away();
-    let sync = api.sync.as_ref().map(|sync| sync.snapshot());
+    let table = api.registry.table();
+    let health = api.health.counts(&table, &api.servers, api.starters);
     let servers = api.servers.totals();
-    let text = encode(&relayed, &servers, &reading, &turned, sync.as_ref()).map_err(|error| {
+    let sync = api.sync.as_ref().map(|sync| sync.snapshot());
+    let text = encode(
+        &relayed,
+        &servers,
+        &reading,
+        &turned,
+        &health,
+        sync.as_ref(),
+    );
+    let text = text.map_err(|error| {
         Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("metrics: {error}"),
@@ -38,6 +49,7 @@ fn encode(
     servers: &counters::Totals,
     reading: &Reading,
     turned: &[(Turned, u64)],
+    health: &[(Status, u64)],
     sync: Option<&Snapshot>,
 ) -> prometheus::Result<String> {
     let registry = Registry::new();
@@ -50,6 +62,7 @@ fn encode(
         "reason",
         turned.iter().map(|(reason, count)| (reason.name(), *count)),
     )?;
+    routes(&registry, health)?;
     connections(&registry, reading)?;
     by_name(&registry, reading)?;
     if let Some(sync) = sync {
@@ -205,6 +218,17 @@ pub(super) fn by_label<'a>(
     registry.register(Box::new(counters))
 }
 
+/// There are as many labels as statuses.
+fn routes(registry: &Registry, health: &[(Status, u64)]) -> prometheus::Result<()> {
+    let text = "Routes by how healthy they are, the default among them";
+    let routes = IntGaugeVec::new(Opts::new("automc_routes_health", text), &["status"])?;
+    for (status, count) in health {
+        let gauge = routes.with_label_values(&[status.name()]);
+        gauge.set(whole(*count));
+    }
+    registry.register(Box::new(routes))
+}
+
 /// What all connections came to, by mc-router's names.
 fn connections(registry: &Registry, reading: &Reading) -> prometheus::Result<()> {
     by_label(
@@ -334,7 +358,8 @@ mod tests {
     #[test]
     fn before_anything_happened_there_are_figures_too() {
         let servers = Servers::new(Arc::default()).totals();
-        let text = encode(&Totals::default(), &servers, &Reading::default(), &[], None).unwrap();
+        let reading = Reading::default();
+        let text = encode(&Totals::default(), &servers, &reading, &[], &[], None).unwrap();
         for line in ["automc_held_players 0", "automc_wake_seconds_count 0"] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
         }
@@ -363,6 +388,7 @@ mod tests {
             &servers.totals(),
             &reading,
             &[(Turned::Denied, 3)],
+            &[(Status::Asleep, 7)],
             None,
         )
         .unwrap();
@@ -382,6 +408,7 @@ mod tests {
             "automc_asleep_seconds_total 60",
             "automc_server_asleep_seconds_total{server=\"a \\\"quoted\\\" one\"} 60",
             "automc_sessions_open 0",
+            "automc_routes_health{status=\"asleep\"} 7",
             "automc_clients_turned_away_total{reason=\"denied\"} 3",
         ] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
