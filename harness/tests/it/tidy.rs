@@ -78,6 +78,7 @@ const PURE: &[&str] = &[
     "servers/history.rs",
     "servers/lease.rs",
     "servers/retry.rs",
+    "servers/shard.rs",
     "servers/state.rs",
     "status/answer.rs",
     "status/live.rs",
