@@ -21,6 +21,8 @@ mod check_db;
 mod conformance;
 #[cfg(test)]
 mod explain;
+#[cfg(test)]
+mod fix_db;
 mod flags;
 #[cfg(test)]
 mod followed;
@@ -76,6 +78,8 @@ mod schema;
 mod schema_upgrade;
 #[cfg(test)]
 mod shapes;
+#[cfg(test)]
+mod snapshot;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
