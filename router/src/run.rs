@@ -16,12 +16,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use crate::admit::Admission;
-use crate::api::{Api, http};
+use crate::api::{Api, Readers, http};
 use crate::config::values::short;
 use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig, WebhookConfig};
 use crate::connection::Services;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
+use crate::journal::Journal;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -142,7 +143,8 @@ impl Router {
         let accepting = accept(listeners, &workers, services, places, &clients)?;
 
         // From here on nothing fails any more.
-        background.spawn(tell(servers.subscribe(), end.clone()));
+        let journal = Arc::clone(registry.journal());
+        background.spawn(tell(servers.subscribe(), journal, end.clone()));
         down.map(|down| background.spawn(down.run(stop.clone())));
         let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
@@ -169,6 +171,7 @@ impl Router {
                 starters,
                 token: config.api_token,
                 stop: stop.clone(),
+                readers: Readers::default(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
         }
@@ -303,7 +306,7 @@ fn follow_postgres(
     background: &TaskTracker,
     end: &CancellationToken,
 ) -> Arc<SyncStatus> {
-    let status = Arc::new(SyncStatus::default());
+    let status = Arc::new(SyncStatus::telling(Arc::clone(registry.journal())));
     let (registry, shared) = (Arc::clone(registry), Arc::clone(&status));
     background.spawn(source::follow(
         postgres,
@@ -341,12 +344,18 @@ fn follow_file(
     reload
 }
 
-/// Logs what happens to servers.
-async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
+/// Logs what happens to servers, and takes it down.
+async fn tell(mut events: Receiver<Event>, journal: Arc<Journal>, end: CancellationToken) {
     while let Some(event) = end.run_until_cancelled(events.recv()).await {
         match event {
-            Ok(event) => event.log(),
-            Err(RecvError::Lagged(missed)) => debug!(missed, "events"),
+            Ok(event) => {
+                event.log();
+                journal.server(&event);
+            }
+            Err(RecvError::Lagged(missed)) => {
+                debug!(missed, "events");
+                journal.missed(missed);
+            }
             Err(RecvError::Closed) => return,
         }
     }

@@ -20,6 +20,7 @@ mod check_db;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod events;
 mod explain;
 mod flags;
 #[cfg(test)]
@@ -57,6 +58,7 @@ mod proxied;
 #[cfg(test)]
 mod real_clients;
 #[cfg(test)]
+mod registry_api;
 mod relay;
 #[cfg(test)]
 mod relay_sockets;

@@ -1,7 +1,9 @@
 //! What is known of the sync with Postgres at any moment, for the API and for readiness.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+
+use crate::journal::Journal;
 
 /// What is known at one moment.
 #[derive(Debug, Clone, Default)]
@@ -22,9 +24,21 @@ pub struct Snapshot {
 
 /// Shared between the source that writes it and whoever asks.
 #[derive(Debug, Default)]
-pub struct SyncStatus(Mutex<Snapshot>);
+pub struct SyncStatus {
+    now: Mutex<Snapshot>,
+    journal: Arc<Journal>,
+}
 
 impl SyncStatus {
+    /// Nothing is known yet; when the connection is lost, and back, is taken down in `journal`.
+    #[must_use]
+    pub fn telling(journal: Arc<Journal>) -> Self {
+        Self {
+            journal,
+            ..Self::default()
+        }
+    }
+
     /// What is known now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -38,10 +52,15 @@ impl SyncStatus {
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut Snapshot)) {
-        change(&mut self.lock());
+        let mut now = self.lock();
+        let before = now.connected;
+        change(&mut now);
+        if now.connected != before {
+            self.journal.sync(now.connected);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,6 +32,14 @@ impl Provider {
             Self::Postgres => "postgres",
         }
     }
+
+    /// The one that the API calls so.
+    #[must_use]
+    pub fn called(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|provider| provider.name() == name)
+    }
 }
 
 /// Why an entry is no route.
