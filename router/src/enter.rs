@@ -12,6 +12,7 @@ use crate::connection::{Boxed, Services};
 use crate::dial::{dial, dial_until_ready, is_out_of_files};
 use crate::error::{ConnectionError, unreachable};
 use crate::first_word::{Introduced, NotIn, introduce};
+use crate::health::word::Word;
 use crate::hold::Hold;
 use crate::login::{Guest, LoginEnd};
 use crate::routes::policy::Join;
@@ -145,7 +146,10 @@ impl Services {
         let dialled = hold
             .until(Box::pin(dial(address, self.dial_timeout)))
             .await?;
-        let backend = dialled.map_err(NotIn::Unreachable)?;
+        let backend = dialled.map_err(|error| {
+            self.health.met(address, Word::of_dial(&error));
+            NotIn::Unreachable(error)
+        })?;
         self.metrics.dialled(begun.elapsed());
         hold.settle().await?;
         Ok(backend)
@@ -161,7 +165,16 @@ impl Services {
         address: &BackendAddr,
     ) -> Result<LoginEnd, NotIn> {
         let holds = guest.returned || guest.route.policy.join.contains(&Join::Hold);
-        let Introduced { backend, said } = introduce(hold, backend, holds).await?;
+        let introduced = introduce(hold, backend, holds).await;
+        match &introduced {
+            // That its port is open proves nothing.
+            Ok(Introduced { said, .. }) if !said.is_empty() => {
+                self.health.met(address, Some(Word::LetIn));
+            }
+            Err(NotIn::Closed(_)) => self.health.met(address, Some(Word::Closed)),
+            _ => {}
+        }
+        let Introduced { backend, said } = introduced?;
         let playing = self.servers.session(&self.target(guest.route));
         Ok(LoginEnd::Entered {
             backend,

@@ -13,6 +13,7 @@ use crate::closing::Closing;
 use crate::connection::{Onward, Services};
 use crate::dial::{dial, is_out_of_files};
 use crate::error::ConnectionError;
+use crate::health::word::Word;
 use crate::protocol::handshake::Handshake;
 use crate::protocol::legacy::LegacyPing;
 use crate::relay::{End, Relayed, Side, relay};
@@ -111,13 +112,15 @@ impl Services {
         said.extend_from_slice(raw);
         let limit = self.ping_limit(self.state(route));
         let begun = Instant::now().into_std();
-        let mut backend = match dial(&self.backend_of(route), limit).await {
+        let address = self.backend_of(route);
+        let mut backend = match dial(&address, limit).await {
             Ok(backend) => backend,
             Err(error) => {
                 if !is_out_of_files(&error) {
                     let away = Signal::DialFailed { begun };
                     self.servers.signal(&self.target(route), away);
                 }
+                self.health.met(&address, Word::of_dial(&error));
                 return None;
             }
         };

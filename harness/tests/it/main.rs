@@ -21,10 +21,14 @@ mod check_db;
 mod conformance;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
 mod explain;
+#[cfg(test)]
 mod flags;
 #[cfg(test)]
 mod followed;
+#[cfg(test)]
+mod health;
 #[cfg(test)]
 mod hold;
 #[cfg(test)]
@@ -59,6 +63,7 @@ mod proxied;
 mod real_clients;
 #[cfg(test)]
 mod registry_api;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod relay_sockets;

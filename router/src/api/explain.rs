@@ -8,7 +8,9 @@ use super::Refusal;
 use super::query::{Query, refused};
 use crate::explain::found::Found;
 use crate::explain::offline::known;
+use crate::explain::words::Known;
 use crate::explain::{ADDRESS_BYTES_MAX, Explanation};
+use crate::routes::Route;
 
 pub(super) async fn show(
     State(api): State<Api>,
@@ -22,6 +24,9 @@ pub(super) async fn show(
         )));
     }
     let found = api.registry.read(|pool| Found::look(pool, &host));
-    let known = |route: &_| known(&api.servers, api.starters, route);
+    let known = |route: &Route| Known {
+        health: Some(api.health.of_route(route, &api.servers, api.starters)),
+        ..known(&api.servers, api.starters, route)
+    };
     Ok(Json(Explanation::of(&found, known)))
 }

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 
+use super::health::Full;
 use super::query::{Query, refused};
 use super::{Api, Refusal};
 use crate::host::Host;
@@ -57,6 +58,7 @@ pub(super) struct Detail {
     /// The name its server is started by; empty when it cannot be.
     scaling_target: String,
     state: Option<&'static str>,
+    health: Option<Full>,
     /// Why it is not in force, in a word and in words.
     reason: Option<&'static str>,
     text: Option<String>,
@@ -278,6 +280,10 @@ impl Api {
             port: port.parse().ok(),
             scaling_target: route.server.as_deref().unwrap_or_default().to_owned(),
             state: Some(self.state_of(route).name()),
+            health: matches!(item, Item::Active(_)).then(|| {
+                let reading = self.health.of_route(route, &self.servers, self.starters);
+                Full::of(&reading)
+            }),
             reason,
             text,
             last_change: self.last_change(route.provider, &route.name, times),
@@ -298,6 +304,7 @@ impl Api {
             port: None,
             scaling_target: String::new(),
             state: None,
+            health: None,
             reason: Some(excluded.reason.name()),
             text: Some(excluded.reason.to_string()),
             last_change: self.last_change(provider, &excluded.name, times),

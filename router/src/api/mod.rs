@@ -4,6 +4,7 @@
 mod auth;
 mod events;
 mod explain;
+mod health;
 mod history;
 pub mod http;
 mod listing;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
 use crate::config::secret::Secret;
+use crate::health::Health;
 use crate::metrics::{Metrics, Reading};
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::{Counters, Totals};
@@ -58,6 +60,8 @@ pub struct Api {
     pub counters: Arc<Counters>,
     /// What connections come to.
     pub metrics: Arc<Metrics>,
+    /// How healthy backends are.
+    pub health: Arc<Health>,
     /// What is known of servers.
     pub servers: Arc<Servers>,
     /// What can start servers.
@@ -90,7 +94,7 @@ impl IntoResponse for Refusal {
 }
 
 /// Every endpoint by its path.
-fn endpoints() -> [(&'static str, MethodRouter<Api>); 15] {
+fn endpoints() -> [(&'static str, MethodRouter<Api>); 16] {
     [
         ("/routes", get(routes::list).post(routes::add)),
         ("/routes/by-provider", get(listing::by_provider)),
@@ -106,6 +110,7 @@ fn endpoints() -> [(&'static str, MethodRouter<Api>); 15] {
         ),
         ("/explain", get(explain::show)),
         ("/servers", get(servers::list)),
+        ("/health/routes", get(health::routes)),
         ("/sync", get(sync::show)),
         ("/metrics", get(metrics::show)),
         ("/vars", get(vars::show)),

@@ -66,6 +66,7 @@ pub fn known(servers: &Servers, starters: Starters, route: &Route) -> Known {
     let hours = route.policy.wake.hours.as_ref();
     Known {
         seen: servers.snapshot(&Target::of(route, starters)),
+        health: None,
         starters,
         opens_in: hours.and_then(|hours| hours.opens_in(SystemTime::now())),
         now: Instant::now().into_std(),

@@ -45,7 +45,7 @@ impl Journal {
         let count = history::count(changes);
         if count > 0 {
             self.write(|ring| {
-                ring.routes(SystemTime::now(), count, history::each(provider, changes))
+                ring.routes(SystemTime::now(), count, history::each(provider, changes));
             });
         }
     }

@@ -16,6 +16,8 @@ use tracing::debug;
 use super::answer::{Answer, Known, read};
 use super::live::{Fetched, Live, Look, Question, known_protocol};
 use crate::dial::is_out_of_files;
+use crate::health::Health;
+use crate::health::word::Word;
 use crate::memory::Memory;
 use crate::ping::{Ping, PingError};
 use crate::routes::StateHint;
@@ -37,6 +39,7 @@ type Outcome = Option<Option<Arc<Answer>>>;
 pub struct StatusCache {
     memory: Arc<Memory>,
     servers: Arc<Servers>,
+    health: Arc<Health>,
     /// Where questions run.
     runtime: Handle,
     places: Semaphore,
@@ -46,12 +49,18 @@ pub struct StatusCache {
 
 impl StatusCache {
     /// A cache whose statuses stand for `ttl`; what servers showed last goes to `memory`, and whether
-    /// they answered to `servers`. Must be called within a Tokio runtime, which asks the backends.
+    /// they answered to `servers` and `health`. Must be called within a Tokio runtime, which asks the backends.
     #[must_use]
-    pub fn new(ttl: Duration, memory: Arc<Memory>, servers: Arc<Servers>) -> Arc<Self> {
+    pub fn new(
+        ttl: Duration,
+        memory: Arc<Memory>,
+        servers: Arc<Servers>,
+        health: Arc<Health>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             memory,
             servers,
+            health,
             runtime: Handle::current(),
             places: Semaphore::new(QUESTIONS_MAX),
             hasher: RandomState::new(),
@@ -144,6 +153,8 @@ impl Landing {
         self.fetched = match answered {
             Ok(json) => match read(&json) {
                 Ok((answer, known)) => {
+                    let latency = Instant::now().into_std() - begun;
+                    cache.health.answered(&ping.backend, latency);
                     cache
                         .memory
                         .remember_status(&self.key, ping.protocol, &known);
@@ -151,11 +162,13 @@ impl Landing {
                 }
                 Err(error) => {
                     debug!(server = %self.key, %error, "no status");
+                    cache.health.met(&ping.backend, Some(Word::NoStatus));
                     Fetched::Gone
                 }
             },
             Err(error) => {
                 debug!(server = %self.key, %error, "no status");
+                cache.health.met(&ping.backend, Word::of_ping(&error));
                 failed(&error)
             }
         };
