@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::admit::Admission;
 use crate::api::{Api, Readers, http};
@@ -24,7 +22,7 @@ use crate::health::Health;
 use crate::health::monitor::Monitor;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
-use crate::journal::Journal;
+use crate::journal;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -37,7 +35,6 @@ use crate::routes::file_keeper::{FixedRoutes, Unusable};
 use crate::routes::file_watch;
 use crate::routes::pool::Changes;
 use crate::routes::registry::{Full, Registry};
-use crate::servers::events::Event;
 use crate::servers::{Servers, Starters};
 use crate::socket;
 use crate::status::cache::StatusCache;
@@ -148,7 +145,7 @@ impl Router {
         #[cfg(feature = "ngrok")]
         ngrok::start(config.ngrok, players, &background, &end);
         let journal = Arc::clone(registry.journal());
-        background.spawn(tell(servers.subscribe(), journal, end.clone()));
+        background.spawn(journal::tell(servers.subscribe(), journal, end.clone()));
         background.spawn(monitor.run(stop.clone()));
         down.map(|down| background.spawn(down.run(stop.clone())));
         let players_file = admission.keep(config.admit.players, &background, &end);
@@ -348,23 +345,6 @@ fn follow_file(
     let (routes, asked) = (Arc::clone(routes), Arc::clone(&reload));
     tasks.spawn(file_watch::follow(routes, watched, asked, end.clone()));
     reload
-}
-
-/// Logs what happens to servers, and takes it down.
-async fn tell(mut events: Receiver<Event>, journal: Arc<Journal>, end: CancellationToken) {
-    while let Some(event) = end.run_until_cancelled(events.recv()).await {
-        match event {
-            Ok(event) => {
-                event.log();
-                journal.server(&event);
-            }
-            Err(RecvError::Lagged(missed)) => {
-                debug!(missed, "events");
-                journal.missed(missed);
-            }
-            Err(RecvError::Closed) => return,
-        }
-    }
 }
 
 /// What starts servers by webhook, and what stops them again.

@@ -9,7 +9,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use crate::routes::changes::Changes;
 use crate::routes::history;
@@ -106,5 +110,22 @@ impl Journal {
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Logs what happens to servers, and takes it down, until `end` is cancelled.
+pub async fn tell(mut events: Receiver<Event>, journal: Arc<Journal>, end: CancellationToken) {
+    while let Some(event) = end.run_until_cancelled(events.recv()).await {
+        match event {
+            Ok(event) => {
+                event.log();
+                journal.server(&event);
+            }
+            Err(RecvError::Lagged(missed)) => {
+                debug!(missed, "events");
+                journal.missed(missed);
+            }
+            Err(RecvError::Closed) => return,
+        }
     }
 }
