@@ -156,3 +156,14 @@ async fn a_source_that_cannot_be_read_is_told_and_the_others_are_explained() {
     assert!(printed.contains("leads to 10.0.0.1:1"), "{printed}");
     assert!(!printed.contains("s3cret"), "{printed}");
 }
+
+#[tokio::test]
+async fn a_table_that_cannot_be_followed_is_told_of() {
+    let dsn = "postgres://user:s3cret@127.0.0.1:1/none";
+    let router = RouterInside::start(Settings::new().env("AUTOMC_DSN", dsn)).unwrap();
+    let explanation = asked(&router, "a.example").await;
+    assert_eq!(explanation["steps"][1]["step"], "sources", "{explanation}");
+    let text = explanation["steps"][1]["text"].as_str().unwrap();
+    assert!(text.contains("was not read yet"), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+}

@@ -19,7 +19,7 @@ pub const ADDRESS_BYTES_MAX: usize = crate::protocol::HOST_BYTES_MAX;
 /// One step of the walk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Which: `clean-up`, `match`, `others`, `excluded`, `server`, `health`, `login` or `ping`.
+    /// Which: `clean-up`, `sources` (only from a running router), `match`, `others`, `excluded`, `server`, `health`, `login` or `ping`.
     pub step: &'static str,
     /// What came of it.
     pub text: String,
