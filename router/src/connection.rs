@@ -65,7 +65,9 @@ pub struct Services {
     pub waker: Option<Arc<Waker>>,
     /// Starts servers that no server-manager knows, if there is a webhook for that.
     pub scaler: Option<Arc<Waker>>,
-    /// Who plays at which address, if a webhook stops servers.
+    /// Starts containers, if Docker is asked for routes.
+    pub docker: Option<Arc<Waker>>,
+    /// Who plays at which address, if anything here stops servers.
     pub in_use: Option<Arc<InUse>>,
     /// Who may have it start them.
     pub permits: Mutex<Permits>,
@@ -405,7 +407,7 @@ impl Services {
         let target = self.target(route);
         let seen = self.servers.snapshot(&target);
         let host = route.host.as_ref().map(Host::as_str);
-        let mut fields = seen.fields(route.server.as_deref().or(host));
+        let mut fields = seen.fields(route.server_name().or(host));
         fill(&mut fields);
         route.policy.texts.render(text, locale, &fields)
     }
@@ -427,6 +429,7 @@ impl Services {
         let waker = match self.starters().of(route)? {
             Starter::Manager => &self.waker,
             Starter::Webhook => &self.scaler,
+            Starter::Docker => &self.docker,
         };
         waker.as_ref().map(|waker| (waker, route.key()))
     }

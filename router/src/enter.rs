@@ -61,8 +61,8 @@ impl Services {
         address: &BackendAddr,
     ) -> Result<LoginEnd, ConnectionError> {
         let _using = self.in_use.as_ref().map(|used| used.enter(address));
-        let scaler = self.scaler.as_ref();
-        if scaler.is_some_and(|scaler| scaler.is_stopping(address.as_str(), address)) {
+        let mut stoppers = [&self.scaler, &self.docker].into_iter().flatten();
+        if stoppers.any(|waker| waker.is_stopping(address.as_str(), address)) {
             return Err(unreachable(
                 address,
                 io::ErrorKind::ConnectionRefused.into(),

@@ -14,6 +14,7 @@ pub mod admit;
 pub mod answer;
 pub mod api;
 pub mod backoff;
+mod beside;
 mod causes;
 pub mod check_db;
 pub mod closing;
@@ -22,6 +23,8 @@ pub mod connection;
 mod counts;
 pub mod dial;
 mod disk;
+#[cfg(feature = "docker")]
+pub mod docker;
 mod enter;
 pub mod error;
 pub mod explain;

@@ -20,6 +20,10 @@ mod check_db;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod docker;
+#[cfg(test)]
+mod docker_trouble;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod explain;

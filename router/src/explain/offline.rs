@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use super::Explanation;
 use super::found::Found;
 use super::words::Known;
+use crate::beside::starters;
 use crate::config::Config;
 use crate::memory::Memory;
 use crate::postgres::connect::{Link, connect};
@@ -48,12 +49,14 @@ pub async fn report(config: &Config, host: &str) -> Report {
         });
         sources.push(read.unwrap_or_else(|failed| failed));
     }
+    if config.docker.is_some() {
+        let text =
+            "docker: containers are not asked for here, but GET /explain of the router knows them";
+        sources.push(finding(Severity::Warning, text));
+    }
     let found = registry.read(|pool| Found::look(pool, host));
     let servers = Servers::new(Arc::<Memory>::default());
-    let starters = Starters {
-        manager: config.waker.is_some(),
-        webhook: config.scaler.is_some(),
-    };
+    let starters = starters(config);
     Report {
         sources,
         explanation: Explanation::of(&found, |route| known(&servers, starters, route)),
