@@ -24,6 +24,8 @@ mod docker;
 #[cfg(test)]
 mod docker_trouble;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod fix_db;
@@ -65,6 +67,8 @@ mod postgres;
 mod proxied;
 #[cfg(test)]
 mod real_clients;
+#[cfg(test)]
+mod registry_api;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
