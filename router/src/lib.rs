@@ -30,6 +30,7 @@ pub mod error;
 pub mod explain;
 pub mod files;
 pub mod first_word;
+pub mod fix_db;
 pub mod greet;
 pub mod health;
 pub mod hold;

@@ -28,6 +28,8 @@ mod events;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod fix_db;
+#[cfg(test)]
 mod flags;
 #[cfg(test)]
 mod followed;
@@ -85,6 +87,8 @@ mod schema;
 mod schema_upgrade;
 #[cfg(test)]
 mod shapes;
+#[cfg(test)]
+mod snapshot;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]
