@@ -14,6 +14,7 @@ pub mod admit;
 pub mod answer;
 pub mod api;
 pub mod backoff;
+pub mod balance;
 mod causes;
 pub mod check_db;
 pub mod closing;

@@ -1,5 +1,6 @@
 //! Which backend a host name leads to.
 
+pub mod backends;
 pub mod diff;
 pub mod file;
 pub mod file_keeper;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use crate::addr::BackendAddr;
 use crate::host::Host;
+use backends::Backends;
 use offer::Provider;
 use policy::Policy;
 
@@ -70,8 +72,10 @@ pub struct Route {
     pub host: Option<Host>,
     /// Further host names and patterns that lead here.
     pub aliases: Box<[Host]>,
-    /// Where its server listens.
+    /// Where its server listens; of several backends the first.
     pub backend: BackendAddr,
+    /// All of them, where there are several.
+    pub backends: Option<Arc<Backends>>,
     /// What the server-manager calls the server; `None` when it cannot be woken.
     pub server: Option<Arc<str>>,
     /// What the table says of it.
@@ -90,6 +94,7 @@ impl Route {
             host,
             aliases: Box::default(),
             backend,
+            backends: None,
             server: None,
             state: StateHint::Unknown,
             policy,
@@ -105,6 +110,13 @@ impl Route {
             (None, Some(host)) => host.shared(),
             (None, None) => self.backend.shared(),
         }
+    }
+
+    /// Every backend, the first one first.
+    pub fn addresses(&self) -> impl Iterator<Item = &BackendAddr> {
+        let all = self.backends.iter().flat_map(|backends| backends.list());
+        let others = all.skip(1).map(|other| &other.address);
+        [&self.backend].into_iter().chain(others)
     }
 
     /// Every host and pattern that leads here; `None` stands for those that nobody has.
