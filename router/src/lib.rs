@@ -5,7 +5,7 @@
 //! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`];
 //! [`admit`] is asked at its door, and after the greeting. What is decided
 //! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`proxy_protocol`], [`host`],
-//! [`addr`], [`networks`], [`rate`], [`admit::limits`], [`admit::players`], [`routes`], [`join`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
+//! [`addr`], [`networks`], [`rate`], [`admit::limits`], [`admit::players`], [`routes`], [`join`], [`explain`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
 //! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`],
 //! [`memory::model`] and [`metrics::series`].
 
@@ -25,6 +25,7 @@ pub mod dial;
 mod disk;
 mod enter;
 pub mod error;
+pub mod explain;
 pub mod files;
 pub mod first_word;
 pub mod greet;

@@ -8,10 +8,10 @@ use anyhow::Context;
 use automc_router::config::cli::{environment, refuse, settings};
 use automc_router::config::settings::Spec;
 use automc_router::config::{Config, SPEC};
-use automc_router::postgres::schema::Severity;
+use automc_router::postgres::schema::{Finding, Severity};
 use automc_router::run::Router;
 use automc_router::stop::{Hangup, Signals, run_to_its_end};
-use automc_router::{check_db, files, log};
+use automc_router::{check_db, explain, files, log};
 use tracing::{error, warn};
 
 const NAME: &str = "automc-router";
@@ -22,7 +22,12 @@ fn main() -> ExitCode {
         .about("Routes Minecraft players by host name; routes live from Postgres, servers woken on login")
         .subcommand(clap::Command::new("check-db").about(
             "Check that routes can come from AUTOMC_DSN: connection, table, columns, trigger, channel",
-        ));
+        ))
+        .subcommand(
+            clap::Command::new("explain")
+                .about("Tell why a host name leads where it does, by reading every source of routes once")
+                .arg(clap::Arg::new("host").value_name("HOST").required(true)),
+        );
     let (matches, settings) = match settings(&SPEC, command) {
         Ok(parsed) => parsed,
         Err(code) => return code,
@@ -32,14 +37,19 @@ fn main() -> ExitCode {
         Err(error) => return refuse(NAME, &error),
     };
     log::init(config.log);
-    let outcome = if matches.subcommand_name() == Some("check-db") {
-        run_to_its_end(checked(&config))
-    } else {
-        for notice in &config.notices {
-            warn!("{notice}");
+    let outcome = match matches.subcommand() {
+        Some(("check-db", _)) => run_to_its_end(checked(&config)),
+        Some((_, asked)) => {
+            let host = asked.get_one("host").map_or("", String::as_str);
+            run_to_its_end(explained(&config, host))
         }
-        warn_of_unknown_variables(&SPEC, environment().map(|(name, _)| name));
-        run_to_its_end(run(config))
+        None => {
+            for notice in &config.notices {
+                warn!("{notice}");
+            }
+            warn_of_unknown_variables(&SPEC, environment().map(|(name, _)| name));
+            run_to_its_end(run(config))
+        }
     };
     outcome.unwrap_or_else(|error| {
         error!("{error:#}");
@@ -69,8 +79,23 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
 async fn checked(config: &Config) -> anyhow::Result<ExitCode> {
     let dsn = config.postgres.as_ref().map(|postgres| &postgres.dsn);
     let findings = check_db::check(dsn, &config.defaults, config.routes.names).await;
+    tell(&findings)
+}
+
+async fn explained(config: &Config, host: &str) -> anyhow::Result<ExitCode> {
+    let report = explain::offline::report(config, host).await;
+    let code = tell(&report.sources)?;
     let mut out = std::io::stdout().lock();
-    for finding in &findings {
+    for step in &report.explanation.steps {
+        writeln!(out, "{:<9} {}", step.step, step.text)?;
+    }
+    Ok(code)
+}
+
+/// Prints findings; of a failure the exit code tells.
+fn tell(findings: &[Finding]) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    for finding in findings {
         let mark = match finding.severity {
             Severity::Good => "ok   ",
             Severity::Warning => "warn ",

@@ -20,6 +20,7 @@ mod check_db;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod explain;
 mod flags;
 #[cfg(test)]
 mod followed;

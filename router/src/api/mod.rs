@@ -2,8 +2,10 @@
 //! state of the sync. What it answers is written down in `openapi.json`, which it serves.
 
 mod auth;
+mod explain;
 pub mod http;
 mod metrics;
+mod query;
 mod routes;
 mod servers;
 mod sync;
@@ -72,7 +74,7 @@ impl IntoResponse for Refusal {
 }
 
 /// Every endpoint by its path.
-fn endpoints() -> [(&'static str, MethodRouter<Api>); 10] {
+fn endpoints() -> [(&'static str, MethodRouter<Api>); 11] {
     [
         ("/routes", get(routes::list).post(routes::add)),
         ("/routes/{host}", get(routes::show).delete(routes::remove)),
@@ -82,6 +84,7 @@ fn endpoints() -> [(&'static str, MethodRouter<Api>); 10] {
                 .post(routes::set_default)
                 .delete(routes::remove_default),
         ),
+        ("/explain", get(explain::show)),
         ("/servers", get(servers::list)),
         ("/sync", get(sync::show)),
         ("/metrics", get(metrics::show)),

@@ -1,6 +1,7 @@
 //! Which backend a host name leads to.
 
 pub mod backends;
+pub mod changes;
 pub mod diff;
 pub mod file;
 pub mod file_keeper;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Route;
+use crate::host::Host;
 
 /// Where routes come from; the earlier a source, the more its word counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +84,8 @@ impl fmt::Display for Reason {
 pub struct Excluded {
     /// What its source calls it.
     pub name: Arc<str>,
+    /// The hosts it asks for, as far as they can be told, for whoever misses one of them.
+    pub hosts: Box<[Host]>,
     /// Why it is no route, for whoever wrote it.
     pub reason: Reason,
 }
@@ -137,7 +140,6 @@ impl From<Arc<Route>> for Offer {
 pub(crate) mod tests {
     use super::*;
     use crate::addr::BackendAddr;
-    use crate::host::Host;
 
     pub(crate) fn host(text: &str) -> Host {
         Host::parse(text).unwrap()

@@ -7,7 +7,6 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use hashbrown::HashTable;
 
 use super::Route;
 use super::backends::going_on;
+pub use super::changes::{Changes, Counts, Shadowed};
 use super::diff::Change;
 use super::offer::{Excluded, IgnoredSetting, Offer, Outcome, Provider, Reason, name};
 use super::table::Table;
@@ -36,74 +36,6 @@ pub type News = (Provider, Arc<str>, Option<Offer>);
 
 /// The lower wins.
 type Rank = (Provider, Arc<str>);
-
-/// What changed of the routes in force.
-#[derive(Debug, Clone, Default)]
-pub struct Changes {
-    /// By host, in their order.
-    pub hosts: Vec<Change<Host, Arc<Route>>>,
-    /// Whether the default changed.
-    pub default: bool,
-    /// Routes that are in force now, and were not, or not like this.
-    pub come: Vec<Arc<Route>>,
-    /// Routes that were in force, and whose server no route in force leads to by that name any more.
-    pub gone: Vec<Arc<Route>>,
-    /// Entries that are no routes, and were, or for another reason.
-    pub excluded: Vec<Arc<Excluded>>,
-    /// Routes that lost a host, or never got it, and whose it is instead.
-    pub shadowed: Vec<Shadowed>,
-    /// Settings that are not honoured, and were, or were not there; by their routes' names.
-    pub ignored: Vec<(Arc<str>, IgnoredSetting)>,
-}
-
-/// A host that one route wants and another has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shadowed {
-    /// The host; `None` is the default.
-    pub host: Option<Host>,
-    /// Who wants it.
-    pub loser: Arc<Route>,
-    /// Who has it.
-    pub winner: Arc<Route>,
-}
-
-impl fmt::Display for Shadowed {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Some(host) => write!(formatter, "its domain {host} is ")?,
-            None => formatter.write_str("the default is ")?,
-        }
-        let Route { name, provider, .. } = &*self.winner;
-        if *provider == self.loser.provider {
-            write!(formatter, "taken by {name:?}, first by name")
-        } else {
-            write!(
-                formatter,
-                "routed by {}, which comes first",
-                provider.name()
-            )
-        }
-    }
-}
-
-impl Changes {
-    /// Whether nothing changed for anybody who connects.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty() && !self.default
-    }
-}
-
-/// How many entries a source has, and of what kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Routes with at least one host in force.
-    pub active: usize,
-    /// Routes of which every host is another's.
-    pub shadowed: usize,
-    /// Entries that are no routes.
-    pub excluded: usize,
-}
 
 /// What one source says.
 #[derive(Debug, Default)]
@@ -245,17 +177,28 @@ impl Pool {
         route.hosts().any(|host| self.has(route, host))
     }
 
+    /// The routes of `provider` that have none of their hosts, by name. Only who lost a host can be one.
+    #[must_use]
+    pub fn without_host(&self, provider: Provider) -> BTreeMap<&Arc<str>, &Arc<Route>> {
+        let waiting = self.contested.values().flat_map(BTreeMap::values);
+        let mine = waiting.filter(|route| route.provider == provider && !self.is_active(route));
+        mine.map(|route| (&route.name, route)).collect()
+    }
+
     /// Counted anew, so that nothing can be counted that is not there.
     #[must_use]
     pub fn counts(&self, provider: Provider) -> Counts {
-        let mut counts = Counts::default();
+        let mut counts = Counts {
+            shadowed: self.without_host(provider).len(),
+            ..Counts::default()
+        };
         for entry in self.entries(provider) {
             match entry {
+                Ok(_) => counts.active += 1,
                 Err(_) => counts.excluded += 1,
-                Ok(route) if self.is_active(route) => counts.active += 1,
-                Ok(_) => counts.shadowed += 1,
             }
         }
+        counts.active -= counts.shadowed;
         counts
     }
 
@@ -339,7 +282,7 @@ impl Pool {
             if wildcards(&outcome) <= room {
                 outcome
             } else {
-                Err(one_wildcard_too_many(name))
+                Err(one_wildcard_too_many(&outcome))
             }
         });
         if known == outcome.as_ref() {
@@ -464,17 +407,22 @@ impl Pool {
     }
 }
 
+fn hosts(outcome: &Outcome) -> impl Iterator<Item = &Host> {
+    outcome.iter().flat_map(|route| route.hosts()).flatten()
+}
+
 /// How many hosts of a route are patterns.
 fn wildcards(outcome: &Outcome) -> usize {
-    let hosts = outcome.iter().flat_map(|route| route.hosts()).flatten();
-    hosts.filter(|host| is_wildcard(host.as_str())).count()
+    let patterns = hosts(outcome).filter(|host| is_wildcard(host.as_str()));
+    patterns.count()
 }
 
 /// Its next full read may find room.
-fn one_wildcard_too_many(name: &Arc<str>) -> Arc<Excluded> {
+fn one_wildcard_too_many(outcome: &Outcome) -> Arc<Excluded> {
     let reason = format!("there are {WILDCARDS_MAX} wildcards already, which is the limit");
     Arc::new(Excluded {
-        name: Arc::clone(name),
+        name: Arc::clone(name(outcome)),
+        hosts: hosts(outcome).cloned().collect(),
         reason: Reason::Domain(reason.into()),
     })
 }

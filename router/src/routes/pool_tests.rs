@@ -11,6 +11,7 @@ fn pool() -> Pool {
 fn excluded(name: &str) -> Offer {
     let excluded = Excluded {
         name: name.into(),
+        hosts: Box::default(),
         reason: Reason::Disabled,
     };
     Offer {

@@ -53,12 +53,14 @@ pub struct Full;
 
 impl Default for Registry {
     fn default() -> Self {
-        Self::empty(Arc::default(), Names::default())
+        Self::with(Arc::default(), Names::default())
     }
 }
 
 impl Registry {
-    fn empty(defaults: Arc<Policy>, names: Names) -> Self {
+    /// One without routes.
+    #[must_use]
+    pub fn with(defaults: Arc<Policy>, names: Names) -> Self {
         Self {
             defaults,
             names,
@@ -78,7 +80,7 @@ impl Registry {
         defaults: Arc<Policy>,
         names: Names,
     ) -> Result<Self, Full> {
-        let registry = Self::empty(defaults, names);
+        let registry = Self::with(defaults, names);
         let mapping: BTreeMap<_, _> = mapping.into_iter().collect();
         if mapping.len() > STATIC_ROUTES_MAX {
             return Err(Full);

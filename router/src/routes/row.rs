@@ -37,7 +37,7 @@ pub struct Row {
 pub fn offer(mut row: Row, policies: &mut Policies, names: Names) -> Offer {
     let (policy, ignored) = policies.of(std::mem::take(&mut row.overrides));
     let name: Arc<str> = row.name.take().unwrap_or_default().into();
-    match route(row, Arc::clone(&name), policy, names) {
+    match route(&row, Arc::clone(&name), policy, names) {
         Ok(route) => {
             let ignored = ignored.into_iter().map(|(setting, reason)| IgnoredSetting {
                 column: setting.column(),
@@ -49,29 +49,34 @@ pub fn offer(mut row: Row, policies: &mut Policies, names: Names) -> Offer {
             }
         }
         Err(reason) => Offer {
-            outcome: Err(Arc::new(Excluded { name, reason })),
+            outcome: Err(Arc::new(Excluded {
+                name,
+                hosts: wanted(&row, names),
+                reason,
+            })),
             ignored: Vec::new(),
         },
     }
 }
 
-fn route(row: Row, name: Arc<str>, policy: Arc<Policy>, names: Names) -> Result<Route, Reason> {
+fn route(row: &Row, name: Arc<str>, policy: Arc<Policy>, names: Names) -> Result<Route, Reason> {
     if row.enabled == Some(false) {
         return Err(Reason::Disabled);
     }
     check(&name)?;
-    let domain = row.domain.unwrap_or_default();
+    let domain = row.domain.as_deref().unwrap_or_default();
     if domain.is_empty() {
         return Err(Reason::NoDomain);
     }
-    let address = row.address.unwrap_or_default();
+    let address = row.address.as_deref().unwrap_or_default();
     if address.is_empty() {
         return Err(Reason::NoAddress);
     }
-    let (host, aliases, stars) = hosts(&domain, &row.aliases.unwrap_or_default(), names)
-        .map_err(|reason| Reason::Domain(reason.into()))?;
+    let aliases = row.aliases.as_deref().unwrap_or_default();
+    let (host, aliases, stars) =
+        hosts(domain, aliases, names).map_err(|reason| Reason::Domain(reason.into()))?;
     let (backend, backends) =
-        backends::parse(&address, stars).map_err(|reason| Reason::Address(reason.into()))?;
+        backends::parse(address, stars).map_err(|reason| Reason::Address(reason.into()))?;
     let state = row.state.as_deref().map(StateHint::parse);
     Ok(Route {
         provider: Provider::Postgres,
@@ -83,6 +88,15 @@ fn route(row: Row, name: Arc<str>, policy: Arc<Policy>, names: Names) -> Result<
         name,
         ..Route::fixed(Some(host), backend, policy)
     })
+}
+
+/// The hosts of a row that is no route.
+fn wanted(row: &Row, names: Names) -> Box<[Host]> {
+    let aliases = items(row.aliases.as_deref().unwrap_or_default()).unwrap_or_default();
+    let domain = row.domain.as_deref().unwrap_or_default();
+    let texts = std::iter::once(domain).chain(aliases.iter().map(String::as_str));
+    let hosts = texts.take(1 + ALIASES_MAX);
+    hosts.filter_map(|text| names.parse(text).ok()).collect()
 }
 
 fn check(name: &str) -> Result<(), Reason> {
@@ -171,6 +185,18 @@ mod tests {
         assert!(
             matches!(reason(row("g", "g.example", "h")), Reason::Address(why) if why.contains("port"))
         );
+    }
+
+    #[test]
+    fn the_hosts_of_a_row_that_is_no_route_are_known_as_far_as_they_can_be_told() {
+        let excluded = offer(Row {
+            enabled: Some(false),
+            aliases: Some("b.example, c example, *.D.example.".to_owned()),
+            ..row("a", "A.Example.", "")
+        });
+        let excluded = excluded.outcome.unwrap_err();
+        let hosts: Vec<_> = excluded.hosts.iter().map(Host::as_str).collect();
+        assert_eq!(hosts, ["a.example", "b.example", "*.d.example"]);
     }
 
     #[test]

@@ -96,6 +96,12 @@ impl Table {
         self.default.as_ref()
     }
 
+    /// How names are read.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        self.names
+    }
+
     /// The patterns in force.
     #[must_use]
     pub fn wildcards(&self) -> &Wildcards {

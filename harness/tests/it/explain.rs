@@ -1,0 +1,151 @@
+//! `GET /explain` and `automc-router explain`: why a host name leads where it does, or nowhere.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use harness::binaries;
+use harness::postgres::{Database, Postgres};
+use harness::router::{RouterInside, Settings};
+use hyper::Method;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// It gives up by itself before that.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+const ROWS: &str = "INSERT INTO servers (name, domain, aliases, address, enabled) VALUES
+    ('a', 'A.Example.', NULL, '10.0.0.1:1', NULL),
+    ('b', 'b.example', 'a.example', '10.0.0.2:1', NULL),
+    ('off', 'off.example', NULL, '10.0.0.3:1', false),
+    ('bad', 'bad.example', NULL, 'no-port', NULL),
+    ('star', '*.play.example', NULL, '$1.internal:1', NULL)";
+
+async fn database() -> Database {
+    let database = Postgres::shared().await.unwrap().database().await.unwrap();
+    let sql = database.client().await.unwrap();
+    sql.batch_execute(ROWS).await.unwrap();
+    database
+}
+
+/// What the running router says, its state's age aside.
+async fn asked(router: &RouterInside, host: &str) -> Value {
+    let path = format!("/explain?host={host}");
+    let answer = router.at.api(Method::GET, &path, "").await.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json().unwrap()
+}
+
+/// Runs the command; its exit code and what it prints.
+async fn run(host: &str, settings: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(binaries::router().await.unwrap());
+    command
+        .args(["explain", host])
+        .env_clear()
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(DEADLINE, command.output()).await.unwrap().unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stdout).unwrap(),
+    )
+}
+
+/// The lines of a running router, as the command prints them; but for times, which pass.
+fn lines(explanation: &Value) -> Vec<String> {
+    let steps = explanation["steps"].as_array().unwrap().iter();
+    let steps = steps.filter(|step| step["step"] != "server");
+    let line = |step: &Value| {
+        let text = |key| step[key].as_str().unwrap().to_owned();
+        format!("{:<9} {}", text("step"), text("text"))
+    };
+    steps.map(line).collect()
+}
+
+#[tokio::test]
+async fn the_command_line_and_the_api_explain_alike() {
+    let database = database().await;
+    let mapping = "fixed.example=10.0.0.9:1";
+    let settings = Settings::new()
+        .database(&database)
+        .flag(format!("--mapping={mapping}"));
+    let router = RouterInside::start(settings).unwrap();
+    router.at.has("b.example", DEADLINE).await.unwrap();
+    let dsn = database.dsn();
+    for (host, kind, words) in [
+        ("A.EXAMPLE.", "exact", "\"b\""),
+        ("fixed.example", "exact", "configuration"),
+        ("off.example", "none", "disabled"),
+        ("bad.example", "none", "no port"),
+        ("x.play.example", "wildcard", "x.internal:1"),
+        ("x.y.play.example", "none", "does not match"),
+        ("star", "none", "called so"),
+    ] {
+        let explanation = asked(&router, host).await;
+        let (code, printed) = run(host, &[("AUTOMC_DSN", &dsn), ("MAPPING", mapping)]).await;
+        assert_eq!(explanation["match"]["kind"], kind, "{explanation}");
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(printed.contains(words), "no {words:?} in {printed}");
+        for line in lines(&explanation) {
+            assert!(
+                printed.lines().any(|known| known == line),
+                "no {line:?} in {printed}"
+            );
+        }
+        assert!(!printed.contains("FAIL"), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_is_foretold_as_it_comes_about() {
+    let router = RouterInside::start(Settings::new().flag("--default=10.0.0.1:1")).unwrap();
+    let explanation = asked(&router, "x.example%00FML3%00").await;
+    assert_eq!(explanation["host"], "x.example");
+    assert_eq!(explanation["match"], json!({ "kind": "default" }));
+    assert_eq!(explanation["route"]["backend"], "10.0.0.1:1");
+    assert_eq!(explanation["login"], json!(["dial", "kick"]));
+}
+
+#[tokio::test]
+async fn what_no_client_can_send_is_refused() {
+    let router = RouterInside::start(Settings::new()).unwrap();
+    let long = format!("?host={}", "a".repeat(8 * 1024 + 1));
+    for query in ["", "?hos=a", "?host=%ff", &long] {
+        let path = format!("/explain{query}");
+        let answer = router.at.api(Method::GET, &path, "").await.unwrap();
+        assert_eq!(answer.status, 400, "{answer:?}");
+    }
+    let path = format!("/explain?host={}", "a".repeat(8 * 1024));
+    let answer = router.at.api(Method::GET, &path, "").await.unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.len() < 4 * 1024, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_be_read_is_told_and_the_others_are_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("routes.json");
+    std::fs::write(&file, "nonsense").unwrap();
+    let file = file.to_str().unwrap();
+    let dsn = "postgres://user:s3cret@127.0.0.1:1/none";
+    let mapping = "a.example=10.0.0.1:1";
+    let settings = [
+        ("AUTOMC_DSN", dsn),
+        ("ROUTES_CONFIG", file),
+        ("MAPPING", mapping),
+    ];
+    let (code, printed) = run("a.example", &settings).await;
+    assert_eq!(code, Some(1), "{printed}");
+    let failed: Vec<_> = printed
+        .lines()
+        .filter(|line| line.starts_with("FAIL"))
+        .collect();
+    assert_eq!(failed.len(), 2, "{printed}");
+    assert!(
+        failed[0].contains("routes.json") && failed[1].contains("postgres"),
+        "{printed}"
+    );
+    assert!(printed.contains("leads to 10.0.0.1:1"), "{printed}");
+    assert!(!printed.contains("s3cret"), "{printed}");
+}

@@ -1,0 +1,154 @@
+//! `explain` on the command line: the routes are read as a router would that starts now, from the configuration, the routes
+//! file, and the table once. What is known of servers is what the table says of them.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, timeout};
+use tokio_postgres::Client;
+
+use super::Explanation;
+use super::found::Found;
+use super::words::Known;
+use crate::config::Config;
+use crate::memory::Memory;
+use crate::postgres::connect::{Link, connect};
+use crate::postgres::dsn::Dsn;
+use crate::postgres::explain;
+use crate::postgres::schema::{self, Finding, ROWS_MAX, Severity};
+use crate::routes::Route;
+use crate::routes::file_keeper::FixedRoutes;
+use crate::routes::offer::{Offer, Provider};
+use crate::routes::overrides::Policies;
+use crate::routes::registry::Registry;
+use crate::routes::row;
+use crate::servers::{Servers, Starters, Target};
+
+/// How long the table may take to be read.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What `explain` prints.
+#[derive(Debug)]
+pub struct Report {
+    /// Which sources were read, and what is wrong with the others.
+    pub sources: Vec<Finding>,
+    /// What they say of the host.
+    pub explanation: Explanation,
+}
+
+/// Reads every source of `config` once, and explains what they make of `host`.
+pub async fn report(config: &Config, host: &str) -> Report {
+    let mut sources = Vec::new();
+    let registry = fixed(config, &mut sources);
+    if let Some(postgres) = &config.postgres {
+        let read = timeout(READ_TIMEOUT, table(&postgres.dsn, &registry));
+        let read = read.await.unwrap_or_else(|_| {
+            let why = format!("table servers was not read within {READ_TIMEOUT:?}");
+            Err(finding(Severity::Error, why))
+        });
+        sources.push(read.unwrap_or_else(|failed| failed));
+    }
+    let found = registry.read(|pool| Found::look(pool, host));
+    let servers = Servers::new(Arc::<Memory>::default());
+    let starters = Starters {
+        manager: config.waker.is_some(),
+        webhook: config.scaler.is_some(),
+    };
+    Report {
+        sources,
+        explanation: Explanation::of(&found, |route| known(&servers, starters, route)),
+    }
+}
+
+/// What is known of the server of `route` at this moment.
+#[must_use]
+pub fn known(servers: &Servers, starters: Starters, route: &Route) -> Known {
+    let hours = route.policy.wake.hours.as_ref();
+    Known {
+        seen: servers.snapshot(&Target::of(route, starters)),
+        starters,
+        opens_in: hours.and_then(|hours| hours.opens_in(SystemTime::now())),
+        now: Instant::now().into_std(),
+    }
+}
+
+/// The configuration's routes, and those of the routes file.
+fn fixed(config: &Config, sources: &mut Vec<Finding>) -> Arc<Registry> {
+    let names = config.routes.names;
+    let policy = &config.defaults;
+    let (mapping, default) = (config.mapping.clone(), config.default.clone());
+    let registry = Registry::new(mapping, default, Arc::clone(policy), names);
+    let registry = registry.unwrap_or_else(|full| {
+        sources.push(finding(Severity::Error, format!("mapping: {full}")));
+        // Without its routes, as there is no room for them.
+        Registry::with(Arc::clone(policy), names)
+    });
+    let registry = Arc::new(registry);
+    let counted = |provider: Provider| registry.read(|pool| pool.counts(provider).active);
+    let count = counted(Provider::Configuration);
+    let text = format!("configuration: {count} routes");
+    sources.push(finding(Severity::Good, text));
+    if let Some(path) = config.routes.file.clone() {
+        let place = path.display().to_string();
+        sources.push(match FixedRoutes::open(Arc::clone(&registry), Some(path)) {
+            Ok(_) => {
+                let count = counted(Provider::File);
+                finding(Severity::Good, format!("file: {place}, {count} routes"))
+            }
+            Err(error) => finding(Severity::Error, format!("file: {error}")),
+        });
+    } else {
+        let text =
+            "file: ROUTES_CONFIG is unset, and what the API added to a running router is its own";
+        sources.push(finding(Severity::Good, text));
+    }
+    registry
+}
+
+async fn table(dsn: &Dsn, registry: &Registry) -> Result<Finding, Finding> {
+    let failed = |why: String| finding(Severity::Error, format!("postgres: {why}"));
+    let (client, link) = connect(dsn)
+        .await
+        .map_err(|error| failed(format!("no connection to {dsn}: {error}")))?;
+    let driver = tokio::spawn(drive(link));
+    let offers = rows(&client, registry).await.map_err(failed);
+    driver.abort();
+    registry.replace(Provider::Postgres, offers?);
+    let counts = registry.read(|pool| pool.counts(Provider::Postgres));
+    let others = counts.shadowed + counts.excluded;
+    let text = format!(
+        "postgres: {dsn}, {} routes; {others} rows set aside",
+        counts.active
+    );
+    Ok(finding(Severity::Good, text))
+}
+
+async fn rows(client: &Client, registry: &Registry) -> Result<Vec<Offer>, String> {
+    let facts = schema::inspect(client).await.map_err(|e| explain(&e))?;
+    let findings = facts.findings().into_iter();
+    let mut errors = findings.filter(|finding| finding.severity == Severity::Error);
+    if let Some(error) = errors.next() {
+        return Err(error.text);
+    }
+    let rows = client.query_typed(&facts.query(), &[]).await;
+    let rows = rows.map_err(|error| explain(&error))?;
+    if rows.len() > ROWS_MAX {
+        return Err(format!("table servers has over {ROWS_MAX} rows"));
+    }
+    let mut policies = Policies::over(Arc::clone(registry.defaults()));
+    let names = registry.names();
+    let offers = rows.iter().map(|row| {
+        let row = schema::row(row).map_err(|error| explain(&error))?;
+        Ok(row::offer(row, &mut policies, names))
+    });
+    offers.collect()
+}
+
+async fn drive(mut link: Link) {
+    while let Some(Ok(_)) = link.next().await {}
+}
+
+fn finding(severity: Severity, text: impl Into<String>) -> Finding {
+    let text = text.into();
+    Finding { severity, text }
+}
