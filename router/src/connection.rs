@@ -63,8 +63,8 @@ pub struct Services {
     pub waker: Option<Arc<Waker>>,
     /// Starts servers that no server-manager knows, if there is a webhook for that.
     pub scaler: Option<Arc<Waker>>,
-    /// Who plays at which address, if a webhook stops servers.
-    pub in_use: Option<Arc<InUse>>,
+    /// Who plays at which address, where that makes a difference.
+    pub in_use: Arc<InUse>,
     /// Who may have it start them.
     pub permits: Mutex<Permits>,
     /// What is known of every server.
@@ -307,12 +307,13 @@ impl Services {
                     said,
                     playing,
                     at,
+                    using,
                 }) => {
                     if let Ok(address) = backend.peer_addr() {
                         closing.backend(address);
                     }
                     closing.reached(&at);
-                    closing.keep(self.in_use.as_ref().map(|in_use| in_use.enter(&at)));
+                    closing.keep(using);
                     let player = Some((login.player.as_str(), login.uuid));
                     let counted = closing
                         .found()
@@ -343,7 +344,7 @@ impl Services {
     ) -> Result<Served, ConnectionError> {
         match session.end {
             End::Failed(Side::Backend, error) if session.down == 0 => {
-                if let Some(route) = closing.found().filter(|_| own) {
+                if let Some(route) = closing.found().filter(|route| own && route.backends.is_none()) {
                     let begun = Instant::now().into_std();
                     let away = Signal::DialFailed { begun };
                     self.servers.signal(&self.target(route), away);

@@ -45,6 +45,7 @@ pub mod protocol;
 pub mod proxy_protocol;
 pub mod rate;
 pub mod relay;
+mod round;
 pub mod routes;
 pub mod run;
 mod server_list;

@@ -39,6 +39,7 @@ use crate::status::cache::StatusCache;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
 use crate::wake::down::Down;
+use crate::wake::in_use::InUse;
 use crate::wake::machine::Limits;
 use crate::wake::manager::Manager;
 use crate::wake::permit::Permits;
@@ -377,7 +378,7 @@ fn scale(
         waker: Arc::clone(&waker),
         registry: Arc::clone(registry),
         servers: Arc::clone(servers),
-        in_use: Arc::default(),
+        in_use: Arc::new(InUse::for_all()),
         starters: starters(config),
     };
     Ok((waker, down))
@@ -444,7 +445,7 @@ fn services(
         registry,
         waker,
         scaler,
-        in_use: down.as_ref().map(|down| Arc::clone(&down.in_use)),
+        in_use: down.as_ref().map_or_else(Arc::default, |down| Arc::clone(&down.in_use)),
         permits: Mutex::new(permits),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
         servers,

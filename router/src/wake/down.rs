@@ -97,7 +97,10 @@ impl Down {
             let snapshot = self.servers.snapshot(&Target::of(route, self.starters));
             Seen::of(&snapshot, &route.policy)
         });
-        seen.fold(self.in_use.seen(backend), Seen::and)
+        let others = routes.iter().flat_map(|route| route.addresses().skip(1));
+        let others = others.map(|other| self.in_use.seen(other));
+        seen.chain(others)
+            .fold(self.in_use.seen(backend), Seen::and)
     }
 
     /// Asks for the stop of the server of `route`, to which all of `routes` lead. From before the last

@@ -1,0 +1,109 @@
+//! The backends that are tried for one client, one after the other; who is counted as playing where.
+
+use std::net::IpAddr;
+use std::time::Duration;
+use std::vec;
+
+use tokio::time::Instant;
+
+use crate::addr::BackendAddr;
+use crate::balance::{self, Balance, Candidate, ROUND_MAX};
+use crate::connection::Services;
+use crate::routes::Route;
+use crate::wake::in_use::Using;
+
+/// Backends still to be tried, and until when.
+#[derive(Debug)]
+pub(crate) struct Round {
+    left: vec::IntoIter<BackendAddr>,
+    limit: Duration,
+    /// None where there is but one, which has the whole limit.
+    end: Option<Instant>,
+}
+
+impl Round {
+    /// Over `backends`, each dialled for `limit` at most.
+    fn new(backends: Vec<BackendAddr>, limit: Duration) -> Self {
+        let several = backends.len() > 1;
+        Self {
+            left: backends.into_iter(),
+            limit,
+            end: several.then(|| Instant::now() + ROUND_MAX.max(limit)),
+        }
+    }
+
+    /// The next one, and how long its dial may take; nobody any more once the time for all is over.
+    pub(crate) fn next(&mut self) -> Option<(BackendAddr, Duration)> {
+        let left = self.left.len();
+        let limit = match self.end {
+            None => self.limit,
+            Some(end) => {
+                let time = end.checked_duration_since(Instant::now())?;
+                balance::share(self.limit, time, left)
+            }
+        };
+        Some((self.left.next()?, limit))
+    }
+}
+
+impl Services {
+    /// The backends of `route` in the order in which a client is to try them, as its policy has it.
+    pub(crate) fn round(&self, route: &Route, client: IpAddr) -> Round {
+        let backends = self.ordered(route, route.policy.balance, client);
+        Round::new(backends, self.dial_timeout)
+    }
+
+    /// The same for those who only look: in the order written, since what they see is the same for all.
+    pub(crate) fn looks(&self, route: &Route, client: IpAddr, limit: Duration) -> Round {
+        Round::new(self.shown(route, client), limit)
+    }
+
+    /// The backends that are asked for what the server list shows; at least one.
+    pub(crate) fn shown(&self, route: &Route, client: IpAddr) -> Vec<BackendAddr> {
+        self.ordered(route, Balance::Failover, client)
+    }
+
+    fn ordered(&self, route: &Route, balance: Balance, client: IpAddr) -> Vec<BackendAddr> {
+        let said = self.backend_of(route);
+        let Some(backends) = &route.backends else {
+            return vec![said];
+        };
+        let list = backends.list();
+        let players = |address| match balance {
+            Balance::LeastPlayers => self.in_use.players(address),
+            Balance::Failover | Balance::RoundRobin | Balance::AddressHash => 0,
+        };
+        let candidates: Vec<_> = list
+            .iter()
+            .map(|one| Candidate {
+                address: one.address.as_str(),
+                weight: one.weight,
+                well: self.is_well(&one.address),
+                players: players(&one.address),
+            })
+            .collect();
+        let turn = if balance == Balance::RoundRobin {
+            backends.turn()
+        } else {
+            0
+        };
+        // Where a webhook has started the server, that is where it is.
+        let elsewhere = list.iter().all(|one| one.address != said).then_some(said);
+        let order = balance::order(balance, &candidates, client, turn);
+        let order = order.into_iter().filter_map(|number| list.get(number));
+        let order = order.map(|one| one.address.clone());
+        elsewhere.into_iter().chain(order).collect()
+    }
+
+    /// Whether nothing is known to be wrong with a backend.
+    fn is_well(&self, _address: &BackendAddr) -> bool {
+        true
+    }
+
+    /// Counts a player who is let in at `address`, until this is dropped: where it makes a difference to
+    /// others, since they are shared out, or since servers are stopped where nobody plays.
+    pub(crate) fn using(&self, route: &Route, address: &BackendAddr) -> Option<Using> {
+        let counts = self.in_use.is_for_all() || route.backends.is_some();
+        counts.then(|| self.in_use.enter(address))
+    }
+}
