@@ -344,7 +344,10 @@ impl Services {
     ) -> Result<Served, ConnectionError> {
         match session.end {
             End::Failed(Side::Backend, error) if session.down == 0 => {
-                if let Some(route) = closing.found().filter(|route| own && route.backends.is_none()) {
+                if let Some(route) = closing
+                    .found()
+                    .filter(|route| own && route.backends.is_none())
+                {
                     let begun = Instant::now().into_std();
                     let away = Signal::DialFailed { begun };
                     self.servers.signal(&self.target(route), away);

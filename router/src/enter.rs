@@ -250,9 +250,7 @@ impl Services {
         limit: Duration,
     ) -> Result<TcpStream, NotIn> {
         let begun = Instant::now();
-        let dialled = hold
-            .until(Box::pin(dial(address, limit)))
-            .await?;
+        let dialled = hold.until(Box::pin(dial(address, limit))).await?;
         let backend = dialled.map_err(NotIn::Unreachable)?;
         self.metrics.dialled(begun.elapsed());
         hold.settle().await?;

@@ -445,7 +445,9 @@ fn services(
         registry,
         waker,
         scaler,
-        in_use: down.as_ref().map_or_else(Arc::default, |down| Arc::clone(&down.in_use)),
+        in_use: down
+            .as_ref()
+            .map_or_else(Arc::default, |down| Arc::clone(&down.in_use)),
         permits: Mutex::new(permits),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
         servers,

@@ -214,7 +214,11 @@ fn most(one: Option<Signal>, other: Option<Signal>) -> Option<Signal> {
         Some(Signal::ProbeFailed { .. }) => 2,
         Some(_) => 3,
     };
-    if rank(&other) > rank(&one) { other } else { one }
+    if rank(&other) > rank(&one) {
+        other
+    } else {
+        one
+    }
 }
 
 impl Drop for Landing {

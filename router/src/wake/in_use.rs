@@ -153,12 +153,21 @@ mod tests {
 
     #[test]
     fn who_is_on_the_way_uses_an_address_and_does_not_play_there() {
-        let (places, lobby) = (Arc::new(InUse::default()), BackendAddr::parse("a:1").unwrap());
+        let (places, lobby) = (
+            Arc::new(InUse::default()),
+            BackendAddr::parse("a:1").unwrap(),
+        );
         let coming = places.approach(&lobby);
-        assert_eq!((places.players(&lobby), places.seen(&lobby).used), (0, true));
+        assert_eq!(
+            (places.players(&lobby), places.seen(&lobby).used),
+            (0, true)
+        );
         let playing = places.enter(&lobby);
         drop(coming);
-        assert_eq!((places.players(&lobby), places.seen(&lobby).used), (1, true));
+        assert_eq!(
+            (places.players(&lobby), places.seen(&lobby).used),
+            (1, true)
+        );
         drop(playing);
         assert!(places.lock().is_empty(), "nobody asks who was there");
     }
