@@ -37,13 +37,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Nothing but what every test needs: free ports, on loopback for the API, and no limits of one
-    /// client address, since everybody comes from one.
+    /// Nothing but what every test needs: free ports, on loopback for the API, no limits of one
+    /// client address, since everybody comes from one, and no pings of backends but those of players.
     #[must_use]
     pub fn new() -> Self {
         let settings = Self::default()
             .flag("--port=0")
-            .flag("--api-binding=127.0.0.1:0");
+            .flag("--api-binding=127.0.0.1:0")
+            .env("AUTOMC_HEALTH_INTERVAL", "0");
         UNLIMITED
             .into_iter()
             .fold(settings, |settings, (name, off)| settings.env(name, off))

@@ -25,6 +25,8 @@ use crate::closing::Closing;
 use crate::config::Proxies;
 use crate::error::ConnectionError;
 use crate::greet::Opening;
+use crate::health::Health;
+use crate::health::word::Word;
 use crate::hold::cookie::Signer;
 use crate::host::Host;
 use crate::login::{Login, LoginEnd};
@@ -69,6 +71,8 @@ pub struct Services {
     pub permits: Mutex<Permits>,
     /// What is known of every server.
     pub servers: Arc<Servers>,
+    /// How healthy backends are.
+    pub health: Arc<Health>,
     /// What the server list shows.
     pub status: Arc<StatusCache>,
     /// Signs the cookies of players who are transferred.
@@ -351,6 +355,8 @@ impl Services {
                     let begun = Instant::now().into_std();
                     let away = Signal::DialFailed { begun };
                     self.servers.signal(&self.target(route), away);
+                    let address = self.backend_of(route);
+                    self.health.met(&address, Some(Word::Closed));
                 }
                 let error = ConnectionError::BackendClosed(error);
                 self.tell(client, &error, closing).await;

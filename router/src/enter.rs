@@ -12,6 +12,7 @@ use crate::connection::{Boxed, Services};
 use crate::dial::{dial, dial_until_ready, is_out_of_files};
 use crate::error::{ConnectionError, unreachable};
 use crate::first_word::{Introduced, NotIn, introduce};
+use crate::health::word::Word;
 use crate::hold::Hold;
 use crate::login::{Guest, LoginEnd};
 use crate::ping::knock;
@@ -251,7 +252,10 @@ impl Services {
     ) -> Result<TcpStream, NotIn> {
         let begun = Instant::now();
         let dialled = hold.until(Box::pin(dial(address, limit))).await?;
-        let backend = dialled.map_err(NotIn::Unreachable)?;
+        let backend = dialled.map_err(|error| {
+            self.health.met(address, Word::of_dial(&error));
+            NotIn::Unreachable(error)
+        })?;
         self.metrics.dialled(begun.elapsed());
         hold.settle().await?;
         Ok(backend)
@@ -268,7 +272,16 @@ impl Services {
     ) -> Result<LoginEnd, NotIn> {
         let using = self.using(guest.route, address);
         let listens = guest.holds() || guest.route.backends.is_some();
-        let Introduced { backend, said } = introduce(hold, backend, listens).await?;
+        let introduced = introduce(hold, backend, listens).await;
+        match &introduced {
+            // That its port is open proves nothing.
+            Ok(Introduced { said, .. }) if !said.is_empty() => {
+                self.health.met(address, Some(Word::LetIn));
+            }
+            Err(NotIn::Closed(_)) => self.health.met(address, Some(Word::Closed)),
+            _ => {}
+        }
+        let Introduced { backend, said } = introduced?;
         let playing = self.servers.session(&self.target(guest.route));
         Ok(LoginEnd::Entered {
             backend,

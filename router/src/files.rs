@@ -4,6 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
 use crate::api::http::CONNECTIONS_MAX as API_CONNECTIONS_MAX;
+use crate::health::monitor::CHECKS_MAX;
 use crate::listener::REFUSALS_MAX;
 use crate::relay::PIPES_MAX;
 use crate::status::cache::QUESTIONS_MAX;
@@ -57,6 +58,7 @@ fn places(files: u64, workers: usize) -> usize {
         REFUSALS_MAX,
         2 * PIPES_MAX,
         QUESTIONS_MAX,
+        CHECKS_MAX,
     ]
     .iter()
     .sum::<usize>();
@@ -73,8 +75,8 @@ mod tests {
 
     #[test]
     fn players_get_what_nothing_else_may_need() {
-        assert_eq!(places(20_000, 2), 9_258);
-        assert_eq!(places(20_000, 64), 9_072);
+        assert_eq!(places(20_000, 2), 9_242);
+        assert_eq!(places(20_000, 64), 9_056);
         assert_eq!(places(1_024, 2), 384);
         assert_eq!(places(0, 2), 1);
     }

@@ -7,7 +7,7 @@
 //! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`proxy_protocol`], [`host`],
 //! [`addr`], [`networks`], [`rate`], [`admit::limits`], [`admit::players`], [`routes`], [`join`], [`explain`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
 //! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`],
-//! [`memory::model`] and [`metrics::series`].
+//! [`memory::model`], [`metrics::series`], [`health::ladder`], [`health::ring`] and [`health::schedule`].
 
 pub mod addr;
 pub mod admit;
@@ -29,6 +29,7 @@ pub mod explain;
 pub mod files;
 pub mod first_word;
 pub mod greet;
+pub mod health;
 pub mod hold;
 pub mod host;
 pub mod http_client;
@@ -39,6 +40,8 @@ mod login;
 pub mod memory;
 pub mod metrics;
 pub mod networks;
+#[cfg(feature = "ngrok")]
+pub mod ngrok;
 pub mod ping;
 pub mod postgres;
 pub mod protocol;

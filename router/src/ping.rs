@@ -18,6 +18,8 @@ use crate::proxy_protocol::{Ends, Version, header};
 
 /// Longest status frame that is read; modded servers say more than a client would take.
 pub const STATUS_FRAME_BYTES_MAX: usize = 256 * 1024;
+/// The protocol number of a pinger that speaks no particular version.
+pub const ANY_PROTOCOL: i32 = -1;
 /// A status without an icon fits.
 const FIRST_READ_BYTES: usize = 1024;
 

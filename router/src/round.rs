@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::addr::BackendAddr;
 use crate::balance::{self, Balance, Candidate, ROUND_MAX};
 use crate::connection::Services;
+use crate::health::ladder::Status;
 use crate::routes::Route;
 use crate::wake::in_use::Using;
 
@@ -96,8 +97,9 @@ impl Services {
     }
 
     /// Whether nothing is known to be wrong with a backend.
-    fn is_well(&self, _address: &BackendAddr) -> bool {
-        true
+    fn is_well(&self, address: &BackendAddr) -> bool {
+        let known = self.health.of(address);
+        known.is_none_or(|known| known.status == Status::Unknown || known.status.is_good())
     }
 
     /// Counts a player who is let in at `address`, until this is dropped: where it makes a difference to

@@ -20,12 +20,16 @@ use crate::api::{Api, http};
 use crate::config::values::short;
 use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig, WebhookConfig};
 use crate::connection::Services;
+use crate::health::Health;
+use crate::health::monitor::Monitor;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::metrics::push::Writer;
+#[cfg(feature = "ngrok")]
+use crate::ngrok;
 use crate::postgres::source;
 use crate::postgres::status::SyncStatus;
 use crate::routes::file_keeper::{FixedRoutes, Unusable};
@@ -121,19 +125,17 @@ impl Router {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let [stop, cut, end] = std::array::from_fn(|_| CancellationToken::new());
         let count = workers::count();
-        let (listeners, players) = bind(format!("for players on port {}", config.port), || {
-            socket::listen_for_players(config.port, count)
-        })?;
+        let (listeners, players) = listen_for_players(&config, count)?;
         let api = config.api_binding.map(listen_for_api).transpose()?;
         let memory = Memory::of_file(config.state_file.as_deref());
         let servers = Servers::new(Arc::clone(&memory));
         let background = TaskTracker::new();
         let starters = starters(&config);
-        let (mut services, down) = services(&config, &memory, &servers, &stop)?;
+        let (mut services, down, monitor) = services(&config, &memory, &servers, &stop)?;
         services.notifier = notifier(config.webhook.as_ref(), &services, &background, &end)?;
         let influx = writer(config.influx, &services)?;
         let registry = Arc::clone(&services.registry);
-        let counters = Arc::clone(&services.counters);
+        let (counters, health) = (Arc::clone(&services.counters), Arc::clone(&services.health));
         let metrics = Arc::clone(&services.metrics);
         let admission = Arc::clone(&services.admission);
         let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
@@ -143,7 +145,10 @@ impl Router {
         let accepting = accept(listeners, &workers, services, places, &clients)?;
 
         // From here on nothing fails any more.
+        #[cfg(feature = "ngrok")]
+        ngrok::start(config.ngrok, players, &background, &end);
         background.spawn(tell(servers.subscribe(), end.clone()));
+        background.spawn(monitor.run(stop.clone()));
         down.map(|down| background.spawn(down.run(stop.clone())));
         let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
@@ -166,6 +171,7 @@ impl Router {
                 sync,
                 counters,
                 metrics,
+                health,
                 servers,
                 starters,
                 token: config.api_token,
@@ -391,8 +397,26 @@ fn starters(config: &Config) -> Starters {
     }
 }
 
+/// Where players connect.
+fn listen_for_players(
+    config: &Config,
+    count: usize,
+) -> Result<(Vec<net::TcpListener>, SocketAddr), StartError> {
+    #[cfg(feature = "ngrok")]
+    if config.ngrok.is_some() {
+        return bind("for the tunnel".to_owned(), || socket::listen_within(count));
+    }
+    bind(format!("for players on port {}", config.port), || {
+        socket::listen_for_players(config.port, count)
+    })
+}
+
 /// Whose PROXY headers count.
 fn proxies(config: &Config) -> Option<Proxies> {
+    #[cfg(feature = "ngrok")]
+    if config.ngrok.is_some() {
+        return Some(ngrok::trusted());
+    }
     if config.proxies == Some(Proxies::All) {
         warn!(
             "PROXY headers of everybody are believed, so any client can claim any address; \
@@ -402,13 +426,13 @@ fn proxies(config: &Config) -> Option<Proxies> {
     config.proxies.clone()
 }
 
-/// What every connection shares.
+/// What every connection shares, what stops servers, and what asks how they are.
 fn services(
     config: &Config,
     memory: &Arc<Memory>,
     servers: &Arc<Servers>,
     stop: &CancellationToken,
-) -> Result<(Services, Option<Down>), StartError> {
+) -> Result<(Services, Option<Down>, Monitor), StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
     let names = config.routes.names;
     let registry = Registry::new(mapping, default, Arc::clone(&config.defaults), names)?;
@@ -440,6 +464,17 @@ fn services(
     };
     let permits = Permits::new(config.wake_per_address, config.wake_per_name);
     let (memory, servers) = (Arc::clone(memory), Arc::clone(servers));
+    let (health, suspected) = Health::new(config.health_interval);
+    let monitor = Monitor {
+        health: Arc::clone(&health),
+        suspected,
+        registry: Arc::clone(&registry),
+        servers: Arc::clone(&servers),
+        starters: starters(config),
+        scaler: scaler.clone(),
+        dial_limit: config.backend_dial_timeout,
+    };
+    let told = Arc::clone(&health);
     let services = Services {
         admission: Admission::new(&config.admit).map_err(StartError::Players)?,
         registry,
@@ -449,7 +484,8 @@ fn services(
             .as_ref()
             .map_or_else(Arc::default, |down| Arc::clone(&down.in_use)),
         permits: Mutex::new(permits),
-        status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers)),
+        status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers), told),
+        health,
         servers,
         signer,
         notifier: None,
@@ -459,5 +495,5 @@ fn services(
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
     };
-    Ok((services, down))
+    Ok((services, down, monitor))
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tracing::debug;
 
 use crate::addr::BackendAddr;
 use crate::answer;
@@ -15,6 +14,7 @@ use crate::closing::Closing;
 use crate::connection::{Onward, Services};
 use crate::dial::{dial, is_out_of_files};
 use crate::error::ConnectionError;
+use crate::health::word::Word;
 use crate::protocol::handshake::Handshake;
 use crate::protocol::legacy::LegacyPing;
 use crate::relay::{End, Relayed, Side, relay};
@@ -121,7 +121,7 @@ impl Services {
             match dial(&at, limit).await {
                 Ok(backend) => break (backend, at),
                 Err(error) if is_out_of_files(&error) => return None,
-                Err(error) => debug!(backend = %at, %error, "ping from before 1.7"),
+                Err(error) => self.health.met(&at, Word::of_dial(&error)),
             }
         };
         backend.write_all(&said).await.ok()?;

@@ -49,6 +49,15 @@ pub fn listen_for_players(
     }
 }
 
+/// The same on a free port of this machine alone.
+///
+/// # Errors
+/// The system does not let it.
+#[cfg(feature = "ngrok")]
+pub fn listen_within(count: usize) -> io::Result<(Vec<net::TcpListener>, SocketAddr)> {
+    listen_together(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), count)
+}
+
 /// `SO_REUSEPORT` (socket(7)): a queue of clients for each socket.
 fn listen_together(
     mut address: SocketAddr,

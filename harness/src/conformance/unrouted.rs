@@ -23,7 +23,7 @@ pub(super) async fn rows(program: &Path, report: &mut Report) -> Result<()> {
             if let Ok(Joined::In(_)) = unknown.join(subject.players).await {
                 bail!("it led to a server");
             }
-            ensure!(backend.records().is_empty(), "it led to another's server");
+            ensure!(backend.logins().is_empty(), "it led to another's server");
             Ok(())
         })
         .await;

@@ -11,6 +11,7 @@ use harness::player::{Player, Session, legacy_ping, ping_1_6};
 use harness::receiver::Receiver;
 use harness::router::Settings;
 use harness::table::Table;
+use hyper::Method;
 use tokio::net::{TcpListener, TcpSocket};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -79,7 +80,7 @@ async fn the_second_has_everybody_while_the_first_is_down_and_the_first_once_it_
         enter(&table, &player).await;
     }
     let status = player.status(at).await.unwrap();
-    let legacy = legacy_ping(&ping_1_6(HOST), at).await;
+    let legacy = legacy_ping(at, [&ping_1_6(HOST)[..]]).await;
     assert_eq!(status.text(), "second");
     assert!(format!("{legacy:?}").contains("second"), "{legacy:?}");
     let first = asleep.wake("first").unwrap();
@@ -202,13 +203,10 @@ async fn nobody_is_lost_to_a_backend_that_hangs_up_on_those_it_took() {
     let second = Backend::start_as("second", proxied).await.unwrap();
     let list = format!("{}, {}", dying.local_addr().unwrap(), second.addr());
     let player = row(&table, &list, "failover").await;
-    for join in ["hold,kick", "kick"] {
+    for (join, changed) in [("hold,kick", "proxy_protocol"), ("kick", "join_methods")] {
         let update = "UPDATE servers SET proxy_protocol = 'v2', join_methods = $1";
         table.sql.execute(update, &[&join]).await.unwrap();
-        table
-            .says(&["has other settings", "join_methods"])
-            .await
-            .ok();
+        table.says(&["has other settings", changed]).await.unwrap();
         let knocked = player.knock(table.router.at.players).await.unwrap();
         let (stream, _) = dying.accept().await.unwrap();
         stream.readable().await.unwrap();
@@ -292,21 +290,60 @@ async fn no_server_is_stopped_while_somebody_plays_on_any_of_its_backends() {
             .unwrap();
     }
 
-    let stopped = hook.bodies(1, DEADLINE).await.unwrap();
-    let names = |stopped: &[serde_json::Value]| -> Vec<_> {
-        let names = stopped.iter().map(|body| body["serverAddress"].to_string());
-        names.collect()
+    let stops = |host: &str| {
+        let stopped = hook.received();
+        let names = stopped.iter().map(|one| one.json["serverAddress"].clone());
+        names.filter(|name| name == host).count()
     };
-    assert!(
-        !names(&stopped).contains(&format!("{HOST:?}")),
-        "{stopped:?}"
-    );
+    let stopped = async |host: &str| {
+        let once = async || stops(host) == 1;
+        eventually(host, DEADLINE, once).await.unwrap();
+    };
+    stopped("one.example.com").await;
+    stopped("two.example.com").await;
+    assert_eq!(stops(HOST), 0);
     drop(session);
-    eventually("its own stop", DEADLINE, async || {
-        let names = names(&hook.bodies(1, DEADLINE).await?);
-        ensure!(names.contains(&format!("{HOST:?}")), "{names:?}");
-        Ok(())
-    })
-    .await
-    .unwrap();
+    stopped(HOST).await;
+}
+
+/// Its port is open all the time, so only its health keeps players from it.
+#[tokio::test]
+async fn who_is_unhealthy_comes_last_and_is_back_in_turn_once_it_is_well() {
+    let table = Table::start(Settings::new().env("AUTOMC_HEALTH_INTERVAL", "100ms"))
+        .await
+        .unwrap();
+    let all = backends::<2>().await;
+    let player = over(&table, &[(&all[0], ""), (&all[1], "")], "failover").await;
+    let unwell = Conduct {
+        status: false,
+        ..Conduct::default()
+    };
+    let first = all[0].addr();
+    // The second check comes after the first is over.
+    let checked = async || all[0].records().len() > 1;
+    eventually("checks", DEADLINE, checked).await.unwrap();
+    all[0].conduct(unwell);
+    table
+        .says(&["backend: unhealthy", &first.to_string()])
+        .await
+        .unwrap();
+
+    for _ in 0..3 {
+        enter(&table, &player).await;
+    }
+    assert_eq!(logins(&all), [0, 3]);
+    let health = table
+        .router
+        .at
+        .api(Method::GET, "/health/routes", "")
+        .await
+        .unwrap();
+    assert_eq!(health.json().unwrap()["routes"][HOST]["status"], "healthy");
+    all[0].conduct(Conduct::default());
+    table
+        .says(&["backend: healthy again", &first.to_string()])
+        .await
+        .unwrap();
+    enter(&table, &player).await;
+    assert_eq!(logins(&all), [1, 3]);
 }

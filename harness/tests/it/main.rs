@@ -27,6 +27,8 @@ mod flags;
 #[cfg(test)]
 mod followed;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod hold;
 #[cfg(test)]
 mod hold_trouble;

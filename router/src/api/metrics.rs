@@ -12,6 +12,7 @@ use prometheus::{
 
 use super::{Api, Refusal};
 use crate::admit::Turned;
+use crate::health::ladder::Status;
 use crate::metrics::histogram::Spread;
 use crate::metrics::{Reading, host_label, player_labels};
 use crate::relay::counters::Totals;
@@ -21,7 +22,10 @@ pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Re
     let relayed = api.counters.totals();
     let reading = api.reading(&relayed);
     let turned = api.admission.turned_away();
-    let text = encode(&relayed, &api.servers.totals(), &reading, &turned).map_err(|error| {
+    let table = api.registry.table();
+    let health = api.health.counts(&table, &api.servers, api.starters);
+    let servers = api.servers.totals();
+    let text = encode(&relayed, &servers, &reading, &turned, &health).map_err(|error| {
         Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("metrics: {error}"),
@@ -35,6 +39,7 @@ fn encode(
     servers: &counters::Totals,
     reading: &Reading,
     turned: &[(Turned, u64)],
+    health: &[(Status, u64)],
 ) -> prometheus::Result<String> {
     let registry = Registry::new();
     relay(&registry, relayed)?;
@@ -46,6 +51,7 @@ fn encode(
         "reason",
         turned.iter().map(|(reason, count)| (reason.name(), *count)),
     )?;
+    routes(&registry, health)?;
     connections(&registry, reading)?;
     by_name(&registry, reading)?;
     let mut families = registry.gather();
@@ -188,6 +194,17 @@ fn by_label<'a>(
     registry.register(Box::new(counters))
 }
 
+/// There are as many labels as statuses.
+fn routes(registry: &Registry, health: &[(Status, u64)]) -> prometheus::Result<()> {
+    let text = "Routes by how healthy they are, the default among them";
+    let routes = IntGaugeVec::new(Opts::new("automc_routes_health", text), &["status"])?;
+    for (status, count) in health {
+        let gauge = routes.with_label_values(&[status.name()]);
+        gauge.set(whole(*count));
+    }
+    registry.register(Box::new(routes))
+}
+
 /// What all connections came to, by mc-router's names.
 fn connections(registry: &Registry, reading: &Reading) -> prometheus::Result<()> {
     by_label(
@@ -317,7 +334,7 @@ mod tests {
     #[test]
     fn before_anything_happened_there_are_figures_too() {
         let servers = Servers::new(Arc::default()).totals();
-        let text = encode(&Totals::default(), &servers, &Reading::default(), &[]).unwrap();
+        let text = encode(&Totals::default(), &servers, &Reading::default(), &[], &[]).unwrap();
         for line in ["automc_held_players 0", "automc_wake_seconds_count 0"] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
         }
@@ -346,6 +363,7 @@ mod tests {
             &servers.totals(),
             &reading,
             &[(Turned::Denied, 3)],
+            &[(Status::Asleep, 7)],
         )
         .unwrap();
         for line in [
@@ -364,6 +382,7 @@ mod tests {
             "automc_asleep_seconds_total 60",
             "automc_server_asleep_seconds_total{server=\"a \\\"quoted\\\" one\"} 60",
             "automc_sessions_open 0",
+            "automc_routes_health{status=\"asleep\"} 7",
             "automc_clients_turned_away_total{reason=\"denied\"} 3",
         ] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");

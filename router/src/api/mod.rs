@@ -3,6 +3,7 @@
 
 mod auth;
 mod explain;
+mod health;
 pub mod http;
 mod metrics;
 mod query;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
 use crate::config::secret::Secret;
+use crate::health::Health;
 use crate::metrics::{Metrics, Reading};
 use crate::postgres::status::SyncStatus;
 use crate::relay::counters::{Counters, Totals};
@@ -54,6 +56,8 @@ pub struct Api {
     pub counters: Arc<Counters>,
     /// What connections come to.
     pub metrics: Arc<Metrics>,
+    /// How healthy backends are.
+    pub health: Arc<Health>,
     /// What is known of servers.
     pub servers: Arc<Servers>,
     /// What can start servers.
@@ -74,7 +78,7 @@ impl IntoResponse for Refusal {
 }
 
 /// Every endpoint by its path.
-fn endpoints() -> [(&'static str, MethodRouter<Api>); 11] {
+fn endpoints() -> [(&'static str, MethodRouter<Api>); 12] {
     [
         ("/routes", get(routes::list).post(routes::add)),
         ("/routes/{host}", get(routes::show).delete(routes::remove)),
@@ -86,6 +90,7 @@ fn endpoints() -> [(&'static str, MethodRouter<Api>); 11] {
         ),
         ("/explain", get(explain::show)),
         ("/servers", get(servers::list)),
+        ("/health/routes", get(health::routes)),
         ("/sync", get(sync::show)),
         ("/metrics", get(metrics::show)),
         ("/vars", get(vars::show)),

@@ -35,7 +35,9 @@ const NO_CLUSTER: &str =
 const NO_DOCKER: &str =
     "routes come from MAPPING, the API and AUTOMC_DSN, and Docker is not asked for any";
 /// Why there is no tunnel.
-const NO_TUNNEL: &str = "no tunnel is built in: run ngrok's own agent and point it at PORT";
+#[cfg(not(feature = "ngrok"))]
+const NO_TUNNEL: &str =
+    "this build has no tunnel (feature ngrok): run ngrok's own agent and point it at PORT";
 /// Every such flag.
 pub const IGNORED: &[Ignored] = &[
     // Without a function by design.
@@ -53,7 +55,9 @@ pub const IGNORED: &[Ignored] = &[
     value("docker-socket", NO_DOCKER),
     value("docker-timeout", NO_DOCKER),
     value("docker-api-version", NO_DOCKER),
+    #[cfg(not(feature = "ngrok"))]
     value("ngrok-token", NO_TUNNEL),
+    #[cfg(not(feature = "ngrok"))]
     value("ngrok-remote-addr", NO_TUNNEL),
     // Scaling.
     truth(

@@ -8,7 +8,10 @@ mod defaults;
 pub mod durations;
 mod file;
 pub mod go_flags;
+mod health;
 mod metrics;
+#[cfg(feature = "ngrok")]
+mod ngrok;
 mod proxy;
 mod routes;
 mod scaler;
@@ -32,6 +35,8 @@ use crate::routes::policy::Policy;
 pub use admit::AdmitConfig;
 pub use api::TOKEN_BYTES_MIN;
 pub use metrics::InfluxConfig;
+#[cfg(feature = "ngrok")]
+pub use ngrok::NgrokConfig;
 pub use proxy::Proxies;
 pub use routes::RoutesConfig;
 pub use scaler::ScalerConfig;
@@ -60,6 +65,9 @@ pub const SPEC: Spec = Spec {
         proxy::KEYS,
         api::KEYS,
         metrics::KEYS,
+        health::KEYS,
+        #[cfg(feature = "ngrok")]
+        ngrok::KEYS,
     ],
     env_prefix: "",
     ignored: compat::IGNORED,
@@ -191,6 +199,9 @@ pub struct Config {
     pub api_binding: Option<SocketAddr>,
     /// What requests to it must carry, if anything.
     pub api_token: Option<Secret>,
+    /// The tunnel that players come through instead of the port, if there is to be one.
+    #[cfg(feature = "ngrok")]
+    pub ngrok: Option<NgrokConfig>,
     /// Where metrics are written, if anywhere.
     pub influx: Option<InfluxConfig>,
     /// Fixed routes.
@@ -229,6 +240,8 @@ pub struct Config {
     pub state_file: Option<PathBuf>,
     /// How long a backend's status answer is used again.
     pub status_ttl: Duration,
+    /// How often each backend is asked how it is; zero for never.
+    pub health_interval: Duration,
     /// What is logged and how.
     pub log: LogConfig,
     /// What to warn of at start, a sentence each.
@@ -261,6 +274,8 @@ impl Config {
                 .unwrap_or_default(),
             api_binding: settings.parse("api_binding", binding),
             api_token: settings.parse("api_token", api::token),
+            #[cfg(feature = "ngrok")]
+            ngrok: ngrok::ngrok(&mut settings),
             influx: metrics::influx(&mut settings, within(milli * 10, day)),
             mapping: settings.parse_list("mapping", |text| mapping(text, routes.names)),
             default: settings.parse("default", BackendAddr::parse),
@@ -288,6 +303,7 @@ impl Config {
             status_ttl: settings
                 .parse("automc_status_ttl", within(Duration::ZERO, hour))
                 .unwrap_or_default(),
+            health_interval: health::interval(&mut settings, within(Duration::ZERO, day)),
             log: log(&mut settings),
             notices: settings.notices().to_vec(),
         };

@@ -215,6 +215,12 @@ impl Entry {
         }
     }
 
+    /// The state it is in, and since when.
+    #[must_use]
+    pub fn state(&self) -> (State, Instant) {
+        (self.machine.state(), self.machine.since())
+    }
+
     /// Time spent in states until `now`.
     #[must_use]
     pub fn spent(&self, now: Instant) -> Spent {

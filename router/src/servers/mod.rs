@@ -219,6 +219,12 @@ impl Servers {
         entry.snapshot(now)
     }
 
+    /// The state of a server, and since when, if anything was heard of it.
+    #[must_use]
+    pub fn state(&self, server: &str) -> Option<(State, Instant)> {
+        self.shard(server).entries.get(server).map(Entry::state)
+    }
+
     /// A player begins to wait; the place is given up by [`Waiter::end`], or when it is dropped.
     #[must_use]
     pub fn wait(self: &Arc<Self>, target: &Target<'_>) -> Waiter {

@@ -17,6 +17,8 @@ use super::answer::{Answer, Known, read};
 use super::live::{Fetched, Live, Look, Question, known_protocol};
 use crate::balance;
 use crate::dial::is_out_of_files;
+use crate::health::Health;
+use crate::health::word::Word;
 use crate::memory::Memory;
 use crate::ping::{Ping, PingError};
 use crate::routes::StateHint;
@@ -38,6 +40,7 @@ type Outcome = Option<Option<Arc<Answer>>>;
 pub struct StatusCache {
     memory: Arc<Memory>,
     servers: Arc<Servers>,
+    health: Arc<Health>,
     /// Where questions run.
     runtime: Handle,
     places: Semaphore,
@@ -47,12 +50,18 @@ pub struct StatusCache {
 
 impl StatusCache {
     /// A cache whose statuses stand for `ttl`; what servers showed last goes to `memory`, and whether
-    /// they answered to `servers`. Must be called within a Tokio runtime, which asks the backends.
+    /// they answered to `servers` and `health`. Must be called within a Tokio runtime, which asks the backends.
     #[must_use]
-    pub fn new(ttl: Duration, memory: Arc<Memory>, servers: Arc<Servers>) -> Arc<Self> {
+    pub fn new(
+        ttl: Duration,
+        memory: Arc<Memory>,
+        servers: Arc<Servers>,
+        health: Arc<Health>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             memory,
             servers,
+            health,
             runtime: Handle::current(),
             places: Semaphore::new(QUESTIONS_MAX),
             hasher: RandomState::new(),
@@ -181,6 +190,8 @@ impl Landing {
         match ping.send(dial_limit, limit).await {
             Ok(json) => match read(&json) {
                 Ok((answer, known)) => {
+                    let latency = Instant::now().into_std() - begun;
+                    self.cache.health.answered(&ping.backend, latency);
                     self.cache
                         .memory
                         .remember_status(&self.key, ping.protocol, &known);
@@ -188,11 +199,13 @@ impl Landing {
                 }
                 Err(error) => {
                     debug!(server = %self.key, backend = %ping.backend, %error, "no status");
+                    self.cache.health.met(&ping.backend, Some(Word::NoStatus));
                     (Fetched::Gone, Some(Signal::ProbeOk))
                 }
             },
             Err(error) => {
                 debug!(server = %self.key, backend = %ping.backend, %error, "no status");
+                self.cache.health.met(&ping.backend, Word::of_ping(&error));
                 let signal = match &error {
                     PingError::Dial(error) if is_out_of_files(error) => None,
                     PingError::Dial(_) => Some(Signal::DialFailed { begun }),

@@ -66,7 +66,12 @@ impl Server {
 fn cache() -> (Arc<StatusCache>, Arc<Memory>) {
     let memory = Arc::<Memory>::default();
     (
-        StatusCache::new(TTL, Arc::clone(&memory), Servers::new(Arc::clone(&memory))),
+        StatusCache::new(
+            TTL,
+            Arc::clone(&memory),
+            Servers::new(Arc::clone(&memory)),
+            Health::new(Duration::ZERO).0,
+        ),
         memory,
     )
 }

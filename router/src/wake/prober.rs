@@ -12,7 +12,7 @@ use super::probing::{ProbeReply, Slots};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::dial::addresses;
-use crate::ping::{Ping, PingError};
+use crate::ping::{ANY_PROTOCOL, Ping, PingError};
 
 /// Most probes under way at once, each with a socket.
 pub const PROBES_MAX: usize = 256;
@@ -22,8 +22,6 @@ pub const PROBE_DIAL_TIMEOUT: Duration = Duration::from_millis(250);
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a name that was looked up is taken for the same addresses.
 pub const NAME_FRESH: Duration = Duration::from_secs(1);
-/// What a pinger says that speaks no particular version.
-const PROTOCOL: i32 = -1;
 
 /// What all probes share.
 #[derive(Debug)]
@@ -70,7 +68,7 @@ impl Prober {
         let ping = Ping {
             backend,
             host: Arc::clone(&wanted.host),
-            protocol: PROTOCOL,
+            protocol: ANY_PROTOCOL,
             proxy: wanted.proxy,
         };
         match ping

@@ -1,0 +1,230 @@
+//! Asks backends how they are, each when it is its turn, a few at a time.
+//!
+//! A check is a task of its own. No answer ends the monitor: what came is a [`Word`], whatever it was.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::ladder::{By, Moment};
+use super::ring::{Place, Slot};
+use super::schedule::{Schedule, Turn};
+use super::word::Word;
+use super::{Health, now};
+use crate::addr::BackendAddr;
+use crate::dial::{addresses, is_out_of_files};
+use crate::ping::{ANY_PROTOCOL, Ping};
+use crate::routes::Route;
+use crate::routes::registry::Registry;
+use crate::routes::wildcard::is_wildcard;
+use crate::servers::{Servers, Starters};
+use crate::status::answer::read;
+use crate::status::cache::ANSWER_TIMEOUT;
+use crate::wake::Waker;
+
+/// Most checks under way, a socket or a name look-up each. Fewer than look-ups there may be at
+/// once, so that names nobody answers for keep no player's look-up waiting.
+pub const CHECKS_MAX: usize = 32;
+/// Backends that need not be asked are passed over, this many at once.
+const PASSED_MAX: usize = 256;
+/// From one look at the routes to the next, at least; and no more than a fiftieth of the time.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+const LOOK_SHARE: u32 = 50;
+
+/// What asks.
+#[derive(Debug)]
+pub struct Monitor {
+    /// Where it is kept.
+    pub health: Arc<Health>,
+    /// Who is to be asked again soon.
+    pub suspected: mpsc::Receiver<BackendAddr>,
+    /// The routes.
+    pub registry: Arc<Registry>,
+    /// The states of their servers; never told anything.
+    pub servers: Arc<Servers>,
+    /// What can start those.
+    pub starters: Starters,
+    /// Knows where a webhook has started the server of a route.
+    pub scaler: Option<Arc<Waker>>,
+    /// Limit of one dial.
+    pub dial_limit: Duration,
+}
+
+/// What is under way.
+#[derive(Debug)]
+struct Round {
+    schedule: Schedule,
+    /// Who had the last turn on the ring.
+    last: Option<(Place, BackendAddr)>,
+    checks: JoinSet<BackendAddr>,
+    asked: HashSet<BackendAddr>,
+    suspects: mpsc::Sender<BackendAddr>,
+}
+
+impl Monitor {
+    /// Asks until `end` is cancelled; at once over where nobody is to be asked.
+    pub async fn run(self, end: CancellationToken) {
+        if !self.health.interval.is_zero() {
+            end.run_until_cancelled(self.go_on()).await;
+        }
+    }
+
+    async fn go_on(mut self) {
+        let mut changes = self.registry.changes();
+        let mut round = Round {
+            schedule: Schedule::new(self.health.interval, now()),
+            last: None,
+            checks: JoinSet::new(),
+            asked: HashSet::with_capacity(CHECKS_MAX),
+            suspects: self.health.suspects.clone(),
+        };
+        let mut look_at = Some(Instant::now());
+        let mut not_before = Instant::now();
+        loop {
+            let free = round.checks.len() < CHECKS_MAX;
+            let turn = round.schedule.next_at().filter(|_| free);
+            tokio::select! {
+                () = at(look_at) => {
+                    look_at = None;
+                    changes.mark_unchanged();
+                    not_before = self.look(&mut round);
+                }
+                Ok(()) = changes.changed(), if look_at.is_none() => {
+                    look_at = Some(not_before);
+                }
+                Some(suspect) = self.suspected.recv() => round.schedule.again(suspect, now()),
+                Some(ended) = round.checks.join_next() => match ended {
+                    Ok(backend) => drop(round.asked.remove(&backend)),
+                    // A bug in one check must not end the others, nor keep its backend from the next.
+                    Err(_) => round.asked.clear(),
+                },
+                () = at(turn.map(Instant::from_std)) => self.turn(&mut round),
+            }
+        }
+    }
+
+    /// Takes the routes of this moment; when it may be done again.
+    fn look(&self, round: &mut Round) -> Instant {
+        let begun = Instant::now();
+        let new = self.health.watch(&self.registry.table());
+        round.schedule.resize(self.health.watched(), now());
+        for (place, backend) in new {
+            let share = f64::from(place) / f64::from(Place::MAX);
+            round.schedule.first(backend, share, now());
+        }
+        let ended = Instant::now();
+        ended + LOOK_PAUSE.max((ended - begun) * LOOK_SHARE)
+    }
+
+    /// Whoever's turn it is, is asked; who need not be is passed over.
+    fn turn(&self, round: &mut Round) {
+        for _ in 0..PASSED_MAX {
+            let Some(turn) = round.schedule.next(now()) else {
+                return;
+            };
+            let slot = match turn {
+                Turn::Of(backend) => self.health.slot(&backend),
+                Turn::Ring => {
+                    let last = round.last.as_ref();
+                    let slot = self
+                        .health
+                        .after(last.map(|(place, backend)| (*place, backend)));
+                    round.last = slot
+                        .as_ref()
+                        .map(|slot| (slot.place(), slot.backend.clone()));
+                    slot
+                }
+            };
+            if let Some(slot) = slot.filter(|slot| self.is_to_be_asked(slot))
+                && round.asked.insert(slot.backend.clone())
+            {
+                round.schedule.asked(now());
+                let check = self.check(slot, round.suspects.clone());
+                round.checks.spawn(check);
+                return;
+            }
+        }
+    }
+
+    fn is_to_be_asked(&self, slot: &Slot) -> bool {
+        let now = Moment::new(self.health.began, now());
+        let server = self
+            .health
+            .server(&slot.route, &self.servers, self.starters);
+        server.may_be_asked() && !slot.record.is_fresh(self.health.interval / 2, now)
+    }
+
+    fn check(
+        &self,
+        slot: Slot,
+        suspects: mpsc::Sender<BackendAddr>,
+    ) -> impl Future<Output = BackendAddr> + use<> {
+        let (health, limit) = (Arc::clone(&self.health), self.dial_limit);
+        let address = self.address(&slot);
+        async move {
+            let Slot { backend, route, .. } = slot;
+            let (word, latency) = ask(address, &route, limit).await;
+            let suspect = word.is_some_and(|word| health.hear(&backend, word, By::Check, latency));
+            if suspect {
+                drop(suspects.try_send(backend.clone()));
+            }
+            backend
+        }
+    }
+
+    /// Where the server of a route is: where a webhook said, else where the route says. The other
+    /// backends of a route with several are where they are.
+    fn address(&self, Slot { backend, route, .. }: &Slot) -> BackendAddr {
+        if *backend != route.backend {
+            return backend.clone();
+        }
+        let scaler = self.scaler.as_ref().filter(|_| route.server.is_none());
+        let said = scaler.and_then(|scaler| scaler.address(&route.key(), &route.backend));
+        said.unwrap_or_else(|| route.backend.clone())
+    }
+}
+
+/// What comes of asking `address` for its status, and how long that took; nothing if that says nothing
+/// of it.
+///
+/// A name look-up has no limit here but the resolver's own: given up, it would go on all the same, and
+/// no longer be counted.
+pub(super) async fn ask(
+    address: BackendAddr,
+    route: &Route,
+    dial_limit: Duration,
+) -> (Option<Word>, Option<Duration>) {
+    let addresses = match addresses(&address).await {
+        Ok(addresses) if !addresses.is_empty() => addresses,
+        Err(error) if is_out_of_files(&error) => return (None, None),
+        Ok(_) | Err(_) => return (Some(Word::NoName), None),
+    };
+    let ping = Ping {
+        host: match &route.host {
+            Some(host) if !is_wildcard(host.as_str()) => host.shared(),
+            _ => Arc::from(""),
+        },
+        backend: address,
+        protocol: ANY_PROTOCOL,
+        proxy: route.policy.proxy_protocol,
+    };
+    let begun = Instant::now();
+    let limit = dial_limit + ANSWER_TIMEOUT;
+    match ping.send_to(&addresses, dial_limit, limit).await {
+        Ok(json) if read(&json).is_ok() => (Some(Word::Answered), Some(begun.elapsed())),
+        Ok(_) => (Some(Word::NoStatus), None),
+        Err(error) => (Word::of_ping(&error), None),
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
