@@ -15,6 +15,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::sieve::{Losing, Sieve};
+
 /// Bytes held per direction of a connection; a full buffer stops the reading.
 const BUFFER_BYTES: usize = 16 * 1024;
 /// Connections open at once; one more is reset.
@@ -31,6 +33,7 @@ pub struct ChaosProxy {
     orders: mpsc::Sender<(Order, oneshot::Sender<io::Result<()>>)>,
     upstream: watch::Sender<SocketAddr>,
     counts: Arc<Counts>,
+    losing: Arc<Losing>,
     _end: DropGuard,
 }
 
@@ -54,6 +57,18 @@ impl ChaosProxy {
     /// # Errors
     /// When no port can be had.
     pub async fn start(upstream: SocketAddr) -> Result<Self> {
+        Self::begin(upstream, false).await
+    }
+
+    /// The same in front of Postgres, for connections without TLS; [`losing`](Self::losing) has an effect then.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub async fn before_postgres(upstream: SocketAddr) -> Result<Self> {
+        Self::begin(upstream, true).await
+    }
+
+    async fn begin(upstream: SocketAddr, of_postgres: bool) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .context("bind a chaos proxy")?;
@@ -61,6 +76,7 @@ impl ChaosProxy {
         let (orders, inbox) = mpsc::channel(1);
         let (upstream, upstream_seen) = watch::channel(upstream);
         let counts = Arc::new(Counts::default());
+        let losing = Arc::new(Losing::default());
         let end = CancellationToken::new();
         let server = Server {
             addr,
@@ -68,6 +84,7 @@ impl ChaosProxy {
             flowing: watch::channel(true).0,
             upstream: upstream_seen,
             counts: Arc::clone(&counts),
+            losing: of_postgres.then(|| Arc::clone(&losing)),
             cut: end.child_token(),
             carried: TaskTracker::new(),
         };
@@ -77,6 +94,7 @@ impl ChaosProxy {
             orders,
             upstream,
             counts,
+            losing,
             _end: end.drop_guard(),
         })
     }
@@ -123,6 +141,12 @@ impl ChaosProxy {
     /// When the proxy has ended.
     pub async fn cut(&self) -> Result<()> {
         self.order(Order::Cut).await
+    }
+
+    /// Which of the server's notifications get lost.
+    #[must_use]
+    pub fn losing(&self) -> &Losing {
+        &self.losing
     }
 
     /// Ends any fault; another word for [`pass`](Self::pass) that reads well after one.
@@ -202,6 +226,8 @@ struct Server {
     flowing: watch::Sender<bool>,
     upstream: watch::Receiver<SocketAddr>,
     counts: Arc<Counts>,
+    /// What gets lost of what a Postgres says, if it is one.
+    losing: Option<Arc<Losing>>,
     /// Cancelled by the next cut, together with every connection made until then.
     cut: CancellationToken,
     carried: TaskTracker,
@@ -270,8 +296,9 @@ impl Server {
         let flowing = self.flowing.subscribe();
         let upstream = self.upstream.clone();
         let cut = self.cut.clone();
+        let sieve = self.losing.clone().map(Sieve::new);
         self.carried.spawn(async move {
-            carry(client, upstream, flowing, cut).await;
+            carry(client, upstream, flowing, cut, sieve).await;
             drop(open);
         });
     }
@@ -298,6 +325,7 @@ async fn carry(
     upstream: watch::Receiver<SocketAddr>,
     mut flowing: watch::Receiver<bool>,
     cut: CancellationToken,
+    sieve: Option<Sieve>,
 ) {
     let dialled = cut.run_until_cancelled(async {
         wait_for(&mut flowing, true).await?;
@@ -309,8 +337,8 @@ async fn carry(
     };
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let there = pump(from_client, to_server, flowing.clone());
-    let back = pump(from_server, to_client, flowing);
+    let there = pump(from_client, to_server, flowing.clone(), None);
+    let back = pump(from_server, to_client, flowing, sieve);
     let ended = cut
         .run_until_cancelled(async { tokio::try_join!(there, back) })
         .await;
@@ -325,6 +353,7 @@ async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     mut flowing: watch::Receiver<bool>,
+    mut sieve: Option<Sieve>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     // `read` and `write` are abandoned by a stall; neither loses a byte by that.
@@ -335,7 +364,9 @@ async fn pump(
             stalled = wait_for(&mut flowing, false) => { stalled?; continue }
             read = from.read(&mut buffer) => read?,
         };
-        let mut left = buffer.get(..read).unwrap_or_default();
+        let left = buffer.get(..read).unwrap_or_default();
+        let passed = sieve.as_mut().map(|sieve| sieve.pass(left));
+        let mut left = passed.as_deref().unwrap_or(left);
         while !left.is_empty() {
             wait_for(&mut flowing, true).await?;
             let written = tokio::select! {

@@ -28,6 +28,7 @@ mod reaper;
 pub mod receiver;
 mod room;
 pub mod router;
+pub mod sieve;
 pub mod smoke;
 pub mod soak;
 pub mod table;

@@ -89,6 +89,7 @@ fn command() -> Command {
                         .help("Folder for *.json and *.svg"),
                 )
                 .subcommand(relay())
+                .subcommand(routes())
                 .subcommand(status())
                 .subcommand(wake()),
         )
@@ -101,6 +102,28 @@ fn command() -> Command {
                 .subcommand(Command::new("server"))
                 .subcommand(Command::new("players").arg(Arg::new("order").required(true))),
         )
+}
+
+fn routes() -> Command {
+    let number = |name: &'static str, default: &'static str, help: &'static str| {
+        let argument = Arg::new(name).long(name).help(help).default_value(default);
+        argument.value_parser(value_parser!(usize))
+    };
+    Command::new("routes")
+        .about("First sync, memory, look-ups, changes and storms of tables of any size")
+        .arg(
+            number(
+                "sizes",
+                "100,10000,100000,1000000",
+                "Rows, one table for each",
+            )
+            .value_delimiter(','),
+        )
+        .arg(number(
+            "storm",
+            "100000",
+            "Rows of the table in the storm; 0 for none",
+        ))
 }
 
 fn soak_command() -> Command {
@@ -261,6 +284,18 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
                         time: Duration::from_secs(1) * seconds.unwrap_or_default(),
                     };
                     Box::pin(bench::status::run(&options)).await
+                }
+                Some(("routes", routes)) => {
+                    let number = |name: &str| routes.get_one::<usize>(name).copied();
+                    let sizes = routes.get_many::<usize>("sizes").unwrap_or_default();
+                    let options = bench::registry::Options {
+                        router: binaries::release_router().await?,
+                        out,
+                        sizes: sizes.copied().collect(),
+                        storm: number("storm").unwrap_or_default(),
+                        time: Duration::from_secs(10),
+                    };
+                    Box::pin(bench::registry::run(&options)).await
                 }
                 Some(("wake", wake)) => Box::pin(bench::wake::run(&wakes(out, wake).await?)).await,
                 Some((_, relay)) => Box::pin(relay::run(&options(out, relay))).await,

@@ -104,8 +104,7 @@ async fn table(client: &Client, defaults: &Arc<Policy>, names: Names) -> Vec<Fin
     {
         return findings;
     }
-    let rows = client.query_typed(&facts.query(), &[]).await;
-    match rows.and_then(|rows| rows.iter().map(schema::row).collect::<Result<Vec<_>, _>>()) {
+    match schema::rows(client, &facts).await {
         Err(error) => findings.push(bad(format!(
             "table servers cannot be read: {}",
             explain(&error)

@@ -30,36 +30,87 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The system's; then everything is as it was.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    // Of two processes that were given one file, the last one to write wins; neither spoils it.
-    let new = beside(&path, &format!("{}.new", std::process::id()));
-    let written = write(&new, bytes, fs::metadata(&path).ok().as_ref())
-        .and_then(|()| fs::rename(&new, &path));
-    if written.is_err() {
-        drop(fs::remove_file(&new));
-        return written;
-    }
-    // So that the new name is on the disk, too; some file systems cannot.
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    drop(File::open(folder.unwrap_or_else(|| Path::new("."))).and_then(|folder| folder.sync_all()));
-    Ok(())
+    let mut new = Replacement::of(path)?;
+    new.write(bytes)?;
+    new.finish().map(drop)
 }
 
-fn write(new: &Path, bytes: &[u8], old: Option<&fs::Metadata>) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(NEW_FILE_MODE)
-        .open(new)?;
-    if let Some(old) = old {
-        drop(fchown(&file, Some(old.uid()), Some(old.gid())));
-        file.set_permissions(old.permissions())?;
+/// A file that is written beside the one whose place it takes in the end, or gone when it is dropped before.
+#[derive(Debug)]
+pub(crate) struct Replacement {
+    file: Option<File>,
+    new: PathBuf,
+    path: PathBuf,
+}
+
+impl Replacement {
+    /// An empty one for `path`, as [`replace`] has it.
+    ///
+    /// # Errors
+    /// The system's; then everything is as it was.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // Of two processes that were given one file, the last one to write wins; neither spoils it.
+        let new = beside(&path, &format!("{}.new", std::process::id()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(NEW_FILE_MODE)
+            .open(&new)?;
+        let replacement = Self {
+            file: Some(file),
+            new,
+            path,
+        };
+        replacement.take_after()?;
+        Ok(replacement)
     }
-    file.write_all(bytes)?;
-    file.sync_all()
+
+    /// Has it look like the one whose place it takes.
+    fn take_after(&self) -> io::Result<()> {
+        if let (Some(file), Ok(old)) = (&self.file, fs::metadata(&self.path)) {
+            drop(fchown(file, Some(old.uid()), Some(old.gid())));
+            file.set_permissions(old.permissions())?;
+        }
+        Ok(())
+    }
+
+    /// Adds `bytes` to it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => file.write_all(bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts it into its place, for good; it can be written on.
+    ///
+    /// # Errors
+    /// The system's; then everything is as it was.
+    pub(crate) fn finish(mut self) -> io::Result<Option<File>> {
+        if let Some(file) = &self.file {
+            file.sync_all()?;
+        }
+        fs::rename(&self.new, &self.path)?;
+        // So that the new name is on the disk, too; some file systems cannot.
+        let folder = self.path.parent();
+        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or_else(|| Path::new(".")));
+        drop(folder.and_then(|folder| folder.sync_all()));
+        Ok(self.file.take())
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            drop(fs::remove_file(&self.new));
+        }
+    }
 }
 
 /// `path` with another ending appended.

@@ -3,6 +3,7 @@
 
 mod footprint;
 mod plot;
+pub mod registry;
 pub mod relay;
 mod routes;
 mod stats;

@@ -11,10 +11,11 @@ use super::stats::{Summary, millis};
 /// Size of a drawing, in pixels.
 const SIZE: (u32, u32) = (860, 480);
 /// One for each set of a drawing.
-const COLOURS: [RGBColor; 3] = [
+const COLOURS: [RGBColor; 4] = [
     RGBColor(0x1f, 0x77, 0xb4),
     RGBColor(0xd6, 0x5f, 0x0e),
     RGBColor(0x2c, 0x8c, 0x4a),
+    RGBColor(0x8e, 0x44, 0xad),
 ];
 
 /// Draws the share of samples that took at most a time, one line per set.

@@ -54,6 +54,7 @@ const REQUESTS: &[(&str, &str, &str, &str, u16)] = &[
     ),
     ("GET", "/health/routes", "/health/routes?detail=no", "", 400),
     ("GET", "/sync", "/sync", "", 200),
+    ("POST", "/sync/confirm", "/sync/confirm", "", 409),
     ("GET", "/metrics", "/metrics", "", 200),
     ("GET", "/vars", "/vars", "", 200),
     ("GET", "/readyz", "/readyz", "", 200),

@@ -85,6 +85,8 @@ mod status;
 #[cfg(test)]
 mod status_kept;
 #[cfg(test)]
+mod sync;
+#[cfg(test)]
 mod texts;
 #[cfg(test)]
 mod tidy;

@@ -10,11 +10,12 @@ use prometheus::{
     IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TEXT_FORMAT, TextEncoder,
 };
 
-use super::{Api, Refusal};
+use super::{Api, Refusal, sync_metrics};
 use crate::admit::Turned;
 use crate::health::ladder::Status;
 use crate::metrics::histogram::Spread;
 use crate::metrics::{Reading, host_label, player_labels};
+use crate::postgres::status::Snapshot;
 use crate::relay::counters::Totals;
 use crate::servers::counters;
 
@@ -25,7 +26,16 @@ pub(super) async fn show(State(api): State<Api>) -> Result<impl IntoResponse, Re
     let table = api.registry.table();
     let health = api.health.counts(&table, &api.servers, api.starters);
     let servers = api.servers.totals();
-    let text = encode(&relayed, &servers, &reading, &turned, &health).map_err(|error| {
+    let sync = api.sync.as_ref().map(|sync| sync.snapshot());
+    let text = encode(
+        &relayed,
+        &servers,
+        &reading,
+        &turned,
+        &health,
+        sync.as_ref(),
+    );
+    let text = text.map_err(|error| {
         Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("metrics: {error}"),
@@ -40,6 +50,7 @@ fn encode(
     reading: &Reading,
     turned: &[(Turned, u64)],
     health: &[(Status, u64)],
+    sync: Option<&Snapshot>,
 ) -> prometheus::Result<String> {
     let registry = Registry::new();
     relay(&registry, relayed)?;
@@ -54,6 +65,9 @@ fn encode(
     routes(&registry, health)?;
     connections(&registry, reading)?;
     by_name(&registry, reading)?;
+    if let Some(sync) = sync {
+        sync_metrics::add(&registry, sync)?;
+    }
     let mut families = registry.gather();
     families.push(wake_seconds(servers));
     families.push(histogram(
@@ -168,19 +182,29 @@ fn waiting(registry: &Registry, totals: &counters::Totals) -> prometheus::Result
     )
 }
 
-fn counter(registry: &Registry, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+pub(super) fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> prometheus::Result<()> {
     let counter = IntCounter::new(name, help)?;
     counter.inc_by(value);
     registry.register(Box::new(counter))
 }
 
-fn gauge(registry: &Registry, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+pub(super) fn gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> prometheus::Result<()> {
     let gauge = IntGauge::new(name, help)?;
     gauge.set(whole(value));
     registry.register(Box::new(gauge))
 }
 
-fn by_label<'a>(
+pub(super) fn by_label<'a>(
     registry: &Registry,
     name: &str,
     help: &str,
@@ -334,7 +358,8 @@ mod tests {
     #[test]
     fn before_anything_happened_there_are_figures_too() {
         let servers = Servers::new(Arc::default()).totals();
-        let text = encode(&Totals::default(), &servers, &Reading::default(), &[], &[]).unwrap();
+        let reading = Reading::default();
+        let text = encode(&Totals::default(), &servers, &reading, &[], &[], None).unwrap();
         for line in ["automc_held_players 0", "automc_wake_seconds_count 0"] {
             assert!(text.lines().any(|own| own == line), "no {line} in\n{text}");
         }
@@ -364,6 +389,7 @@ mod tests {
             &reading,
             &[(Turned::Denied, 3)],
             &[(Status::Asleep, 7)],
+            None,
         )
         .unwrap();
         for line in [

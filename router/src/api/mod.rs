@@ -10,6 +10,7 @@ mod query;
 mod routes;
 mod servers;
 mod sync;
+mod sync_metrics;
 mod vars;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
@@ -78,7 +79,7 @@ impl IntoResponse for Refusal {
 }
 
 /// Every endpoint by its path.
-fn endpoints() -> [(&'static str, MethodRouter<Api>); 12] {
+fn endpoints() -> [(&'static str, MethodRouter<Api>); 13] {
     [
         ("/routes", get(routes::list).post(routes::add)),
         ("/routes/{host}", get(routes::show).delete(routes::remove)),
@@ -92,6 +93,7 @@ fn endpoints() -> [(&'static str, MethodRouter<Api>); 12] {
         ("/servers", get(servers::list)),
         ("/health/routes", get(health::routes)),
         ("/sync", get(sync::show)),
+        ("/sync/confirm", post(sync::confirm)),
         ("/metrics", get(metrics::show)),
         ("/vars", get(vars::show)),
         ("/healthz", get(healthz)),
@@ -136,6 +138,12 @@ impl Api {
         let waiting = self.sync.as_ref().is_some_and(|sync| !sync.is_ready());
         waiting.then_some("the first read of the routes from Postgres is still to come; see /sync")
     }
+
+    /// When the routes of Postgres were written down, if they have not been read since the start.
+    fn stale(&self) -> Option<String> {
+        let sync = self.sync.as_ref()?;
+        sync.snapshot().stale.map(sync::time)
+    }
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
@@ -155,7 +163,10 @@ async fn healthz() -> Json<serde_json::Value> {
 /// Ready: routes are loaded, maybe stale, and the router is not stopping.
 async fn readyz(State(api): State<Api>) -> Result<Json<serde_json::Value>, Refusal> {
     match api.unready() {
-        None => Ok(Json(serde_json::json!({ "status": "ready" }))),
+        None => Ok(Json(match api.stale() {
+            None => serde_json::json!({ "status": "ready" }),
+            Some(since) => serde_json::json!({ "status": "ready", "staleSince": since }),
+        })),
         Some(reason) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, reason.to_owned())),
     }
 }

@@ -1,11 +1,12 @@
-//! Shows how the sync with Postgres stands.
+//! Shows how the sync with Postgres stands, and lets through what it holds back.
 
 use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 
-use super::Api;
+use super::{Api, Refusal};
 use crate::routes::offer::{Provider, Reason};
 
 /// Most rows, and most settings, that are shown; their counts are exact all the same.
@@ -26,6 +27,21 @@ struct IgnoredSetting {
     reason: String,
 }
 
+/// A read that is held back.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Held {
+    /// What it would do, in words.
+    reason: String,
+    /// Routes there are, and how many of them would go.
+    routes: usize,
+    lost: usize,
+    /// RFC 3339, UTC: since when, and when it is applied if the table says the same all the while.
+    since: String,
+    until: String,
+    confirmed: bool,
+}
+
 /// What `GET /sync` answers.
 #[derive(serde::Serialize, Default)]
 #[serde(rename_all = "camelCase")]
@@ -37,6 +53,16 @@ pub(super) struct Sync {
     last_sync: Option<String>,
     last_sync_age_seconds: Option<u64>,
     syncs: u64,
+    /// Those of the reads that were of the whole table.
+    full_syncs: u64,
+    notifications: u64,
+    /// Of the table's history, where changes are counted: which, what is applied, what was seen of it.
+    epoch: Option<String>,
+    revision: Option<u64>,
+    revision_seen: Option<u64>,
+    held: Option<Held>,
+    /// RFC 3339, UTC: when the routes were written down that are served until the table was read.
+    stale_since: Option<String>,
     rows: usize,
     routes: usize,
     set_aside_count: usize,
@@ -59,11 +85,23 @@ pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
     Json(Sync {
         enabled: true,
         connected: now.connected,
-        last_sync: now
-            .last_sync
-            .map(|at| humantime::format_rfc3339_millis(at).to_string()),
+        last_sync: now.last_sync.map(time),
         last_sync_age_seconds: now.last_sync.map(age),
         syncs: now.syncs,
+        full_syncs: now.whole.values().sum(),
+        notifications: now.notifications,
+        epoch: now.applied.as_ref().map(|mark| mark.epoch.to_string()),
+        revision: now.applied.map(|mark| mark.revision),
+        revision_seen: now.seen.map(|mark| mark.revision),
+        held: now.held.map(|held| Held {
+            reason: held.effect.to_string(),
+            routes: held.effect.routes,
+            lost: held.effect.lost,
+            since: time(held.since),
+            until: time(held.until),
+            confirmed: held.confirmed,
+        }),
+        stale_since: now.stale.map(time),
         rows: shown.rows,
         routes: shown.routes,
         set_aside_count: shown.set_aside.len(),
@@ -74,6 +112,21 @@ pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
         reconnects: now.reconnects,
         last_error: now.last_error,
     })
+}
+
+/// Has the read applied that is held back.
+pub(super) async fn confirm(State(api): State<Api>) -> Result<StatusCode, Refusal> {
+    let confirmed = api.sync.as_ref().is_some_and(|status| status.confirm());
+    if confirmed {
+        Ok(StatusCode::ACCEPTED)
+    } else {
+        let reason = "nothing is held back; see /sync";
+        Err(Refusal(StatusCode::CONFLICT, reason.to_owned()))
+    }
+}
+
+pub(super) fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(at).to_string()
 }
 
 /// What there is to say of the table's rows.

@@ -12,6 +12,7 @@ mod health;
 mod metrics;
 #[cfg(feature = "ngrok")]
 mod ngrok;
+mod postgres;
 mod proxy;
 mod routes;
 mod scaler;
@@ -29,7 +30,6 @@ use std::time::Duration;
 use crate::addr::BackendAddr;
 use crate::host::{Host, Names};
 use crate::log::{LogConfig, LogFormat};
-use crate::postgres::dsn::Dsn;
 use crate::rate::Rate;
 use crate::routes::policy::Policy;
 pub use admit::AdmitConfig;
@@ -37,6 +37,8 @@ pub use api::TOKEN_BYTES_MIN;
 pub use metrics::InfluxConfig;
 #[cfg(feature = "ngrok")]
 pub use ngrok::NgrokConfig;
+pub use postgres::PostgresConfig;
+use postgres::postgres;
 pub use proxy::Proxies;
 pub use routes::RoutesConfig;
 pub use scaler::ScalerConfig;
@@ -56,6 +58,7 @@ const COOKIE_SECRET_BYTES_MIN: usize = 16;
 pub const SPEC: Spec = Spec {
     groups: &[
         KEYS,
+        postgres::KEYS,
         routes::KEYS,
         admit::KEYS,
         waker::KEYS,
@@ -105,18 +108,6 @@ const KEYS: &[Key] = &[
         "20s",
         "How long players may finish after SIGTERM",
     ),
-    Key {
-        name: "automc_dsn",
-        kind: Kind::Secret,
-        default: None,
-        help: "Postgres with the servers table; unset turns the Postgres routes off",
-    },
-    Key {
-        name: "automc_reconnect_jitter",
-        kind: Kind::Text,
-        default: Some("0"),
-        help: "Share of each reconnect delay, 0 to 1, added at random on top",
-    },
     Key {
         name: "automc_cookie_secret",
         kind: Kind::Secret,
@@ -248,15 +239,6 @@ pub struct Config {
     pub notices: Vec<String>,
 }
 
-/// Where routes come from.
-#[derive(Debug, Clone)]
-pub struct PostgresConfig {
-    /// The database.
-    pub dsn: Dsn,
-    /// Share of each reconnect delay, 0 to 1, added at random on top.
-    pub reconnect_jitter: f64,
-}
-
 impl Config {
     /// Reads the merged settings.
     ///
@@ -326,21 +308,6 @@ fn cookie_secret(text: &str) -> Result<Secret, String> {
         COOKIE_SECRET_BYTES_MIN.. => Ok(Secret::new(text)),
         _ => Err(format!("shorter than {COOKIE_SECRET_BYTES_MIN} bytes")),
     }
-}
-
-fn postgres(settings: &mut Settings) -> Option<PostgresConfig> {
-    let jitter = |text: &str| match text.trim().parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err(format!("{text:?} is not a number from 0 to 1")),
-    };
-    let reconnect_jitter = settings
-        .parse("automc_reconnect_jitter", jitter)
-        .unwrap_or_default();
-    let dsn = settings.parse("automc_dsn", Dsn::parse)?;
-    Some(PostgresConfig {
-        dsn,
-        reconnect_jitter,
-    })
 }
 
 fn log(settings: &mut Settings) -> LogConfig {

@@ -130,18 +130,17 @@ async fn rows(client: &Client, registry: &Registry) -> Result<Vec<Offer>, String
     if let Some(error) = errors.next() {
         return Err(error.text);
     }
-    let rows = client.query_typed(&facts.query(), &[]).await;
+    let rows = schema::rows(client, &facts).await;
     let rows = rows.map_err(|error| explain(&error))?;
     if rows.len() > ROWS_MAX {
         return Err(format!("table servers has over {ROWS_MAX} rows"));
     }
     let mut policies = Policies::over(Arc::clone(registry.defaults()));
     let names = registry.names();
-    let offers = rows.iter().map(|row| {
-        let row = schema::row(row).map_err(|error| explain(&error))?;
-        Ok(row::offer(row, &mut policies, names))
-    });
-    offers.collect()
+    let offers = rows
+        .into_iter()
+        .map(|row| row::offer(row, &mut policies, names));
+    Ok(offers.collect())
 }
 
 async fn drive(mut link: Link) {

@@ -153,9 +153,10 @@ impl Facts {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// The query that reads every row, whatever shape the table has.
+    /// The query that reads every row or, for `named`, those of the names `$1`, whatever shape the table has. Where
+    /// revisions are counted, one more row tells the one that all others are of.
     #[must_use]
-    pub fn query(&self) -> String {
+    pub fn query(&self, named: bool) -> String {
         let state = match self.column("state") {
             Some(column) if column.readable => "state::text",
             _ => "NULL::text",
@@ -169,15 +170,34 @@ impl Facts {
             _ => "NULL::text",
         };
         let settings = Setting::ALL.into_iter().map(Setting::column);
-        let settings: String = settings
-            .filter(|name| self.column(name).is_some_and(|column| column.readable))
-            .map(|name| format!(", {name}::text AS {name}"))
-            .collect();
+        let settings =
+            settings.filter(|name| self.column(name).is_some_and(|column| column.readable));
+        let (mut values, mut nulls) = (String::new(), String::new());
+        for name in settings {
+            values.push_str(&format!(", {name}::text AS {name}"));
+            nulls.push_str(&format!(", NULL::text AS {name}"));
+        }
+        let filter = match self.column("name") {
+            _ if !named => "",
+            // Anything else would keep the index from being used.
+            Some(name) if name.kind == "text" || name.kind.starts_with("character varying") => {
+                " WHERE name = ANY ($1)"
+            }
+            _ => " WHERE name::text = ANY ($1)",
+        };
         let limit = ROWS_MAX + 1;
-        format!(
-            "SELECT name::text, domain::text, address::text, {state}, {enabled}, {aliases}{settings} \
-             FROM servers LIMIT {limit}"
-        )
+        let rows = format!(
+            "SELECT name::text, domain::text, address::text, {state}, {enabled}, {aliases}, FALSE{values} \
+             FROM servers{filter} LIMIT {limit}"
+        );
+        // One statement, so that both are of one moment.
+        match self.revision {
+            Revision::Readable => format!(
+                "SELECT epoch, revision::text, NULL, NULL, NULL::boolean, NULL, TRUE{nulls} \
+                 FROM automc_revision UNION ALL ({rows})"
+            ),
+            Revision::Missing | Revision::Hidden => rows,
+        }
     }
 
     /// Everything there is to say about the table, good and bad.

@@ -225,8 +225,8 @@ fn missing_optional_columns_read_as_null() {
         .retain(|column| !["state", "enabled", "aliases"].contains(&column.name.as_str()));
     assert!(
         facts
-            .query()
-            .contains("NULL::text, NULL::boolean, NULL::text FROM servers")
+            .query(false)
+            .contains("NULL::text, NULL::boolean, NULL::text, FALSE FROM servers")
     );
     assert_ne!(worst(&facts).0, Severity::Error);
 }
@@ -240,10 +240,10 @@ fn settings_are_read_where_they_are_and_may_be() {
     let seen = ["hold_max", "settle"].map(str::to_owned);
     facts.triggers[4].columns.extend(seen);
     facts.columns[7].readable = false;
-    let query = facts.query();
+    let query = facts.query(false);
     assert!(
         query.contains(
-            "enabled, aliases::text, hold_max::text AS hold_max, settle::text AS settle FROM"
+            "enabled, aliases::text, FALSE, hold_max::text AS hold_max, settle::text AS settle FROM"
         ),
         "{query}"
     );
@@ -257,4 +257,18 @@ fn settings_are_read_where_they_are_and_may_be() {
     assert!(text.contains("a change of texts,"), "{text}");
     facts.triggers[4].columns.push("texts".to_owned());
     assert_eq!(worst(&facts).0, Severity::Good);
+}
+
+#[test]
+fn the_revision_is_read_with_the_rows_where_there_is_one() {
+    let counted = good().query(true);
+    assert!(
+        counted.starts_with("SELECT epoch, revision::text,"),
+        "{counted}"
+    );
+    assert!(counted.contains("WHERE name = ANY ($1) LIMIT"), "{counted}");
+    assert!(!uncounted().query(true).contains("automc_revision"));
+    let mut other = good();
+    other.columns[0].kind = "citext".to_owned();
+    assert!(other.query(true).contains("WHERE name::text = ANY ($1)"));
 }

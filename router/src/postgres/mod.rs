@@ -3,9 +3,16 @@
 pub mod connect;
 pub mod dsn;
 pub mod facts;
+pub mod guard;
+mod hearing;
+mod news;
 pub mod pace;
 mod parameters;
+mod reading;
+pub mod revision;
 pub mod schema;
+pub mod snapshot;
+mod snapshot_file;
 pub mod source;
 pub mod status;
 

@@ -5,11 +5,12 @@ use tokio_postgres::{Client, Row as PgRow};
 use super::CHANNEL;
 use super::facts::{Column, Fires, Revision, Trigger};
 pub use super::facts::{Facts, Finding, ROWS_MAX, Severity};
+use super::revision::Mark;
 use crate::routes::overrides::Setting;
 use crate::routes::row::Row;
 
-/// The columns every query begins with; settings follow.
-const FIXED_COLUMNS: usize = 6;
+/// The column that tells a revision from a row; settings follow.
+const MARK_COLUMN: usize = 6;
 /// What functions of triggers call that leave the announcement to the end of the transaction.
 const NOTE: &str = "automc_changed(";
 
@@ -88,20 +89,33 @@ fn each<T>(
     rows.iter().map(read).collect()
 }
 
+/// What one row of [`Facts::query`] is.
+#[derive(Debug)]
+pub enum Read {
+    /// The state all the others are of.
+    Mark(Mark),
+    /// A row of the table.
+    Row(Row),
+}
+
 /// Reads one row of [`Facts::query`].
 ///
 /// # Errors
 /// A column of a type that cannot be read.
-pub fn row(row: &PgRow) -> Result<Row, tokio_postgres::Error> {
+pub fn row(row: &PgRow) -> Result<Read, tokio_postgres::Error> {
+    if row.try_get(MARK_COLUMN)? {
+        let (epoch, revision): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
+        return Ok(Read::Mark(mark(epoch, revision)));
+    }
     let mut overrides = Vec::new();
-    for (index, column) in row.columns().iter().enumerate().skip(FIXED_COLUMNS) {
+    for (index, column) in row.columns().iter().enumerate().skip(MARK_COLUMN + 1) {
         if let (Some(setting), Some(text)) =
             (Setting::of_column(column.name()), row.try_get(index)?)
         {
             overrides.push((setting, text));
         }
     }
-    Ok(Row {
+    Ok(Read::Row(Row {
         name: row.try_get(0)?,
         domain: row.try_get(1)?,
         address: row.try_get(2)?,
@@ -109,5 +123,39 @@ pub fn row(row: &PgRow) -> Result<Row, tokio_postgres::Error> {
         enabled: row.try_get(4)?,
         aliases: row.try_get(5)?,
         overrides,
-    })
+    }))
+}
+
+/// Reads every row once, [`ROWS_MAX`] and one more at most.
+///
+/// # Errors
+/// Whatever the connection fails with, and a column of a type that cannot be read.
+pub async fn rows(client: &Client, facts: &Facts) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let found = client.query_typed(&facts.query(false), &[]).await?;
+    let rows = found.iter().filter_map(|found| match row(found) {
+        Ok(Read::Mark(_)) => None,
+        Ok(Read::Row(row)) => Some(Ok(row)),
+        Err(error) => Some(Err(error)),
+    });
+    rows.collect()
+}
+
+/// Looks at the revision alone; `None` if there is none any more.
+///
+/// # Errors
+/// Whatever the connection fails with.
+pub async fn revision(client: &Client) -> Result<Option<Mark>, tokio_postgres::Error> {
+    let query = "SELECT epoch, revision::text FROM automc_revision";
+    let rows = client.query_typed(query, &[]).await?;
+    rows.first()
+        .map(|row| Ok(mark(row.try_get(0)?, row.try_get(1)?)))
+        .transpose()
+}
+
+/// Nothing below zero is ever counted.
+fn mark(epoch: &str, revision: &str) -> Mark {
+    Mark {
+        epoch: epoch.into(),
+        revision: revision.parse().unwrap_or_default(),
+    }
 }

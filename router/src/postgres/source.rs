@@ -1,48 +1,53 @@
 //! Follows the `servers` table: LISTEN, then SELECT, then again on every change.
 //!
-//! Notifications only say "look again". The connection's reader marks that down and never waits
-//! for anything else, so a slow reader can neither lose a change nor hold up the server. Every
-//! read is of the whole table and ends in one swap of the routes.
+//! A notification is a hint which rows to read, or to read all of them. The connection's reader takes it down and never
+//! waits for anything, so a slow reader can neither lose a change nor hold up the server. Every read is one statement and
+//! ends in one change of the routes.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval_at, timeout};
-use tokio_postgres::{AsyncMessage, Client};
+use tokio::time::{sleep_until, timeout};
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::connect::{ConnectError, Link, connect};
+use super::connect::{ConnectError, connect};
+use super::facts::Revision;
+use super::guard::{Guard, Verdict};
+use super::hearing::Hearing;
 use super::pace::Pace;
+use super::reading::{self, Reading};
+use super::revision::{Look, Mark, Revisions, Step, Why};
 use super::schema::{self, Facts, ROWS_MAX, Severity};
-use super::status::SyncStatus;
-use super::{CHANNEL, explain};
+use super::snapshot_file::{self, Keeper};
+use super::status::{Held, SyncStatus};
+use super::{CHANNEL, explain, news};
 use crate::backoff::Backoff;
 use crate::config::PostgresConfig;
 use crate::config::values::short;
-use crate::routes::diff::Change;
-use crate::routes::offer::{Excluded, Provider, Reason};
+use crate::routes::offer::Provider;
 use crate::routes::overrides::Policies;
 use crate::routes::pool::Changes;
 use crate::routes::registry::Registry;
-use crate::routes::{Route, overrides, row};
+use crate::routes::row::Row;
 
-/// How often the whole table is read without being asked to: triggers can be missing, disabled,
-/// or silent about a change.
-pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
-/// How often an idle connection is asked for a sign of life.
+/// How often the whole table is read without being asked to: somebody may have switched triggers off for a while.
+pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(300);
+/// The same where changes are not counted: triggers can be missing, disabled, or silent about a change.
+pub const UNCOUNTED_INTERVAL: Duration = Duration::from_secs(60);
+/// How often an idle connection is asked for the revision, which is its sign of life.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long that sign may take. Together with the interval: a dead peer is noticed within 20 s, whatever else is going on.
 pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an announcement may take to follow the revision that it announces.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Longest time one read of the table may take.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// Least time between two looks at the table's shape after a change of its rows.
+/// Least time between two looks at the table's shape.
 const INSPECT_PAUSE: Duration = Duration::from_secs(1);
-/// Most lines logged about the changes of one read.
-const CHANGE_LINES_MAX: usize = 100;
 
 /// Why a connection was given up.
 #[derive(Debug, thiserror::Error)]
@@ -82,17 +87,23 @@ pub async fn follow(
 ) {
     info!(database = %config.dsn, "automc: pg route sync started");
     let mut backoff = Backoff::reconnect(config.reconnect_jitter);
+    let keeper = config.snapshot_file.clone().map(Keeper::start);
+    let (keeper, writing) = keeper.unzip();
     let mut source = Source {
         policies: Policies::over(Arc::clone(registry.defaults())),
+        guard: Guard::new(config.guard),
+        hearing: Arc::default(),
+        keeper,
         config,
         registry,
         status,
         heard,
     };
+    source.remember().await;
     loop {
         let session = source.session(&mut backoff);
         let Some(Err(error)) = stop.run_until_cancelled(session).await else {
-            return;
+            break;
         };
         let delay = backoff.next_delay(random());
         let delay = Duration::from_millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
@@ -107,8 +118,14 @@ pub async fn follow(
             .await
             .is_none()
         {
-            return;
+            break;
         }
+    }
+    drop(source);
+    if let Some(writing) = writing
+        && let Err(error) = writing.await
+    {
+        warn!(%error, "automc: the snapshot file is not written to its end");
     }
 }
 
@@ -122,76 +139,144 @@ struct Source<H> {
     config: PostgresConfig,
     registry: Arc<Registry>,
     policies: Policies,
+    guard: Guard,
+    hearing: Arc<Hearing>,
+    keeper: Option<Keeper>,
     status: Arc<SyncStatus>,
     heard: H,
 }
 
+/// One connection, and what is due on it.
+struct Session {
+    client: Client,
+    facts: Facts,
+    inspected: Instant,
+    pace: Pace,
+    check: Instant,
+    reconcile: Instant,
+}
+
 impl<H: Fn(&Changes) + Send + Sync> Source<H> {
+    /// Serves what the snapshot file says until the table was read.
+    async fn remember(&mut self) {
+        let Some(path) = self.config.snapshot_file.clone() else {
+            return;
+        };
+        let (mut policies, names) = (self.policies.clone(), self.registry.names());
+        let load = move || snapshot_file::load(&path, &mut policies, names);
+        let Ok(Some(loaded)) = tokio::task::spawn_blocking(load).await else {
+            return;
+        };
+        let (rows, mark) = (loaded.offers.len(), loaded.mark);
+        let offers = loaded.offers.into_iter();
+        let offers = offers.map(|(name, offer)| (name, Some(offer)));
+        let changes = self.registry.update(Provider::Postgres, offers);
+        (self.heard)(&changes);
+        info!("automc: {rows} rows of the snapshot file are served until the table is read");
+        *self.hearing.revisions() = Revisions::new(mark.clone());
+        self.status.update(|status| {
+            status.stale = Some(loaded.written);
+            status.applied = mark;
+        });
+    }
+
     /// One connection from its start to its end; ends only with an error.
     async fn session(&mut self, backoff: &mut Backoff) -> Result<(), SyncError> {
         let (client, link) = connect(&self.config.dsn).await?;
-        let nudge = Arc::new(Notify::new());
-        let mut driver = AbortOnDropHandle::new(tokio::spawn(drive(link, Arc::clone(&nudge))));
-        let mut pace = Pace::default();
-        let setup = async {
-            // A read must not hang on somebody's lock for longer than it is waited for.
-            let limit = READ_TIMEOUT.as_millis();
-            client
-                .batch_execute(&format!(
-                    "SET statement_timeout = {limit}; LISTEN {CHANNEL}"
-                ))
-                .await
+        let (hearing, status) = (Arc::clone(&self.hearing), Arc::clone(&self.status));
+        let drive = async move { hearing.drive(link, &status).await };
+        let mut driver = AbortOnDropHandle::new(tokio::spawn(drive));
+        tokio::select! {
+            ended = &mut driver => Err(ended_by(ended)),
+            done = self.talk(client, backoff) => done,
+        }
+    }
+
+    async fn talk(&mut self, client: Client, backoff: &mut Backoff) -> Result<(), SyncError> {
+        // A read must not hang on somebody's lock for longer than it is waited for.
+        let limit = READ_TIMEOUT.as_millis();
+        let setup = format!("SET statement_timeout = {limit}; LISTEN {CHANNEL}");
+        within("LISTEN", READ_TIMEOUT, client.batch_execute(&setup)).await?;
+        let now = Instant::now();
+        let mut session = Session {
+            facts: self.inspect(&client, &Facts::default()).await?,
+            client,
+            inspected: now,
+            pace: Pace::default(),
+            check: now + CHECK_INTERVAL,
+            reconcile: now,
         };
-        let mut facts = tokio::select! {
-            ended = &mut driver => return Err(ended_by(ended)),
-            facts = async {
-                within("LISTEN", READ_TIMEOUT, setup).await?;
-                let facts = self.inspect(&client, &Facts::default()).await?;
-                self.read(&client, &facts, &mut pace).await?;
-                Ok::<_, SyncError>(facts)
-            } => facts?,
-        };
+        self.owe(Why::Connected);
+        self.catch_up(&mut session).await?;
         backoff.reset();
         self.status.update(|status| {
             status.connected = true;
             status.last_error = None;
         });
-        let mut inspected = Instant::now();
-        let mut reconcile = ticks(RECONCILE_INTERVAL);
-        let mut check = ticks(CHECK_INTERVAL);
         loop {
-            let work = async {
-                tokio::select! {
-                    () = nudge.notified() => {
-                        tokio::time::sleep_until(pace.due(Instant::now()).into()).await;
-                        self.read(&client, &facts, &mut pace).await?;
-                        if inspected.elapsed() >= INSPECT_PAUSE {
-                            // Whoever changes the table's shape often changes rows next.
-                            let before = facts.query();
-                            facts = self.inspect(&client, &facts).await?;
-                            inspected = Instant::now();
-                            if facts.query() != before {
-                                self.read(&client, &facts, &mut pace).await?;
-                            }
-                        }
-                    }
-                    _ = reconcile.tick() => {
-                        // A read may wait for somebody's lock, so by itself it is slow to notice
-                        // that nobody is there any more.
-                        sign_of_life(&client).await?;
-                        facts = self.inspect(&client, &facts).await?;
-                        inspected = Instant::now();
-                        self.read(&client, &facts, &mut pace).await?;
-                    }
-                    _ = check.tick() => sign_of_life(&client).await?,
-                }
-                Ok::<_, SyncError>(())
-            };
+            let rewrite = self.keeper.as_mut().and_then(Keeper::due);
+            session.reconcile = rewrite.map_or(session.reconcile, |due| due.min(session.reconcile));
+            let now = Instant::now();
+            if now >= session.check {
+                self.look(&mut session).await?;
+            } else if now >= session.reconcile {
+                // A read may wait for somebody's lock, so by itself it is slow to notice
+                // that nobody is there any more.
+                self.look(&mut session).await?;
+                self.owe(Why::Reconcile);
+            } else if self.guard.held().is_some_and(|held| now >= held.until) {
+                self.owe(Why::Held);
+            }
+            if self.hearing.revisions().is_owing() {
+                sleep_until(session.pace.due(Instant::now()).into()).await;
+                self.catch_up(&mut session).await?;
+                continue;
+            }
+            let held_until = self.guard.held().map(|held| held.until);
+            let next = session.check.min(session.reconcile);
+            let next = held_until.map_or(next, |until| next.min(until));
             tokio::select! {
-                ended = &mut driver => return Err(ended_by(ended)),
-                done = work => done?,
+                () = self.hearing.news() => {}
+                () = self.status.confirmation() => {
+                    if self.guard.confirm() {
+                        self.owe(Why::Held);
+                    }
+                }
+                () = sleep_until(next.into()) => {}
             }
         }
+    }
+
+    fn owe(&self, why: Why) {
+        self.hearing.revisions().owe(why);
+    }
+
+    /// Reads what is owed, if anything is.
+    async fn catch_up(&mut self, session: &mut Session) -> Result<(), SyncError> {
+        let step = self.hearing.revisions().step();
+        match step {
+            None => Ok(()),
+            Some(Step::Rows(names, mark)) => self.rows(session, &names, mark).await,
+            Some(Step::All(why)) => self.all(session, why).await,
+        }
+    }
+
+    /// Looks at the revision, or else only whether anybody is there.
+    async fn look(&self, session: &mut Session) -> Result<(), SyncError> {
+        let client = &session.client;
+        let what = "a sign of life";
+        let mut pause = CHECK_INTERVAL;
+        if session.facts.revision == Revision::Readable {
+            let found = within(what, CHECK_TIMEOUT, schema::revision(client)).await?;
+            if self.hearing.revisions().looked(found.as_ref()) == Look::Again {
+                pause = LOOK_AGAIN;
+            }
+            self.status.update(|status| status.seen = found);
+        } else {
+            within(what, CHECK_TIMEOUT, client.batch_execute("")).await?;
+        }
+        session.check = Instant::now() + pause;
+        Ok(())
     }
 
     /// Looks at the table's shape; what is new about its flaws is logged.
@@ -222,55 +307,136 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         Ok(facts)
     }
 
-    /// Reads the table and swaps the routes.
+    /// Reads some rows, and applies what they say.
+    async fn rows(
+        &mut self,
+        session: &mut Session,
+        names: &[String],
+        mark: Mark,
+    ) -> Result<(), SyncError> {
+        let mut rows = Vec::new();
+        let reading = self.read(session, Some(names), &mut rows).await?;
+        let (lost, limits) = (reading.loss.count, self.guard.limits());
+        if lost > limits.routes && limits.forbid(lost, reading.effect(&self.registry, false).routes)
+        {
+            self.owe(Why::Held);
+            return Ok(());
+        }
+        let found = reading.mark.clone();
+        if self.hearing.revisions().rows_read(mark, found.as_ref()) {
+            if let Some(keeper) = &mut self.keeper {
+                let applied = self.hearing.revisions().applied().cloned();
+                keeper.some(&rows, reading.gone.iter(), applied.as_ref());
+            }
+            self.apply(reading);
+        }
+        Ok(())
+    }
+
+    /// Reads the whole table, and applies what it says unless that is held back.
+    async fn all(&mut self, session: &mut Session, why: Why) -> Result<(), SyncError> {
+        if session.inspected.elapsed() >= INSPECT_PAUSE {
+            // Whoever changes the table's shape often changes rows next.
+            session.facts = self.inspect(&session.client, &session.facts).await?;
+            session.inspected = Instant::now();
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.begin(Instant::now());
+        }
+        let reading = self.read(session, None, &mut Vec::new()).await?;
+        session.reconcile = Instant::now()
+            + match session.facts.counted() {
+                true => RECONCILE_INTERVAL,
+                false => UNCOUNTED_INTERVAL,
+            };
+        self.status
+            .update(|status| *status.whole.entry(why).or_default() += 1);
+        let older = self.hearing.revisions().is_older(reading.mark.as_ref());
+        let effect = reading.effect(&self.registry, older);
+        let now = Instant::now();
+        if let Verdict::Hold(news) = self.guard.judge(effect, now) {
+            self.keeper.iter_mut().for_each(Keeper::abandon);
+            self.hold(news, now);
+            return Ok(());
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.whole(reading.mark.as_ref(), reading.is_news());
+        }
+        self.hearing.revisions().all_read(reading.mark.clone());
+        self.apply(reading);
+        Ok(())
+    }
+
+    /// Reads the table, or the rows of `names`, which are put into `rows` if anybody keeps them.
     async fn read(
         &mut self,
-        client: &Client,
-        facts: &Facts,
-        pace: &mut Pace,
-    ) -> Result<(), SyncError> {
+        session: &mut Session,
+        names: Option<&[String]>,
+        rows: &mut Vec<Row>,
+    ) -> Result<Reading, SyncError> {
         let begin = Instant::now();
-        let sql = facts.query();
-        let rows = within(
-            "reading the table",
-            READ_TIMEOUT,
-            client.query_typed(&sql, &[]),
-        )
-        .await?;
-        if rows.len() > ROWS_MAX {
-            return Err(SyncError::TooManyRows);
-        }
-        let rows = rows
-            .iter()
-            .map(schema::row)
-            .collect::<Result<Vec<_>, _>>()?;
-        let count = rows.len();
-        let names = self.registry.names();
-        let offers = rows
-            .into_iter()
-            .map(|row| row::offer(row, &mut self.policies, names));
-        let changes = self.registry.replace(Provider::Postgres, offers.collect());
-        log_changes(&changes);
-        (self.heard)(&changes);
+        let Session { client, facts, .. } = session;
+        let (registry, policies) = (&self.registry, &mut self.policies);
+        let keep = |row: &Row| match &mut self.keeper {
+            Some(keeper) if names.is_none() => keeper.row(row),
+            Some(_) => rows.push(row.clone()),
+            None => {}
+        };
+        let read = reading::read(client, facts, names, registry, policies, keep);
+        let reading = timeout(READ_TIMEOUT, read).await;
+        let reading = reading.unwrap_or(Err(SyncError::TimedOut {
+            what: "reading the table",
+            limit: READ_TIMEOUT,
+        }))?;
         let end = Instant::now();
-        pace.read(end, end - begin);
-        debug!(rows = count, took = ?(end - begin), "automc: table read");
+        session.pace.read(end, end - begin);
+        let (rows, whole) = (reading.rows, names.is_none());
+        debug!(rows, whole, took = ?(end - begin), "automc: table read");
+        Ok(reading)
+    }
+
+    /// Takes what was read for the truth.
+    fn apply(&mut self, reading: Reading) {
+        let found = reading.mark.clone();
+        let changes = self.registry.update(Provider::Postgres, reading.news());
+        news::tell(&changes);
+        (self.heard)(&changes);
+        let applied = self.hearing.revisions().applied().cloned();
         self.status.update(|status| {
             status.last_sync = Some(SystemTime::now());
             status.syncs += 1;
+            status.applied = applied;
+            status.seen = found;
+            status.held = None;
+            status.stale = None;
         });
-        Ok(())
     }
-}
 
-async fn sign_of_life(client: &Client) -> Result<(), SyncError> {
-    within("a sign of life", CHECK_TIMEOUT, client.batch_execute("")).await
-}
-
-fn ticks(every: Duration) -> tokio::time::Interval {
-    let mut ticks = interval_at(tokio::time::Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
+    /// Leaves the routes as they are until somebody confirms what was read, or it has been said for long enough.
+    fn hold(&self, is_new: bool, now: Instant) {
+        self.hearing.revisions().hold();
+        let Some(held) = self.guard.held() else {
+            return;
+        };
+        if is_new {
+            warn!(
+                "automc: {}, so the routes stay as they are; POST /sync/confirm applies it, and so does the table if \
+                 it says the same for {}",
+                held.effect,
+                short(held.until - held.since)
+            );
+        }
+        let (at, left) = (SystemTime::now(), held.until.saturating_duration_since(now));
+        self.status.update(|status| {
+            let before = status.held.filter(|_| !is_new);
+            status.held = Some(Held {
+                effect: held.effect,
+                since: before.map_or(at, |held| held.since),
+                until: before.map_or(at + left, |held| held.until),
+                confirmed: before.is_some_and(|held| held.confirmed),
+            });
+        });
+    }
 }
 
 async fn within<T>(
@@ -284,74 +450,10 @@ async fn within<T>(
     }
 }
 
-/// Moves the connection's bytes and marks every notification down; waits for nothing else.
-async fn drive(mut link: Link, nudge: Arc<Notify>) -> Result<(), tokio_postgres::Error> {
-    while let Some(message) = link.next().await {
-        match message? {
-            AsyncMessage::Notification(notification) if notification.channel() == CHANNEL => {
-                nudge.notify_one();
-            }
-            AsyncMessage::Notice(notice) => debug!(%notice, "postgres notice"),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 fn ended_by(ended: Result<Result<(), tokio_postgres::Error>, tokio::task::JoinError>) -> SyncError {
     match ended {
         Ok(Ok(())) => SyncError::Ended(String::new()),
         Ok(Err(error)) => SyncError::Ended(format!(": {}", explain(&error))),
         Err(error) => SyncError::Ended(format!(": {error}")),
     }
-}
-
-fn log_changes(changes: &Changes) {
-    let hosts = &changes.hosts;
-    for change in hosts.iter().take(CHANGE_LINES_MAX) {
-        match change {
-            Change::Add(host, route) => info!("automc route +: {host} → {}", arrow(route)),
-            Change::Remove(host, route) => info!("automc route -: {host} → {}", arrow(route)),
-            Change::Change(host, old, new) => {
-                info!("automc route ~: {host} {}", what_changed(old, new));
-            }
-        }
-    }
-    if let Some(more @ 1..) = hosts.len().checked_sub(CHANGE_LINES_MAX) {
-        info!("automc: and {more} more route changes");
-    }
-    for (name, setting) in changes.ignored.iter().take(CHANGE_LINES_MAX) {
-        warn!("automc: row {name:?}: {setting}");
-    }
-    let on_purpose = |row: &&Arc<Excluded>| row.reason == Reason::Disabled;
-    let excluded = changes.excluded.iter().filter(|row| !on_purpose(row));
-    for row in excluded.take(CHANGE_LINES_MAX) {
-        warn!("automc: row {:?} is not routed: {}", row.name, row.reason);
-    }
-    for shadowed in changes.shadowed.iter().take(CHANGE_LINES_MAX) {
-        warn!(
-            "automc: row {:?} is not routed: {shadowed}",
-            shadowed.loser.name
-        );
-    }
-}
-
-fn arrow(route: &Route) -> String {
-    let server = route.server.as_deref().unwrap_or_default();
-    format!("{} ({server})", route.backend)
-}
-
-/// `→ 127.0.0.1:1 (a), has other settings: hold_max`: where it leads or else its state, and settings.
-fn what_changed(old: &Route, new: &Route) -> String {
-    let mut parts = Vec::new();
-    if old.backend != new.backend || old.server != new.server {
-        parts.push(format!("→ {}", arrow(new)));
-    } else if old.state != new.state {
-        parts.push(format!("is {:?}", new.state));
-    }
-    let settings = overrides::differences(&old.policy, &new.policy);
-    if !settings.is_empty() {
-        parts.push(format!("has other settings: {}", settings.join(", ")));
-    }
-    parts.join(", ")
 }

@@ -203,7 +203,7 @@ pub fn differences(a: &Policy, b: &Policy) -> Vec<&'static str> {
 const POLICIES_MAX: usize = 10_000;
 
 /// The policies of the table's rows; rows with equal settings share one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Policies {
     defaults: Arc<Policy>,
     known: HashMap<Overrides, (Arc<Policy>, Ignored)>,

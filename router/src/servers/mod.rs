@@ -10,12 +10,13 @@ pub mod events;
 pub mod history;
 pub mod lease;
 pub mod retry;
+mod shard;
 pub mod state;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::broadcast;
 
@@ -27,18 +28,17 @@ use counters::{Counters, HeldEnd, Refusal, SERVERS_TOLD_MAX, Totals};
 use entry::{Change, Entry};
 use events::{Event, EventKind, Events};
 use history::START_MIN;
-use state::{Signal, Spent, WakeEnd};
+use shard::Shard;
+use state::{Signal, WakeEnd};
 
 pub use entry::Snapshot;
 pub use state::State;
 
-/// Most servers something is known of. Over it, those of which nothing is to be remembered make
+/// Most servers of which more is known than their row's word. Over it, those of which nothing is to be remembered make
 /// room, and if there are none, only servers that are waited for, played on or woken are added.
 pub const SERVERS_MAX: usize = 128 * 1024;
 /// Parts of the table with a lock each.
 const SHARDS: usize = 16;
-/// How long a part of the table that found no room does not look for it again.
-const NO_ROOM_PAUSE: Duration = Duration::from_secs(10);
 
 /// A server as its route tells of it.
 #[derive(Debug, Clone, Copy)]
@@ -106,51 +106,6 @@ pub struct Servers {
     memory: Arc<Memory>,
 }
 
-#[derive(Debug, Default)]
-struct Shard {
-    entries: HashMap<Arc<str>, Entry>,
-    /// Time spent by servers that were forgotten.
-    gone: Spent,
-    /// Room is not looked for before.
-    full_until: Option<Instant>,
-}
-
-impl Shard {
-    fn forget(&mut self, now: Instant, keep: impl Fn(&str, &Entry) -> bool) {
-        let gone = &mut self.gone;
-        self.entries.retain(|server, entry| {
-            let keep = keep(server, entry);
-            if !keep {
-                *gone = gone.plus(entry.spent(now));
-            }
-            keep
-        });
-    }
-
-    /// Forgets a server that is not routed any more, unless somebody holds it.
-    fn forget_unrouted(&mut self, server: &str, now: Instant) {
-        let entry = self.entries.get(server);
-        if let Some(entry) = entry.filter(|entry| !entry.is_routed() && !entry.is_held()) {
-            self.gone = self.gone.plus(entry.spent(now));
-            self.entries.remove(server);
-        }
-    }
-
-    fn has_room(&mut self, now: Instant) -> bool {
-        let max = SERVERS_MAX / SHARDS;
-        if self.entries.len() < max {
-            return true;
-        }
-        if self.full_until.is_some_and(|until| now < until) {
-            return false;
-        }
-        self.forget(now, |_, entry| !entry.is_at_rest());
-        let room = self.entries.len() < max;
-        self.full_until = (!room).then(|| now + NO_ROOM_PAUSE);
-        room
-    }
-}
-
 /// Tokio's clock, so that tests can move it.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
@@ -174,26 +129,25 @@ impl Servers {
             self.unroute(Target::of(route, starters).server, now);
         }
         for route in &changes.come {
-            self.table(&Target::of(route, starters));
+            self.routed(&route.key(), &Target::of(route, starters), now);
         }
     }
 
     /// Forgets a server, at once or when nobody holds it any more.
     fn unroute(&self, server: &str, now: Instant) {
-        let mut shard = self.shard(server);
-        if let Some(entry) = shard.entries.get_mut(server) {
-            entry.set_routed(false);
-            shard.forget_unrouted(server, now);
-        }
+        self.shard(server).unrouted(server, now);
     }
 
     /// Hears what the table says of a server; to be called for every server of a table that is
     /// published, or for those that changed. Reading the same word again is no news.
     pub fn table(&self, target: &Target<'_>) {
-        self.within(target, false, |_, entry, now| {
-            entry.set_routed(true);
-            ((), entry.hear(Signal::Table(target.hint), now))
-        });
+        self.routed(&target.server.into(), target, now());
+    }
+
+    fn routed(&self, server: &Arc<str>, target: &Target<'_>, now: Instant) {
+        let mut shard = self.shard(server);
+        let changed = shard.routed(server, target, now);
+        self.tell(server, changed);
     }
 
     /// Hears of a dial or a probe.
@@ -208,11 +162,8 @@ impl Servers {
     pub fn snapshot(&self, target: &Target<'_>) -> Snapshot {
         let now = now();
         let mut shard = self.shard(target.server);
-        let mut unknown = None;
-        let entry = shard
-            .entries
-            .get_mut(target.server)
-            .unwrap_or_else(|| unknown.insert(Entry::new(target.hint, target.wakeable, now)));
+        let mut unknown = shard.unknown(target, now);
+        let entry = shard.entry(target.server).unwrap_or(&mut unknown);
         if entry.history().is_empty() {
             entry.restore(&self.memory.starts(target.server));
         }
@@ -222,7 +173,7 @@ impl Servers {
     /// The state of a server, and since when, if anything was heard of it.
     #[must_use]
     pub fn state(&self, server: &str) -> Option<(State, Instant)> {
-        self.shard(server).entries.get(server).map(Entry::state)
+        self.shard(server).state(server)
     }
 
     /// A player begins to wait; the place is given up by [`Waiter::end`], or when it is dropped.
@@ -290,9 +241,8 @@ impl Servers {
         let mut asleep = BTreeMap::new();
         for shard in &self.shards {
             let shard = lock(shard);
-            totals.spent = totals.spent.plus(shard.gone);
-            for (server, entry) in &shard.entries {
-                let spent = entry.spent(now);
+            totals.spent = totals.spent.plus(shard.gone());
+            for (server, spent) in shard.spent(now) {
                 totals.spent = totals.spent.plus(spent);
                 asleep.insert(Arc::clone(server), spent.asleep);
                 if asleep.len() > SERVERS_TOLD_MAX {
@@ -321,15 +271,7 @@ impl Servers {
     ) -> Option<R> {
         let now = now();
         let mut shard = self.shard(target.server);
-        if !shard.entries.contains_key(target.server) {
-            if !shard.has_room(now) && !held {
-                return None;
-            }
-            let entry = Entry::new(target.hint, target.wakeable, now);
-            shard.entries.insert(target.server.into(), entry);
-        }
-        let server = Arc::clone(shard.entries.get_key_value(target.server)?.0);
-        let entry = shard.entries.get_mut(target.server)?;
+        let (server, entry) = shard.enter(target, held, now)?;
         let changed = entry.set_wakeable(target.wakeable, now);
         self.tell(&server, changed);
         let (result, changed) = act(&server, entry, now);
@@ -351,16 +293,13 @@ impl Servers {
     }
 
     /// Acts on the entry of a server somebody holds.
-    fn held(&self, server: &str, act: impl FnOnce(&mut Entry, Instant) -> Option<Change>) {
+    fn held(&self, server: &Arc<str>, act: impl FnOnce(&mut Entry, Instant) -> Option<Change>) {
         let now = now();
         let mut shard = self.shard(server);
-        if let Some((name, _)) = shard.entries.get_key_value(server) {
-            let name = Arc::clone(name);
-            if let Some(entry) = shard.entries.get_mut(server) {
-                let change = act(entry, now);
-                self.tell(&name, change);
-                shard.forget_unrouted(&name, now);
-            }
+        if let Some(entry) = shard.entry(server) {
+            let change = act(entry, now);
+            self.tell(server, change);
+            shard.forget_unrouted(server, now);
         }
     }
 

@@ -194,17 +194,17 @@ fn over_the_bound_only_those_with_nothing_to_remember_make_room() {
     let servers = Servers::new(Arc::default());
     let shard = |servers: &Servers| {
         let shards = servers.shards.iter();
-        shards.map(|shard| lock(shard).entries.len()).sum::<usize>()
+        shards.map(|shard| lock(shard).known()).sum::<usize>()
     };
     servers.wake(&target("failed")).end(WakeEnd::Failed);
     let waiter = servers.wait(&target("waited for"));
     for number in 0..SERVERS_MAX * 2 {
-        servers.table(&target(&number.to_string()));
+        servers.signal(&target(&number.to_string()), Signal::ProbeOk);
         assert!(number % 4096 != 0 || shard(&servers) <= SERVERS_MAX);
     }
     assert!(shard(&servers) <= SERVERS_MAX);
     let last = (SERVERS_MAX * 2 - 1).to_string();
-    assert!(servers.shard(&last).entries.contains_key(last.as_str()));
+    assert!(servers.shard(&last).entry(&last).is_some());
     assert_eq!(servers.snapshot(&target("failed")).attempts, 1);
     assert_eq!(servers.snapshot(&target("waited for")).waiting, 1);
     drop(waiter);
@@ -218,13 +218,37 @@ fn when_nothing_makes_room_only_who_holds_a_server_is_added() {
             .wake(&target(&number.to_string()))
             .end(WakeEnd::Failed);
     }
-    servers.table(&target("new"));
-    assert!(!servers.shard("new").entries.contains_key("new"));
+    servers.signal(&target("new"), Signal::ProbeOk);
+    assert!(servers.shard("new").entry("new").is_none());
     assert_eq!(servers.snapshot(&target("new")).state, State::Asleep);
     let waiter = servers.wait(&target("new"));
     assert_eq!(servers.snapshot(&target("new")).waiting, 1);
     drop(waiter);
     assert_eq!(servers.snapshot(&target("new")).waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_cost_no_entry_until_something_happens_and_their_time_counts_all_the_same() {
+    let servers = Servers::new(Arc::default());
+    servers.table(&target("a"));
+    tokio::time::advance(secs(10)).await;
+    servers.table(&target("a"));
+    assert_eq!(servers.shard("a").known(), 0);
+    assert_eq!(servers.totals().spent.asleep, secs(10));
+    assert_eq!(servers.snapshot(&target("a")).spent.asleep, secs(10));
+
+    let mut listener = servers.subscribe();
+    let running = Target {
+        hint: StateHint::Running,
+        ..target("a")
+    };
+    servers.table(&running);
+    tokio::time::advance(secs(5)).await;
+    assert_eq!(servers.shard("a").known(), 1);
+    let (from, to) = (State::Asleep, State::Running);
+    assert_eq!(kinds(&mut listener), [EventKind::State { from, to }]);
+    let spent = servers.totals().spent;
+    assert_eq!((spent.asleep, spent.running), (secs(10), secs(5)));
 }
 
 #[test]

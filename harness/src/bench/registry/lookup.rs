@@ -1,0 +1,130 @@
+//! What one look-up costs, clean-up included, and what one change does to the table, in this process.
+
+use std::fmt;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use automc_router::host::Names;
+use automc_router::routes::offer::{Offer, Provider};
+use automc_router::routes::overrides::Policies;
+use automc_router::routes::registry::Registry;
+use automc_router::routes::row::{self, Row};
+use serde_json::{Value, json};
+
+use super::rows;
+
+/// Hosts that are asked for in turn, at random over all.
+const ASKED: usize = 1 << 16;
+/// How often all of it is done.
+const ROUNDS: usize = 7;
+/// Look-ups of one round.
+const LOOKUPS: usize = 1 << 20;
+/// Changes of one round.
+const CHANGES: usize = 200;
+
+/// Medians over rounds, with the quickest and slowest.
+#[derive(Debug, Clone)]
+pub(super) struct Figures {
+    lookup: [Duration; 3],
+    change: [Duration; 3],
+}
+
+impl Figures {
+    pub(super) fn json(&self) -> Value {
+        let nanos = |figures: &[Duration; 3]| figures.map(|time| time.as_nanos());
+        let median = |figures: &[Duration; 3]| nanos(figures)[1].to_string();
+        json!({
+            "ns": median(&self.lookup).parse::<u64>().unwrap_or_default(),
+            "ns_min_max": [self.lookup[0].as_nanos().to_string(), self.lookup[2].as_nanos().to_string()],
+            "change_us": median(&self.change).parse::<u64>().unwrap_or_default() / 1000,
+        })
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [low, median, high] = self.lookup.map(|time| time.as_nanos());
+        let change = self.change[1];
+        write!(
+            formatter,
+            "{median} ns ({low}–{high}); one change takes {change:.1?} of its source"
+        )
+    }
+}
+
+fn offer(number: usize, address: String, policies: &mut Policies) -> Offer {
+    let row = Row {
+        name: Some(rows::name(number)),
+        domain: Some(rows::domain(number)),
+        address: Some(address),
+        state: Some("stopped".to_owned()),
+        ..Row::default()
+    };
+    row::offer(row, policies, Names::default())
+}
+
+/// Hosts as clients write them: mostly clean, some with capitals, a dot at the end, or Forge's mark.
+fn asked(rows: usize) -> Vec<String> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 16).unwrap_or_default()
+    };
+    let hosts = (0..ASKED).map(|number| {
+        let host = rows::domain(random() % rows.max(1));
+        match number % 8 {
+            0 => host.to_uppercase(),
+            1 => format!("{host}."),
+            2 => format!("{host}\0FML3\0"),
+            _ => host,
+        }
+    });
+    hosts.collect()
+}
+
+fn ordered(mut rounds: Vec<Duration>) -> [Duration; 3] {
+    rounds.sort_unstable();
+    let at = |index: usize| rounds.get(index).copied().unwrap_or_default();
+    [
+        at(0),
+        at(rounds.len() / 2),
+        at(rounds.len().saturating_sub(1)),
+    ]
+}
+
+/// Fills a registry with `rows` routes and asks it.
+pub(super) fn measure(rows: usize) -> Result<Figures> {
+    let registry = Registry::default();
+    let mut policies = Policies::over(registry.defaults().clone());
+    let offers = (0..rows).map(|number| offer(number, rows::address(number), &mut policies));
+    registry.replace(Provider::Postgres, offers.collect());
+    let asked = asked(rows);
+    let (mut lookups, mut changes) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let begin = Instant::now();
+        let mut found = 0;
+        for host in asked.iter().cycle().take(LOOKUPS) {
+            // As a connection does: the table of this moment, every time.
+            found += usize::from(black_box(registry.table().lookup(black_box(host))).is_some());
+        }
+        lookups.push(begin.elapsed() / u32::try_from(LOOKUPS)?);
+        ensure!(found == LOOKUPS, "{found} of {LOOKUPS} hosts were found");
+
+        let new = format!("h{round}.example:1");
+        let begin = Instant::now();
+        for number in 0..CHANGES {
+            let number = (number * 7919) % rows.max(1);
+            let offer = offer(number, new.clone(), &mut policies);
+            let news = [(rows::name(number).into(), Some(offer))];
+            black_box(registry.update(Provider::Postgres, news));
+        }
+        changes.push(begin.elapsed() / u32::try_from(CHANGES)?);
+    }
+    Ok(Figures {
+        lookup: ordered(lookups),
+        change: ordered(changes),
+    })
+}

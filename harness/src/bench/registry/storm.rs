@@ -1,0 +1,182 @@
+//! A thousand transactions a second, each of one row: what the router reads meanwhile, whether logins feel it, and
+//! whether the routes are right in the end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_postgres::Client;
+
+use super::live::{self, Running};
+use super::{Options, rows, say};
+use crate::backend::Backend;
+use crate::bench::stats::{Summary, millis};
+use crate::http::Connection;
+use crate::player::Player;
+use crate::postgres::Postgres;
+
+/// Transactions a second, all connections together.
+const RATE: usize = 1_000;
+/// Connections that write.
+const WRITERS: usize = 8;
+/// From one login to the next.
+const LOGIN_PAUSE: Duration = Duration::from_millis(10);
+/// Logins and storms take turns so many times.
+const ROUNDS: u32 = 5;
+/// Longest wait for anything.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Routes that are compared with their rows in the end.
+const COMPARED: usize = 2_000;
+/// A session that has become idle tells what it has done after 10 s (PostgreSQL's `pgstat.c`).
+const TOLD_AFTER: Duration = Duration::from_secs(11);
+/// Where the players of the storm log in.
+const HOST: &str = "login.example.com";
+
+/// What one round of writing came to.
+#[derive(Debug, Default, Clone, Copy)]
+struct Written {
+    transactions: u64,
+    took: Duration,
+}
+
+pub(super) async fn run(postgres: &Postgres, options: &Options, rows: usize) -> Result<Value> {
+    say(&format!(
+        "storm over {rows} routes: {RATE} transactions/s and logins, in turns with logins alone"
+    ));
+    let running = live::start(postgres, &options.router, rows).await?;
+    let backend = Backend::start("storm").await?;
+    let insert =
+        "INSERT INTO servers (name, domain, address, state) VALUES ('login', $1, $2, 'running')";
+    running
+        .sql
+        .execute(insert, &[&HOST, &backend.addr().to_string()])
+        .await?;
+    running.router.at.has(HOST, DEADLINE).await?;
+    // What a connection costs at first is nobody's figure.
+    logins(&running, Duration::from_secs(1)).await?;
+    let round = options.time / ROUNDS;
+    let before = commits(&running.sql).await?;
+    let (mut quiet, mut stormy, mut written) = (Vec::new(), Vec::new(), Written::default());
+    for number in 1..=ROUNDS {
+        quiet.extend(logins(&running, round).await?);
+        let (during, wrote) =
+            tokio::try_join!(logins(&running, round), write(&running, rows, round))?;
+        stormy.extend(during);
+        written.transactions += wrote.transactions;
+        written.took += wrote.took;
+        say(&format!("  round {number} of {ROUNDS}"));
+    }
+    let begin = Instant::now();
+    settle(&running, rows).await?;
+    let settled = begin.elapsed();
+    // All others are the router's, and a few of this program.
+    let selects = commits(&running.sql).await? - before - written.transactions;
+    let (quiet, stormy) = (Summary::of(&quiet)?, Summary::of(&stormy)?);
+    let seconds = written.took.as_secs_f64();
+    let per_second = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / seconds;
+    let (transactions, selects) = (per_second(written.transactions), per_second(selects));
+    say(&format!(
+        "  {transactions:.0} transactions/s; the router's SELECTs: {selects:.1}/s"
+    ));
+    say(&format!("  logins alone       {quiet}"));
+    say(&format!("  logins in a storm  {stormy}"));
+    say(&format!(
+        "  all routes right {:.0} ms after the last commit was seen",
+        millis(settled)
+    ));
+    drop(running.database);
+    Ok(json!({
+        "rows": rows,
+        "transactions_per_second": transactions,
+        "selects_per_second": selects,
+        "logins_alone": quiet.json(),
+        "logins_in_a_storm": stormy.json(),
+        "p99_ratio": stormy.p99().as_secs_f64() / quiet.p99().as_secs_f64(),
+    }))
+}
+
+/// Logs in one by one for `time`; how long each took to the backend's first answer.
+async fn logins(running: &Running, time: Duration) -> Result<Vec<Duration>> {
+    let player = Player::new(HOST);
+    let mut samples = Vec::new();
+    let mut ticks = interval(LOGIN_PAUSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        ticks.tick().await;
+        let begin = Instant::now();
+        player.join(running.router.at.players).await?;
+        samples.push(begin.elapsed());
+    }
+    Ok(samples)
+}
+
+/// Changes one row after the other for `time`, as often as [`RATE`] says if the machine can.
+async fn write(running: &Running, rows: usize, time: Duration) -> Result<Written> {
+    let begin = Instant::now();
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let sql = running.database.client().await?;
+        writers.spawn(async move {
+            // What a disk takes to sync is not what is measured.
+            sql.batch_execute("SET synchronous_commit = off").await?;
+            let update = sql
+                .prepare("UPDATE servers SET address = $1 WHERE name = $2")
+                .await?;
+            let mut ticks =
+                interval(Duration::from_secs(1) * u32::try_from(WRITERS)? / u32::try_from(RATE)?);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+            let mut made = 0_u64;
+            while begin.elapsed() < time {
+                ticks.tick().await;
+                let number = usize::try_from(made)? * WRITERS * 31 + writer * 7;
+                let name = rows::name(number % rows);
+                let backend = format!("w{writer}:{}", 1 + made % 60_000);
+                sql.execute(&update, &[&backend, &name]).await?;
+                made += 1;
+            }
+            anyhow::Ok(made)
+        });
+    }
+    let mut transactions = 0;
+    while let Some(made) = writers.join_next().await {
+        transactions += made.context("a writer")??;
+    }
+    Ok(Written {
+        transactions,
+        took: begin.elapsed(),
+    })
+}
+
+/// Transactions of everybody in this database so far; a SELECT by itself is one. Asking is one as well.
+async fn commits(sql: &Client) -> Result<u64> {
+    tokio::time::sleep(TOLD_AFTER).await;
+    let query = "SELECT pg_stat_clear_snapshot()::text, xact_commit FROM pg_stat_database WHERE datname = current_database()";
+    Ok(u64::try_from(
+        sql.query_one(query, &[]).await?.try_get::<_, i64>(1)?,
+    )?)
+}
+
+/// Waits until many routes are what their rows say.
+async fn settle(running: &Running, rows: usize) -> Result<()> {
+    let query = format!(
+        "SELECT name, address FROM servers WHERE name <> 'login' ORDER BY md5(name) LIMIT {}",
+        COMPARED.min(rows)
+    );
+    let wanted = running.sql.query(&query, &[]).await?;
+    let mut api = Connection::open(&running.router.at.api.to_string()).await?;
+    for row in wanted {
+        let (name, address): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let number = name.trim_start_matches("server-").parse()?;
+        live::live(&mut api, number, &address).await?;
+    }
+    let routes = running.router.at.sync().await?;
+    let count = routes.get("routes").and_then(Value::as_u64);
+    ensure!(
+        count == Some(u64::try_from(rows)? + 1),
+        "{count:?} routes of {rows} rows and one"
+    );
+    Ok(())
+}
