@@ -58,7 +58,7 @@ ALTER TABLE servers
     ADD COLUMN IF NOT EXISTS min_online TEXT,              -- how long it should stay up once ready, '10m'
     ADD COLUMN IF NOT EXISTS down_after TEXT,              -- nobody played so long: a webhook stops it, '1h', 'off'
     ADD COLUMN IF NOT EXISTS proxy_protocol TEXT,          -- PROXY header its backend gets: 'v1', 'v2', 'none'
-    ADD COLUMN IF NOT EXISTS balance TEXT,                 -- which of several backends: 'failover', 'round-robin'
+    ADD COLUMN IF NOT EXISTS balance TEXT,                 -- which of several backends: 'failover', 'round-robin', 'least-players', 'address-hash'
     ADD COLUMN IF NOT EXISTS texts JSONB;                  -- what players read; an object, over the default's
 
 -- One row for one host, as players type it: whatever the case, with or without a dot at the end. Two

@@ -26,16 +26,30 @@ pub enum Balance {
 }
 
 impl Balance {
-    /// Reads the `balance` column; case does not matter.
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [
+        Self::Failover,
+        Self::RoundRobin,
+        Self::LeastPlayers,
+        Self::AddressHash,
+    ];
+
+    /// As the column `balance` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failover => "failover",
+            Self::RoundRobin => "round-robin",
+            Self::LeastPlayers => "least-players",
+            Self::AddressHash => "address-hash",
+        }
+    }
+
+    /// Reads the column; case does not matter.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        match text.to_ascii_lowercase().as_str() {
-            "failover" => Some(Self::Failover),
-            "round-robin" => Some(Self::RoundRobin),
-            "least-players" => Some(Self::LeastPlayers),
-            "address-hash" => Some(Self::AddressHash),
-            _ => None,
-        }
+        let named = |balance: &Self| balance.name().eq_ignore_ascii_case(text);
+        Self::ALL.into_iter().find(named)
     }
 }
 

@@ -4,12 +4,6 @@ use std::net::Ipv4Addr;
 use super::*;
 use proptest::prelude::*;
 
-const ALL: [Balance; 4] = [
-    Balance::Failover,
-    Balance::RoundRobin,
-    Balance::LeastPlayers,
-    Balance::AddressHash,
-];
 const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What a backend is made of here: weight, whether it is well, players.
@@ -166,7 +160,7 @@ proptest! {
     ) {
         let addresses = addresses(made.len());
         let candidates = candidates(&addresses, &made);
-        for balance in ALL {
+        for balance in Balance::ALL {
             let tried = order(balance, &candidates, v4(client), turn);
             let mut sorted = tried.clone();
             sorted.sort_unstable();

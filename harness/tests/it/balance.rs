@@ -25,6 +25,9 @@ async fn row(table: &Table, address: &str, balance: &str) -> Player {
     let row: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&HOST, &address, &balance];
     table.sql.execute(insert, &row).await.unwrap();
     table.router.at.has(HOST, DEADLINE).await.unwrap();
+    let listed = table.router.at.api(Method::GET, "/routes", "").await;
+    let listed = &listed.unwrap().json().unwrap()[HOST];
+    assert_eq!(listed["backends"][0], listed["backend"]);
     Player::new(HOST)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure but for the number of the next turn, which is nobody's setting and no part of what is compared.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -41,7 +42,7 @@ impl PartialEq for Backends {
 impl Eq for Backends {}
 
 impl Backends {
-    /// Every one of them: at least two, at most [`BACKENDS_MAX`].
+    /// Every one of them, in the order written: at least two, at most [`BACKENDS_MAX`].
     #[must_use]
     pub fn list(&self) -> &[Backend] {
         &self.list
@@ -51,6 +52,20 @@ impl Backends {
     #[must_use]
     pub fn turn(&self) -> u32 {
         self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl fmt::Display for Backends {
+    /// As a row has it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, Backend { address, weight }) in self.list.iter().enumerate() {
+            let comma = if number == 0 { "" } else { ", " };
+            write!(formatter, "{comma}{address}")?;
+            if *weight != 1 {
+                write!(formatter, " weight={weight}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -215,6 +230,7 @@ mod tests {
                     prop_assert!((2..=BACKENDS_MAX).contains(&backends.list().len()));
                     prop_assert_eq!(&backends.list()[0].address, &first);
                     prop_assert!(backends.list().iter().all(|one| (1..=WEIGHT_MAX).contains(&one.weight)));
+                    prop_assert_eq!(parse(&backends.to_string(), 0), Ok((first, Some(backends))));
                 }
                 Ok((_, None)) => {}
                 Err(reason) => prop_assert!(!reason.is_empty() && reason.len() < 1_000),

@@ -120,6 +120,15 @@ impl Route {
         [&self.backend].into_iter().chain(others)
     }
 
+    /// Where it leads, as its source has it.
+    #[must_use]
+    pub fn leads_to(&self) -> String {
+        match &self.backends {
+            Some(backends) => backends.to_string(),
+            None => self.backend.to_string(),
+        }
+    }
+
     /// Every host and pattern that leads here; `None` stands for those that nobody has.
     pub fn hosts(&self) -> impl Iterator<Item = Option<&Host>> {
         let aliases = self.aliases.iter().map(Some);

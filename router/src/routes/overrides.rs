@@ -294,8 +294,10 @@ fn proxy_protocol(text: &str) -> Result<Option<Version>, String> {
 }
 
 fn balance(text: &str) -> Result<Balance, String> {
-    let ways = "failover, round-robin, least-players, address-hash";
-    Balance::parse(text).ok_or_else(|| format!("{text:?} is none of {ways}"))
+    Balance::parse(text).ok_or_else(|| {
+        let names = Balance::ALL.map(Balance::name).join(", ");
+        format!("{text:?} is none of {names}")
+    })
 }
 
 fn texts(text: &str) -> Result<Texts, String> {
