@@ -21,6 +21,14 @@ pub async fn router() -> Result<PathBuf> {
     }
 }
 
+/// The path of this workspace's `harness` binary.
+///
+/// # Errors
+/// It does not build.
+pub async fn harness() -> Result<PathBuf> {
+    binary("harness").await
+}
+
 /// The path of this workspace's `waker-mock` binary.
 ///
 /// # Errors

@@ -2,15 +2,18 @@
 //! the benchmarks, and the soak.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use automc_router::log::{LogConfig, LogFormat, init};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use harness::backend::Backend;
 use harness::bench::relay::{self, Options};
 use harness::soak::{self, Span};
 use harness::{bench, binaries, conformance, demo, smoke};
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     // `cargo demo -- --keep` hands its `--` on, behind the alias's own.
@@ -94,6 +97,7 @@ fn command() -> Command {
                 .subcommand(wake()),
         )
         .subcommand(soak_command())
+        .subcommand(server())
         .subcommand(
             Command::new("load")
                 .about("A part of the load that `bench` and `soak` make")
@@ -102,6 +106,36 @@ fn command() -> Command {
                 .subcommand(Command::new("server"))
                 .subcommand(Command::new("players").arg(Arg::new("order").required(true))),
         )
+}
+
+/// What runs in a test's container.
+fn server() -> Command {
+    let text = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).required(true).help(help)
+    };
+    let port = text("port", "Where it listens, on every address");
+    let linger = text("linger", "How many milliseconds it goes on after SIGTERM");
+    Command::new("server")
+        .about("A server that lets everybody in, until SIGTERM")
+        .hide(true)
+        .arg(text("name", "What its status shows"))
+        .arg(port.value_parser(value_parser!(u16)))
+        .arg(linger.value_parser(value_parser!(u64)))
+}
+
+async fn serve(server: &ArgMatches) -> anyhow::Result<()> {
+    let name = server
+        .get_one::<String>("name")
+        .cloned()
+        .unwrap_or_default();
+    let port = server.get_one::<u16>("port").copied().unwrap_or_default();
+    let linger = server.get_one::<u64>("linger").copied().unwrap_or_default();
+    // The first process of a container has no such thing unless it asks for it.
+    let mut end = signal(SignalKind::terminate())?;
+    let _backend = Backend::start_at(&name, (Ipv4Addr::UNSPECIFIED, port).into()).await?;
+    end.recv().await;
+    tokio::time::sleep(Duration::from_millis(linger)).await;
+    Ok(())
 }
 
 fn routes() -> Command {
@@ -268,6 +302,7 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Some(("server", server)) => serve(server).await,
         Some(("conformance", options)) => conform(options.get_one::<PathBuf>("router-bin")).await,
         Some(("bench", bench)) => {
             let out = bench.get_one::<PathBuf>("out").cloned().unwrap_or_default();

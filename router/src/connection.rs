@@ -65,6 +65,8 @@ pub struct Services {
     pub waker: Option<Arc<Waker>>,
     /// Starts servers that no server-manager knows, if there is a webhook for that.
     pub scaler: Option<Arc<Waker>>,
+    /// Starts containers, if Docker is asked for routes.
+    pub docker: Option<Arc<Waker>>,
     /// Who plays at which address, where that makes a difference.
     pub in_use: Arc<InUse>,
     /// Who may have it start them.
@@ -409,7 +411,7 @@ impl Services {
         let target = self.target(route);
         let seen = self.servers.snapshot(&target);
         let host = route.host.as_ref().map(Host::as_str);
-        let mut fields = seen.fields(route.server.as_deref().or(host));
+        let mut fields = seen.fields(route.server_name().or(host));
         fill(&mut fields);
         route.policy.texts.render(text, locale, &fields)
     }
@@ -431,6 +433,7 @@ impl Services {
         let waker = match self.starters().of(route)? {
             Starter::Manager => &self.waker,
             Starter::Webhook => &self.scaler,
+            Starter::Docker => &self.docker,
         };
         waker.as_ref().map(|waker| (waker, route.key()))
     }

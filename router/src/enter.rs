@@ -122,8 +122,8 @@ impl Services {
     }
 
     fn is_being_stopped(&self, at: &BackendAddr) -> bool {
-        let scaler = self.scaler.as_ref();
-        scaler.is_some_and(|scaler| scaler.is_stopping(at.as_str(), at))
+        let mut stoppers = [&self.scaler, &self.docker].into_iter().flatten();
+        stoppers.any(|waker| waker.is_stopping(at.as_str(), at))
     }
 
     /// Forwards the player, whose route's server nobody plays on then.

@@ -15,6 +15,7 @@ pub mod answer;
 pub mod api;
 pub mod backoff;
 pub mod balance;
+mod beside;
 mod causes;
 pub mod check_db;
 pub mod closing;
@@ -23,6 +24,8 @@ pub mod connection;
 mod counts;
 pub mod dial;
 mod disk;
+#[cfg(feature = "docker")]
+pub mod docker;
 mod enter;
 pub mod error;
 pub mod explain;

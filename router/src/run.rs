@@ -17,8 +17,9 @@ use tracing::{debug, error, info, warn};
 
 use crate::admit::Admission;
 use crate::api::{Api, http};
+use crate::beside::{Beside, scale, starters};
 use crate::config::values::short;
-use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, ScalerConfig, WebhookConfig};
+use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, WebhookConfig};
 use crate::connection::Services;
 use crate::health::Health;
 use crate::health::monitor::Monitor;
@@ -36,18 +37,15 @@ use crate::routes::file_keeper::{FixedRoutes, Unusable};
 use crate::routes::file_watch;
 use crate::routes::pool::Changes;
 use crate::routes::registry::{Full, Registry};
+use crate::servers::Servers;
 use crate::servers::events::Event;
-use crate::servers::{Servers, Starters};
 use crate::socket;
 use crate::status::cache::StatusCache;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
-use crate::wake::down::Down;
-use crate::wake::in_use::InUse;
 use crate::wake::machine::Limits;
 use crate::wake::manager::Manager;
 use crate::wake::permit::Permits;
-use crate::wake::scaler::ScalerClient;
 use crate::webhook::Notifier;
 use crate::workers::{self, Workers};
 
@@ -82,6 +80,10 @@ pub enum StartError {
     /// The client of InfluxDB.
     #[error("metrics_backend_config_influxdb_addr: {0}")]
     Influx(HttpError),
+    /// Docker's client.
+    #[cfg(feature = "docker")]
+    #[error("docker: {0}")]
+    Docker(#[from] crate::docker::engine::EngineError),
     /// The secret of the cookies.
     #[error("the system has no random numbers; set AUTOMC_COOKIE_SECRET")]
     Random,
@@ -131,7 +133,7 @@ impl Router {
         let servers = Servers::new(Arc::clone(&memory));
         let background = TaskTracker::new();
         let starters = starters(&config);
-        let (mut services, down, monitor) = services(&config, &memory, &servers, &stop)?;
+        let (mut services, beside, monitor) = services(&config, &memory, &servers, &stop)?;
         services.notifier = notifier(config.webhook.as_ref(), &services, &background, &end)?;
         let influx = writer(config.influx, &services)?;
         let registry = Arc::clone(&services.registry);
@@ -149,7 +151,7 @@ impl Router {
         ngrok::start(config.ngrok, players, &background, &end);
         background.spawn(tell(servers.subscribe(), end.clone()));
         background.spawn(monitor.run(stop.clone()));
-        down.map(|down| background.spawn(down.run(stop.clone())));
+        beside.start(&background, &stop, &end);
         let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
         let postgres = config.postgres.as_ref();
@@ -359,44 +361,6 @@ async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
     }
 }
 
-/// What starts servers by webhook, and what stops them again.
-fn scale(
-    scaler: &ScalerConfig,
-    config: &Config,
-    registry: &Arc<Registry>,
-    servers: &Arc<Servers>,
-    stop: &CancellationToken,
-) -> Result<(Arc<Waker>, Down), HttpError> {
-    let client = Arc::new(ScalerClient::new(scaler)?);
-    let limits = Limits {
-        poll_interval: None,
-        timeout: scaler.wake_timeout,
-    };
-    let waker = Waker::new(
-        Manager::Webhook(Arc::clone(&client)),
-        limits,
-        Arc::clone(registry),
-        Arc::clone(servers),
-        stop.clone(),
-    );
-    let down = Down {
-        client,
-        waker: Arc::clone(&waker),
-        registry: Arc::clone(registry),
-        servers: Arc::clone(servers),
-        in_use: Arc::new(InUse::for_all()),
-        starters: starters(config),
-    };
-    Ok((waker, down))
-}
-
-fn starters(config: &Config) -> Starters {
-    Starters {
-        manager: config.waker.is_some(),
-        webhook: config.scaler.is_some(),
-    }
-}
-
 /// Where players connect.
 fn listen_for_players(
     config: &Config,
@@ -432,7 +396,7 @@ fn services(
     memory: &Arc<Memory>,
     servers: &Arc<Servers>,
     stop: &CancellationToken,
-) -> Result<(Services, Option<Down>, Monitor), StartError> {
+) -> Result<(Services, Beside, Monitor), StartError> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
     let names = config.routes.names;
     let registry = Registry::new(mapping, default, Arc::clone(&config.defaults), names)?;
@@ -458,6 +422,9 @@ fn services(
         None => None,
     };
     let (scaler, down) = scaled.unzip();
+    let mut beside = Beside::default();
+    beside.downs.extend(down);
+    let docker = beside.docker(config, &registry, servers, stop)?;
     let signer = match &config.cookie_secret {
         Some(secret) => Signer::new(secret.expose()),
         None => Signer::random().map_err(|_| StartError::Random)?,
@@ -480,9 +447,8 @@ fn services(
         registry,
         waker,
         scaler,
-        in_use: down
-            .as_ref()
-            .map_or_else(Arc::default, |down| Arc::clone(&down.in_use)),
+        docker,
+        in_use: beside.in_use(),
         permits: Mutex::new(permits),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers), told),
         health,
@@ -495,5 +461,5 @@ fn services(
         dial_timeout: config.backend_dial_timeout,
         stop: stop.clone(),
     };
-    Ok((services, down, monitor))
+    Ok((services, beside, monitor))
 }

@@ -114,7 +114,7 @@ pub(super) async fn resolve(host: &str, port: u16) -> Result<SocketAddr> {
 }
 
 /// A number nobody else has, for names and passwords.
-pub(super) fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
 

@@ -112,6 +112,11 @@ fn engine_host(docker_host: Option<String>, sockets: impl IntoIterator<Item = Pa
     })
 }
 
+/// The engine that everything here talks to.
+pub(crate) fn engine_of_environment() -> String {
+    engine_host(std::env::var("DOCKER_HOST").ok(), sockets())
+}
+
 fn sockets() -> Vec<PathBuf> {
     let under = |variable, rest| std::env::var_os(variable).map(|dir| Path::new(&dir).join(rest));
     [
@@ -138,7 +143,7 @@ impl Container {
     /// Starts a container and waits until its server answers; `access` gets its address.
     pub(super) async fn start(image: String, access: &Access) -> Result<Self> {
         let name = format!("automc-test-{}-{:08x}", std::process::id(), random());
-        let host = engine_host(std::env::var("DOCKER_HOST").ok(), sockets());
+        let host = engine_of_environment();
         let reaper = Reaper::arm(REAP, [&name, &host])?;
         let node = generic(&image)
             .with_container_name(name)

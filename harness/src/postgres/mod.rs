@@ -15,8 +15,10 @@ use tokio::sync::OnceCell;
 use tracing::{info, warn};
 
 use self::access::Access;
+pub(crate) use self::access::random;
 use self::choice::{Choice, DSN_VARIABLE, FORCE_VARIABLE, Wish, choose};
 use self::container::Container;
+pub(crate) use self::container::engine_of_environment;
 use self::database::Afterwards;
 pub use self::database::{Database, SCHEMA};
 use self::local::Local;

@@ -22,7 +22,12 @@ mod check_db;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod docker;
+#[cfg(test)]
+mod docker_trouble;
+#[cfg(test)]
 mod explain;
+#[cfg(test)]
 mod flags;
 #[cfg(test)]
 mod followed;

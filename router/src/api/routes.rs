@@ -59,7 +59,7 @@ impl Listed {
                 Some(_) => route.addresses().map(ToString::to_string).collect(),
                 None => Vec::new(),
             },
-            scaling_target: route.server.as_deref().unwrap_or_default().to_owned(),
+            scaling_target: route.server_name().unwrap_or_default().to_owned(),
             state: seen.state.name(),
         }
     }
@@ -106,6 +106,10 @@ pub(super) async fn remove(
                 "the route for {key:?} comes from Postgres; delete or disable its row in servers"
             ),
         )),
+        Outcome::OwnedByDocker => Err(Refusal(
+            StatusCode::CONFLICT,
+            format!("the route for {key:?} comes from a container; change its labels"),
+        )),
     }
 }
 
@@ -134,7 +138,7 @@ pub(super) async fn show_default(State(api): State<Api>) -> Result<Json<Listed>,
 pub(super) async fn remove_default(State(api): State<Api>) -> Result<StatusCode, Refusal> {
     match api.fixed.change(Edit::Default(None)).await? {
         Outcome::Done => Ok(StatusCode::OK),
-        Outcome::NotFound | Outcome::OwnedByPostgres => Err(no_default()),
+        Outcome::NotFound | Outcome::OwnedByPostgres | Outcome::OwnedByDocker => Err(no_default()),
     }
 }
 

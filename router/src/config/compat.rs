@@ -32,8 +32,8 @@ pub(super) struct Given {
 const NO_CLUSTER: &str =
     "routes come from MAPPING, the API and AUTOMC_DSN, and no orchestrator is asked for any";
 /// Why nothing is discovered in Docker.
-const NO_DOCKER: &str =
-    "routes come from MAPPING, the API and AUTOMC_DSN, and Docker is not asked for any";
+#[cfg(not(feature = "docker"))]
+const NO_DOCKER: &str = "this router was built without the feature \"docker\"";
 /// Why there is no tunnel.
 #[cfg(not(feature = "ngrok"))]
 const NO_TUNNEL: &str =
@@ -51,23 +51,22 @@ pub const IGNORED: &[Ignored] = &[
     value("kube-config", NO_CLUSTER),
     value("kube-namespace", NO_CLUSTER),
     // Docker and tunnels.
+    #[cfg(not(feature = "docker"))]
     truth("in-docker", NO_DOCKER),
+    #[cfg(not(feature = "docker"))]
     value("docker-socket", NO_DOCKER),
+    #[cfg(not(feature = "docker"))]
     value("docker-timeout", NO_DOCKER),
+    #[cfg(not(feature = "docker"))]
     value("docker-api-version", NO_DOCKER),
     #[cfg(not(feature = "ngrok"))]
     value("ngrok-token", NO_TUNNEL),
     #[cfg(not(feature = "ngrok"))]
     value("ngrok-remote-addr", NO_TUNNEL),
-    // Scaling.
-    truth(
-        "auto-scale-up",
-        "servers are started wherever AUTOMC_WAKER_URL or AUTO_SCALE_WEBHOOK_URL is set",
-    ),
-    truth(
-        "auto-scale-down",
-        "AUTO_SCALE_WEBHOOK_URL alone has servers stopped; for others GET /servers tells which ones nobody uses",
-    ),
+    #[cfg(not(feature = "docker"))]
+    truth("auto-scale-up", NO_DOCKER),
+    #[cfg(not(feature = "docker"))]
+    truth("auto-scale-down", NO_DOCKER),
     // Metrics.
     value(
         "metrics-rate-limit-period",
@@ -154,12 +153,12 @@ mod tests {
     #[test]
     fn a_flag_without_a_function_is_accepted_and_warned_of_without_its_value() {
         let found = noticed(
-            &["--ngrok-token=hunter2", "--in-kube-cluster"],
+            &["--kube-config=hunter2", "--in-kube-cluster"],
             &[("CPU_PROFILE", "/tmp/hunter2"), ("IN_DOCKER_SWARM", "True")],
         );
         assert_eq!(found.problems, Vec::<String>::new());
         for named in [
-            "--ngrok-token has no effect: no tunnel",
+            "--kube-config has no effect: routes come from",
             "--in-kube-cluster has no effect: ",
             "environment variable CPU_PROFILE has no effect: a running router",
             "environment variable IN_DOCKER_SWARM has no effect: ",

@@ -5,6 +5,7 @@ mod api;
 pub mod cli;
 pub mod compat;
 mod defaults;
+mod docker;
 pub mod durations;
 mod file;
 pub mod go_flags;
@@ -34,6 +35,8 @@ use crate::rate::Rate;
 use crate::routes::policy::Policy;
 pub use admit::AdmitConfig;
 pub use api::TOKEN_BYTES_MIN;
+use docker::docker;
+pub use docker::{DockerConfig, EngineAddr};
 pub use metrics::InfluxConfig;
 #[cfg(feature = "ngrok")]
 pub use ngrok::NgrokConfig;
@@ -63,6 +66,8 @@ pub const SPEC: Spec = Spec {
         admit::KEYS,
         waker::KEYS,
         scaler::KEYS,
+        #[cfg(feature = "docker")]
+        docker::KEYS,
         webhook::KEYS,
         defaults::KEYS,
         proxy::KEYS,
@@ -217,6 +222,8 @@ pub struct Config {
     pub waker: Option<WakerConfig>,
     /// What starts the servers of fixed routes, if anything does.
     pub scaler: Option<ScalerConfig>,
+    /// The engine whose containers are routes, if there is one.
+    pub docker: Option<DockerConfig>,
     /// Who is told of those who come and leave, if anybody is.
     pub webhook: Option<WebhookConfig>,
     /// What becomes of players on routes that do not say otherwise.
@@ -276,6 +283,7 @@ impl Config {
             postgres: postgres(&mut settings),
             waker: waker(&mut settings, within(milli, hour), within(milli, day)),
             scaler: scaler(&mut settings, within(milli, day)),
+            docker: docker(&mut settings, hour),
             webhook: webhook(&mut settings, within(milli, hour)),
             defaults: Arc::new(defaults::policy(&mut settings)),
             wake_per_address: settings.parse("automc_wake_per_address", rate).flatten(),

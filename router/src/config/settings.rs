@@ -299,8 +299,11 @@ impl Settings {
         match parse(text) {
             Ok(value) => Some(value),
             Err(reason) => {
-                self.problems
-                    .push(format!("{origin}: {}", reason.to_string()));
+                let problem = format!("{origin}: {}", reason.to_string());
+                // Some values are for more than one part.
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
                 None
             }
         }

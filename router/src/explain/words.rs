@@ -171,6 +171,7 @@ impl Outlook {
         let by = match starter {
             Starter::Manager => "the server-manager",
             Starter::Webhook => "the webhook",
+            Starter::Docker => "its engine",
         };
         match known.seen.state {
             State::Starting | State::Settling => self.then("wake", "it joins the start under way"),

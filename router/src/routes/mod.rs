@@ -16,6 +16,7 @@ pub mod table;
 pub mod wildcard;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::addr::BackendAddr;
 use crate::host::Host;
@@ -62,6 +63,53 @@ impl StateHint {
     }
 }
 
+/// A container that a route leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    key: Arc<str>,
+    /// Whether it may be started.
+    pub up: bool,
+    /// Whether it may be stopped.
+    pub down: bool,
+    /// How long it may take to start, if it says so itself.
+    pub wait: Option<Duration>,
+}
+
+impl Container {
+    /// What comes before the name in the key: no server-manager's name and no host begins like this.
+    const PREFIX: &str = "docker/";
+
+    /// The container of this name.
+    #[must_use]
+    pub fn new(name: &str, up: bool, down: bool, wait: Option<Duration>) -> Self {
+        let key = format!("{}{name}", Self::PREFIX).into();
+        Self {
+            key,
+            up,
+            down,
+            wait,
+        }
+    }
+
+    /// What is remembered of it goes by this.
+    #[must_use]
+    pub fn key(&self) -> Arc<str> {
+        Arc::clone(&self.key)
+    }
+
+    /// What the engine calls it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        Self::name_of(&self.key)
+    }
+
+    /// The name in a [`Route::key`] of a container.
+    #[must_use]
+    pub fn name_of(key: &str) -> &str {
+        key.strip_prefix(Self::PREFIX).unwrap_or(key)
+    }
+}
+
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
@@ -79,6 +127,8 @@ pub struct Route {
     pub backends: Option<Arc<Backends>>,
     /// What the server-manager calls the server; `None` when it cannot be woken.
     pub server: Option<Arc<str>>,
+    /// The container that it comes from, if it does.
+    pub container: Option<Arc<Container>>,
     /// What the table says of it.
     pub state: StateHint,
     /// What becomes of players while it is not ready.
@@ -97,15 +147,19 @@ impl Route {
             backend,
             backends: None,
             server: None,
+            container: None,
             state: StateHint::Unknown,
             policy,
         }
     }
 
-    /// What is remembered of its server goes by this: the server's name, else the host, else the
-    /// backend. Copies nothing.
+    /// What is remembered of its server goes by this: the container's or server's name, else the
+    /// host, else the backend. Copies nothing.
     #[must_use]
     pub fn key(&self) -> Arc<str> {
+        if let Some(container) = &self.container {
+            return container.key();
+        }
         match (&self.server, &self.host) {
             (Some(server), _) => Arc::clone(server),
             (None, Some(host)) => host.shared(),
@@ -127,6 +181,22 @@ impl Route {
             Some(backends) => backends.to_string(),
             None => self.backend.to_string(),
         }
+    }
+
+    /// The same for a moment.
+    #[must_use]
+    pub fn key_str(&self) -> &str {
+        let container = self.container.as_ref().map(|container| &*container.key);
+        let host = self.host.as_ref().map(Host::as_str);
+        let name = container.or(self.server.as_deref()).or(host);
+        name.unwrap_or(self.backend.as_str())
+    }
+
+    /// What its server is called, where that is not the host.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        let container = self.container.as_ref().map(|container| container.name());
+        container.or(self.server.as_deref())
     }
 
     /// Every host and pattern that leads here; `None` stands for those that nobody has.

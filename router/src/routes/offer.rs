@@ -17,11 +17,18 @@ pub enum Provider {
     File,
     /// The table `servers`.
     Postgres,
+    /// The labels of containers.
+    Docker,
 }
 
 impl Provider {
     /// Every one of them, in the order of their preference.
-    pub const ALL: [Self; 3] = [Self::Configuration, Self::File, Self::Postgres];
+    pub const ALL: [Self; 4] = [
+        Self::Configuration,
+        Self::File,
+        Self::Postgres,
+        Self::Docker,
+    ];
 
     /// As the API calls it.
     #[must_use]
@@ -30,6 +37,7 @@ impl Provider {
             Self::Configuration => "configuration",
             Self::File => "file",
             Self::Postgres => "postgres",
+            Self::Docker => "docker",
         }
     }
 }
@@ -49,6 +57,8 @@ pub enum Reason {
     Domain(Box<str>),
     /// An address that cannot be.
     Address(Box<str>),
+    /// A container that its labels do not lead to.
+    Labels(Box<str>),
 }
 
 impl Reason {
@@ -62,6 +72,7 @@ impl Reason {
             Self::NoAddress => "missing_address",
             Self::Domain(_) => "invalid_domain",
             Self::Address(_) => "invalid_address",
+            Self::Labels(_) => "invalid_labels",
         }
     }
 }
@@ -72,7 +83,7 @@ impl fmt::Display for Reason {
             Self::Disabled => formatter.write_str("disabled"),
             Self::NoDomain => formatter.write_str("it has no domain"),
             Self::NoAddress => formatter.write_str("it has no address"),
-            Self::Name(text) | Self::Domain(text) | Self::Address(text) => {
+            Self::Name(text) | Self::Domain(text) | Self::Address(text) | Self::Labels(text) => {
                 formatter.write_str(text)
             }
         }

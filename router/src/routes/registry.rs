@@ -44,6 +44,8 @@ pub enum Outcome {
     NotFound,
     /// There is one to remove, and it belongs to the table in Postgres.
     OwnedByPostgres,
+    /// There is one to remove, and it belongs to a container's labels.
+    OwnedByDocker,
 }
 
 /// More than [`STATIC_ROUTES_MAX`] routes.
@@ -179,8 +181,11 @@ impl Registry {
             let is_there = |provider| pool.entry(provider, name).is_some();
             if sets || is_there(Provider::Configuration) || is_there(Provider::File) {
                 outcome = Outcome::Done;
-            } else if pool.table().get(name).is_some() {
-                outcome = Outcome::OwnedByPostgres;
+            } else if let Some(route) = pool.table().get(name) {
+                outcome = match route.provider {
+                    Provider::Docker => Outcome::OwnedByDocker,
+                    _ => Outcome::OwnedByPostgres,
+                };
             }
             let mut news = pool.whole(Provider::File, offers);
             news.push((Provider::Configuration, name.into(), None));
@@ -229,6 +234,7 @@ impl Registry {
 mod tests {
     use super::super::offer::tests::{host, route};
     use super::*;
+    use crate::routes::Container;
 
     /// What the API does without a routes file.
     fn edit(registry: &Registry, edit: &Edit) -> Outcome {
@@ -287,6 +293,41 @@ mod tests {
             backend_of(&registry, "fixed.example").as_deref(),
             Some("fixed:1")
         );
+    }
+
+    #[test]
+    fn containers_come_last_and_keep_to_themselves() {
+        let registry = Registry::default();
+        let of_container = |name: &str, at: Option<&str>| {
+            let container = Container::new("one", true, true, None);
+            let fixed = Route::fixed(at.map(host), addr("docker:1"), Arc::default());
+            let route = Route {
+                name: name.into(),
+                provider: Provider::Docker,
+                container: Some(Arc::new(container)),
+                ..fixed
+            };
+            Offer::from(Arc::new(route))
+        };
+        let offers = [
+            of_container("one", Some("a.example")),
+            of_container("two", Some("b.example")),
+            of_container("three", None),
+        ];
+        registry.replace(Provider::Docker, offers.into());
+        replace_postgres(&registry, vec![route("s", "a.example", "pg:1")]);
+        let backend = |host| backend_of(&registry, host).unwrap();
+        assert_eq!(backend("a.example"), "pg:1");
+        assert_eq!(backend("b.example"), "docker:1");
+        assert_eq!(backend("c.example"), "docker:1", "its default");
+        assert_eq!(remove(&registry, "b.example"), Outcome::OwnedByDocker);
+        set_default(&registry, "lobby:1");
+        assert_eq!(backend("c.example"), "lobby:1");
+
+        registry.replace(Provider::Docker, vec![]);
+
+        assert_eq!(backend("a.example"), "pg:1");
+        assert_eq!(backend("b.example"), "lobby:1");
     }
 
     #[test]

@@ -20,7 +20,6 @@ use std::time::Instant;
 
 use tokio::sync::broadcast;
 
-use crate::host::Host;
 use crate::memory::Memory;
 use crate::routes::pool::Changes;
 use crate::routes::{Route, StateHint};
@@ -61,20 +60,25 @@ pub struct Starters {
     pub webhook: bool,
 }
 
-/// One of those.
+/// One of those, or the engine of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Starter {
     /// The server-manager.
     Manager,
     /// The webhook.
     Webhook,
+    /// The container's engine, which knows it by name.
+    Docker,
 }
 
 impl Starters {
-    /// Who starts the server of `route`: the server-manager if the route tells its name there.
+    /// Who starts the server of `route`: the engine if it is a container that may be started, the
+    /// server-manager if the route tells its name there.
     #[must_use]
     pub fn of(self, route: &Route) -> Option<Starter> {
-        if self.manager && route.server.is_some() {
+        if let Some(container) = &route.container {
+            container.up.then_some(Starter::Docker)
+        } else if self.manager && route.server.is_some() {
             Some(Starter::Manager)
         } else {
             self.webhook.then_some(Starter::Webhook)
@@ -86,10 +90,8 @@ impl<'r> Target<'r> {
     /// The server of `route`, which one of `starters` may start.
     #[must_use]
     pub fn of(route: &'r Route, starters: Starters) -> Self {
-        let host = route.host.as_ref().map(Host::as_str);
-        let name = route.server.as_deref().or(host);
         Self {
-            server: name.unwrap_or(route.backend.as_str()),
+            server: route.key_str(),
             hint: route.state,
             wakeable: starters.of(route).is_some(),
         }

@@ -1,4 +1,4 @@
-//! Has servers of fixed routes stopped by webhook when nobody has played there for a while.
+//! Has servers stopped, by webhook or by Docker, when nobody has played there for a while.
 //!
 //! One task looks at all of them now and then; a stop that hangs holds up other stops and nothing else.
 
@@ -15,6 +15,8 @@ use super::idle::{Delays, Idle, Seen};
 use super::in_use::InUse;
 use super::scaler::ScalerClient;
 use crate::addr::BackendAddr;
+#[cfg(feature = "docker")]
+use crate::docker::engine::Engine;
 use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::servers::{Servers, Starter, Starters, Target};
@@ -23,7 +25,7 @@ use crate::servers::{Servers, Starter, Starters, Target};
 #[derive(Debug)]
 pub struct Down {
     /// Who is asked to.
-    pub client: Arc<ScalerClient>,
+    pub stopper: Stopper,
     /// Who starts them again.
     pub waker: Arc<Waker>,
     /// Their routes.
@@ -34,6 +36,50 @@ pub struct Down {
     pub in_use: Arc<InUse>,
     /// What can start servers.
     pub starters: Starters,
+}
+
+/// Who stops servers.
+#[derive(Debug, Clone)]
+pub enum Stopper {
+    /// A webhook, those that it starts.
+    Webhook(Arc<ScalerClient>),
+    /// The engine, containers that may be stopped.
+    #[cfg(feature = "docker")]
+    Docker(Arc<Engine>),
+}
+
+impl Stopper {
+    /// Whether the server of `route` is looked after. A container that does not run is not: when it is
+    /// started by others, it has all the time until it is stopped.
+    fn stops(&self, route: &Route, starters: Starters) -> bool {
+        match self {
+            Self::Webhook(_) => starters.of(route) == Some(Starter::Webhook),
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => {
+                let down = route.container.as_ref().is_some_and(|own| own.down);
+                down && route.state == crate::routes::StateHint::Running
+            }
+        }
+    }
+
+    async fn stop(&self, route: &Route) -> Result<(), String> {
+        match self {
+            Self::Webhook(client) => client.down(route).await,
+            #[cfg(feature = "docker")]
+            Self::Docker(engine) => {
+                let stopped = engine.stop(route.server_name().unwrap_or_default()).await;
+                stopped.map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Webhook(_) => "webhook",
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => "docker",
+        }
+    }
 }
 
 /// As many as there are fixed routes.
@@ -62,6 +108,10 @@ impl Down {
             delays.note(Some(seen.after));
             for route in &routes {
                 let (key, now) = (route.key(), Instant::now().into_std());
+                // The same by another host.
+                if known.contains_key(&key) {
+                    continue;
+                }
                 let mut idle = idles.remove(&key).unwrap_or_else(|| Idle::new(now));
                 if idle.is_due(&seen, now) {
                     self.stop(route, &mut idle, (&backend, &routes)).await;
@@ -84,8 +134,7 @@ impl Down {
         let all = table.iter().map(|(_, route)| route);
         let all = all.chain(table.default_route());
         let all = all.filter(|route| !route.backend.is_template());
-        let by_webhook = |route: &&Arc<Route>| self.starters.of(route) == Some(Starter::Webhook);
-        for route in all.filter(by_webhook) {
+        for route in all.filter(|route| self.stopper.stops(route, self.starters)) {
             let same = routes.entry(route.backend.clone()).or_default();
             same.push(Arc::clone(route));
         }
@@ -95,7 +144,10 @@ impl Down {
     fn seen(&self, backend: &BackendAddr, routes: &[Arc<Route>]) -> Seen {
         let seen = routes.iter().map(|route| {
             let snapshot = self.servers.snapshot(&Target::of(route, self.starters));
-            Seen::of(&snapshot, &route.policy)
+            let seen = Seen::of(&snapshot, &route.policy);
+            // An engine knows better than whoever could not reach it.
+            let up = seen.up || route.container.is_some();
+            Seen { up, ..seen }
         });
         let others = routes.iter().flat_map(|route| route.addresses().skip(1));
         let others = others.map(|other| self.in_use.seen(other));
@@ -117,19 +169,21 @@ impl Down {
             return;
         }
         let server = route.key();
-        info!(%server, "webhook: nobody plays there any more; asking to stop it");
-        let answer = self.client.down(route).await;
+        let by = self.stopper.name();
+        info!(%server, "{by}: nobody plays there any more; asking to stop it");
+        let answer = self.stopper.stop(route).await;
         idle.asked(answer.is_ok(), Instant::now().into_std());
         match answer {
             Ok(()) => {
-                if let Some(gone) = self.waker.address(&server, &route.backend) {
+                let address = self.waker.address(&server, &route.backend);
+                if let Some(gone) = address.or_else(|| self.waker.recent(&server)) {
                     self.waker.forget(&server, &gone);
                 }
             }
             Err(problem) if idle.is_over() => {
-                warn!(%server, "webhook: it could not be stopped, and is let be: {problem}");
+                warn!(%server, "{by}: it could not be stopped, and is let be: {problem}");
             }
-            Err(problem) => warn!(%server, "webhook: it could not be stopped: {problem}"),
+            Err(problem) => warn!(%server, "{by}: it could not be stopped: {problem}"),
         }
     }
 }

@@ -407,8 +407,8 @@ impl Pilot {
                 at,
                 row: self.wanted.backend.clone(),
                 kept: match self.waker.client {
-                    Manager::Rest(_) => RETURN_WINDOW,
                     Manager::Webhook(_) => ADDRESS_MEMORY,
+                    _ => RETURN_WINDOW,
                 },
             },
             Err(error) => Landed::Failed { error, at },

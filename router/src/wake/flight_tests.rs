@@ -121,6 +121,7 @@ fn route() -> Route {
     let backend = BackendAddr::parse("127.0.0.1:1").unwrap();
     Route {
         server: Some("test1".into()),
+        container: None,
         state: StateHint::Stopped,
         ..Route::fixed(Some(host), backend, Arc::default())
     }

@@ -147,6 +147,8 @@ impl Wake {
     /// A wake that begins now.
     #[must_use]
     pub fn new(wanted: &Wanted, limits: Limits, now: Instant) -> Self {
+        let timeout = wanted.wait.unwrap_or(limits.timeout);
+        let limits = Limits { timeout, ..limits };
         Self {
             server: Arc::clone(&wanted.server),
             limits,

@@ -1,4 +1,4 @@
-//! Who starts servers: the server-manager that knows them by name, or a webhook.
+//! Who starts servers: the server-manager that knows them by name, a webhook, or Docker.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +7,19 @@ use super::client::ManagerClient;
 use super::reply::{PollReply, Polled, StartReply};
 use super::scaler::ScalerClient;
 use super::wanted::Wanted;
+#[cfg(feature = "docker")]
+use crate::docker::control::Control;
 
-/// One of the two ways to ask for a start.
+/// One of the ways to ask for a start.
 #[derive(Debug)]
 pub enum Manager {
     /// Starts and tells how it goes.
     Rest(Box<ManagerClient>),
     /// Starts, and says no more. It is never polled: its limits have no interval.
     Webhook(Arc<ScalerClient>),
+    /// Starts containers, and tells how they are.
+    #[cfg(feature = "docker")]
+    Docker(Arc<Control>),
 }
 
 impl Manager {
@@ -23,6 +28,8 @@ impl Manager {
         match self {
             Self::Rest(client) => client.start(&wanted.server, limit).await,
             Self::Webhook(client) => client.up(wanted, limit).await,
+            #[cfg(feature = "docker")]
+            Self::Docker(control) => control.start(&wanted.server, limit).await,
         }
     }
 
@@ -31,6 +38,8 @@ impl Manager {
         match self {
             Self::Rest(client) => client.poll(server, wait, limit).await,
             Self::Webhook(_) => PollReply::NotYet.into(),
+            #[cfg(feature = "docker")]
+            Self::Docker(control) => control.poll(server, limit).await,
         }
     }
 }

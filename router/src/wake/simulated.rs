@@ -28,6 +28,7 @@ pub(super) fn wanted() -> Wanted {
         host: "test1.example.com".into(),
         backend: address(ROW),
         state: StateHint::Stopped,
+        wait: None,
         settle: Duration::ZERO,
         proxy: None,
         expected: None,

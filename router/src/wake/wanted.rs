@@ -22,6 +22,8 @@ pub struct Wanted {
     pub state: StateHint,
     /// Pause between its first sign of readiness and the first player.
     pub settle: Duration,
+    /// How long it may take to start, if its container says so.
+    pub wait: Option<Duration>,
     /// What its address hears first.
     pub proxy: Option<Version>,
     /// How long it usually takes from the request to the answer of its port, if that is known.
@@ -43,6 +45,10 @@ impl Wanted {
             backend: route.backend.clone(),
             state: route.state,
             settle: route.policy.settle,
+            wait: route
+                .container
+                .as_ref()
+                .and_then(|container| container.wait),
             proxy: route.policy.proxy_protocol,
             expected: None,
             shows_status: false,
