@@ -2,7 +2,7 @@
 //!
 //! In order of need: [`postgres`] and a [`chaos`] proxy before it, [`router`] as a [`process`] or
 //! inside, [`backend`]s and [`player`]s, [`clients`] and servers that others have written, a [`manager`]
-//! that wakes servers by script or fails to, containers of an [`engine`], [`eventually`] for whatever takes its time, a [`table`] with
+//! that wakes servers by script or fails to, [`events`] as they are told, containers of an [`engine`], [`eventually`] for whatever takes its time, a [`table`] with
 //! its router, a whole [`world`], the table of [`conformance`] with mc-router, and [`load`] of more players than one process can hold, which
 //! [`mod@bench`] measures with and [`soak`] lets talk for long.
 
@@ -14,6 +14,7 @@ pub mod clients;
 pub mod conformance;
 pub mod demo;
 pub mod engine;
+pub mod events;
 pub mod eventually;
 mod fnv;
 pub mod http;

@@ -61,6 +61,8 @@ pub enum Change {
     Delete(Name),
     /// Every row goes.
     Truncate,
+    /// Two rows have each other's domain, at once or, deferred, one after the other.
+    Swap(Name, Name, bool),
 }
 
 /// One thing that happens.
@@ -70,6 +72,12 @@ pub enum Step {
     Do(Change),
     /// A change, rolled back.
     Undo(Change),
+    /// A change by a session that is a replica, committed.
+    Replicate(Change),
+    /// Nothing of what the server says arrives until this change was made.
+    Stall(Change),
+    /// This change is not announced to the router, as far as the story tells.
+    Lose(Change),
     /// Whoever tells the story waits until the routes are what they should be.
     Settle,
     /// The network resets the router's connection.
@@ -109,10 +117,21 @@ pub fn rough_stories() -> impl Strategy<Value = Story> {
     })
 }
 
+/// Stories in which some of what is announced is lost.
+pub fn lossy_stories() -> impl Strategy<Value = Story> {
+    let steps = prop_oneof![
+        2 => steps(),
+        1 => changes().prop_map(Step::Lose),
+    ];
+    vec(steps, 1..STEPS_MAX).prop_map(Story)
+}
+
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         16 => changes().prop_map(Step::Do),
         1 => changes().prop_map(Step::Undo),
+        2 => changes().prop_map(Step::Replicate),
+        2 => changes().prop_map(Step::Stall),
         3 => Just(Step::Settle),
     ]
 }
@@ -132,6 +151,7 @@ fn changes() -> impl Strategy<Value = Change> {
         2 => (name(), name()).prop_map(|(from, to)| Change::Rename(from, to)),
         2 => name().prop_map(Change::Delete),
         1 => Just(Change::Truncate),
+        2 => (name(), name(), any::<bool>()).prop_map(|(one, other, deferred)| Change::Swap(one, other, deferred)),
     ]
 }
 
@@ -223,6 +243,24 @@ impl fmt::Display for Change {
                 return write!(formatter, "DELETE FROM servers WHERE name = '{name}'");
             }
             Self::Truncate => return formatter.write_str("TRUNCATE servers"),
+            Self::Swap(one, other, false) => {
+                return write!(
+                    formatter,
+                    "UPDATE servers AS s SET domain = o.domain FROM servers AS o \
+                     WHERE (s.name, o.name) IN (('{one}', '{other}'), ('{other}', '{one}'))"
+                );
+            }
+            Self::Swap(one, other, true) => {
+                return write!(
+                    formatter,
+                    "SET CONSTRAINTS ALL DEFERRED; \
+                     SELECT set_config('story.one', (SELECT domain FROM servers WHERE name = '{one}'), true); \
+                     UPDATE servers SET domain = (SELECT domain FROM servers WHERE name = '{other}') \
+                     WHERE name = '{one}' AND EXISTS (SELECT FROM servers WHERE name = '{other}'); \
+                     UPDATE servers SET domain = current_setting('story.one') \
+                     WHERE name = '{other}' AND EXISTS (SELECT FROM servers WHERE name = '{one}')"
+                );
+            }
             Self::Domain(name, domain) => (name, "domain", Quoted(domain).to_string()),
             Self::Address(name, address) => (name, "address", Quoted(Some(address)).to_string()),
             Self::State(name, state) => (name, "state", Quoted(Some(state)).to_string()),
@@ -247,6 +285,9 @@ impl fmt::Debug for Step {
         match self {
             Self::Do(change) => write!(formatter, "{change};"),
             Self::Undo(change) => write!(formatter, "BEGIN; {change}; ROLLBACK;"),
+            Self::Replicate(change) => write!(formatter, "{change}; -- by a replica"),
+            Self::Stall(change) => write!(formatter, "{change}; -- while nothing arrives"),
+            Self::Lose(change) => write!(formatter, "{change}; -- which the router is not told"),
             Self::Settle => formatter.write_str("-- the routes settle"),
             Self::Cut => formatter.write_str("-- the router's connection is cut"),
             Self::Terminate => formatter.write_str("-- the router's session is terminated"),

@@ -31,6 +31,12 @@ impl Losing {
         self.lost.load(Ordering::SeqCst)
     }
 
+    /// How many there were.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::SeqCst)
+    }
+
     fn loses(&self) -> bool {
         let number = self.seen.fetch_add(1, Ordering::SeqCst);
         let every = self.every.load(Ordering::SeqCst);

@@ -5,7 +5,7 @@
 //! and [`hold`]) or `server_list` ([`status`]) → [`relay`], begun by [`connection`];
 //! [`admit`] is asked at its door, and after the greeting. What is decided
 //! without acting (bytes, tables, `now` in; values out) lives in [`protocol`], [`proxy_protocol`], [`host`],
-//! [`addr`], [`networks`], [`rate`], [`admit::limits`], [`admit::players`], [`routes`], [`join`], [`explain`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
+//! [`addr`], [`networks`], [`rate`], [`admit::limits`], [`admit::players`], [`routes`], [`join`], [`explain`], [`journal::ring`], [`texts`], [`backoff`], [`hold::schedule`], [`hold::inbox`],
 //! [`wake::machine`], [`wake::permit`], [`servers::state`], [`postgres::pace`], [`status::live`],
 //! [`memory::model`], [`metrics::series`], [`health::ladder`], [`health::ring`] and [`health::schedule`].
 
@@ -31,12 +31,14 @@ pub mod error;
 pub mod explain;
 pub mod files;
 pub mod first_word;
+pub mod fix_db;
 pub mod greet;
 pub mod health;
 pub mod hold;
 pub mod host;
 pub mod http_client;
 pub mod join;
+pub mod journal;
 pub mod listener;
 pub mod log;
 mod login;

@@ -11,7 +11,7 @@ use automc_router::config::{Config, SPEC};
 use automc_router::postgres::schema::{Finding, Severity};
 use automc_router::run::Router;
 use automc_router::stop::{Hangup, Signals, run_to_its_end};
-use automc_router::{check_db, explain, files, log};
+use automc_router::{check_db, explain, files, fix_db, log};
 use tracing::{error, warn};
 
 const NAME: &str = "automc-router";
@@ -20,9 +20,16 @@ fn main() -> ExitCode {
     let command = clap::Command::new(NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .about("Routes Minecraft players by host name; routes live from Postgres, servers woken on login")
-        .subcommand(clap::Command::new("check-db").about(
-            "Check that routes can come from AUTOMC_DSN: connection, table, columns, trigger, channel",
-        ))
+        .subcommand(
+            clap::Command::new("check-db")
+                .about("Check that routes can come from AUTOMC_DSN: connection, table, columns, trigger, channel")
+                .arg(
+                    clap::Arg::new("fix")
+                        .long("fix")
+                        .action(clap::ArgAction::SetTrue)
+                        .help("Print schema.sql, apply it in one transaction, then check"),
+                ),
+        )
         .subcommand(
             clap::Command::new("explain")
                 .about("Tell why a host name leads where it does, by reading every source of routes once")
@@ -38,7 +45,7 @@ fn main() -> ExitCode {
     };
     log::init(config.log);
     let outcome = match matches.subcommand() {
-        Some(("check-db", _)) => run_to_its_end(checked(&config)),
+        Some(("check-db", asked)) => run_to_its_end(checked(&config, asked.get_flag("fix"))),
         Some((_, asked)) => {
             let host = asked.get_one("host").map_or("", String::as_str);
             run_to_its_end(explained(&config, host))
@@ -76,9 +83,14 @@ async fn run(mut config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn checked(config: &Config) -> anyhow::Result<ExitCode> {
+async fn checked(config: &Config, fix: bool) -> anyhow::Result<ExitCode> {
     let dsn = config.postgres.as_ref().map(|postgres| &postgres.dsn);
-    let findings = check_db::check(dsn, &config.defaults, config.routes.names).await;
+    let mut findings = Vec::new();
+    if let Some(dsn) = dsn.filter(|_| fix) {
+        writeln!(std::io::stdout(), "{}", fix_db::SCHEMA)?;
+        findings.extend(fix_db::fix(dsn).await);
+    }
+    findings.extend(check_db::check(dsn, &config.defaults, config.routes.names).await);
     tell(&findings)
 }
 

@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
 use crate::admit::Admission;
-use crate::api::{Api, http};
+use crate::api::{Api, Readers, http};
 use crate::beside::{Beside, scale, starters};
 use crate::config::values::short;
 use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, WebhookConfig};
@@ -25,6 +23,7 @@ use crate::health::Health;
 use crate::health::monitor::Monitor;
 use crate::hold::cookie::Signer;
 use crate::http_client::HttpError;
+use crate::journal;
 use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
@@ -38,7 +37,6 @@ use crate::routes::file_watch;
 use crate::routes::pool::Changes;
 use crate::routes::registry::{Full, Registry};
 use crate::servers::Servers;
-use crate::servers::events::Event;
 use crate::socket;
 use crate::status::cache::StatusCache;
 use crate::wake::Waker;
@@ -149,7 +147,8 @@ impl Router {
         // From here on nothing fails any more.
         #[cfg(feature = "ngrok")]
         ngrok::start(config.ngrok, players, &background, &end);
-        background.spawn(tell(servers.subscribe(), end.clone()));
+        let journal = Arc::clone(registry.journal());
+        background.spawn(journal::tell(servers.subscribe(), journal, end.clone()));
         background.spawn(monitor.run(stop.clone()));
         beside.start(&background, &stop, &end);
         let players_file = admission.keep(config.admit.players, &background, &end);
@@ -178,6 +177,7 @@ impl Router {
                 starters,
                 token: config.api_token,
                 stop: stop.clone(),
+                readers: Readers::default(),
             };
             background.spawn(http::serve(listener, api.router(), end.clone()));
         }
@@ -312,7 +312,7 @@ fn follow_postgres(
     background: &TaskTracker,
     end: &CancellationToken,
 ) -> Arc<SyncStatus> {
-    let status = Arc::new(SyncStatus::default());
+    let status = Arc::new(SyncStatus::telling(Arc::clone(registry.journal())));
     let (registry, shared) = (Arc::clone(registry), Arc::clone(&status));
     background.spawn(source::follow(
         postgres,
@@ -348,17 +348,6 @@ fn follow_file(
     let (routes, asked) = (Arc::clone(routes), Arc::clone(&reload));
     tasks.spawn(file_watch::follow(routes, watched, asked, end.clone()));
     reload
-}
-
-/// Logs what happens to servers.
-async fn tell(mut events: Receiver<Event>, end: CancellationToken) {
-    while let Some(event) = end.run_until_cancelled(events.recv()).await {
-        match event {
-            Ok(event) => event.log(),
-            Err(RecvError::Lagged(missed)) => debug!(missed, "events"),
-            Err(RecvError::Closed) => return,
-        }
-    }
 }
 
 /// Where players connect.

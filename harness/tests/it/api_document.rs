@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use automc_router::api::paths;
+use harness::events::Events;
 use harness::http::Answer;
 use harness::postgres::Postgres;
 use harness::router::{RouterInside, Settings};
@@ -23,6 +24,29 @@ const REQUESTS: &[(&str, &str, &str, &str, u16)] = &[
     ("GET", "/routes/{host}", "/routes/A.Example.", "", 200),
     ("GET", "/routes/{host}", "/routes/pg.example", "", 200),
     ("GET", "/routes/{host}", "/routes/none.example", "", 404),
+    ("GET", "/routes/{host}", "/routes/s", "", 200),
+    ("GET", "/routes/{host}", "/routes/off", "", 404),
+    (
+        "GET",
+        "/routes/{host}",
+        "/routes/off?include=excluded",
+        "",
+        200,
+    ),
+    ("GET", "/routes/{host}", "/routes/s?include=all", "", 400),
+    ("GET", "/routes", "/routes?include=excluded", "", 200),
+    ("GET", "/routes", "/routes?provider=none", "", 400),
+    ("GET", "/routes/by-provider", "/routes/by-provider", "", 200),
+    (
+        "GET",
+        "/routes/by-provider",
+        "/routes/by-provider?limit=0",
+        "",
+        400,
+    ),
+    ("GET", "/routes/history", "/routes/history", "", 200),
+    ("GET", "/routes/history", "/routes/history?after=x", "", 400),
+    ("GET", "/providers", "/providers", "", 200),
     ("DELETE", "/routes/{host}", "/routes/A.example", "", 200),
     ("DELETE", "/routes/{host}", "/routes/a.example", "", 404),
     ("DELETE", "/routes/{host}", "/routes/pg.example", "", 409),
@@ -111,7 +135,8 @@ async fn document(router: &RouterInside) -> Value {
 async fn every_answer_is_one_that_the_document_has() {
     let database = Postgres::shared().await.unwrap().database().await.unwrap();
     let sql = database.client().await.unwrap();
-    let insert = "INSERT INTO servers (name, domain, address) VALUES ('s', 'pg.example', 'h:1')";
+    let insert = "INSERT INTO servers (name, domain, address, enabled) VALUES
+        ('s', 'pg.example', 'h:1', true), ('off', 'off.example', 'h:1', false)";
     sql.batch_execute(insert).await.unwrap();
     let router = RouterInside::start(Settings::new().database(&database)).unwrap();
     let deadline = std::time::Duration::from_secs(20);
@@ -126,6 +151,13 @@ async fn every_answer_is_one_that_the_document_has() {
         assert_eq!(answer.status, *status, "{told}");
         assert_eq!(fault(&document, method, path, &answer), None, "{told}");
         reached.insert(((*path).to_owned(), method.to_lowercase()));
+    }
+    for (last, status) in [(None, 200), (Some("x"), 400)] {
+        let events = Events::open(router.at.api, last).await.unwrap();
+        let answer = events.first().await.unwrap();
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(fault(&document, "GET", "/events", &answer), None);
+        reached.insert(("/events".to_owned(), "get".to_owned()));
     }
     let documented = methods(&document).into_iter();
     let documented = documented.flat_map(|(path, methods)| {

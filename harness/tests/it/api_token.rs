@@ -70,7 +70,9 @@ async fn no_secret_is_in_the_log_or_in_any_answer() {
         .env("AUTOMC_COOKIE_SECRET", "s3cret-0123456789");
     let router = RouterProcess::start(settings).await.unwrap();
     let right = format!("Bearer {TOKEN}");
-    for path in automc_router::api::paths().filter(|path| !path.starts_with("/routes")) {
+    // Routes say where backends are, and events have no end.
+    let closed = |path: &&str| !path.starts_with("/routes") && *path != "/events";
+    for path in automc_router::api::paths().filter(closed) {
         let answer = get(router.at.api, path, Some(&right)).await;
         assert!(answer.status < 500, "{path}: {answer:?}");
         assert!(!answer.body.contains("s3cret"), "{path}: {answer:?}");

@@ -17,9 +17,15 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs it; the exit code and everything it prints.
 pub(crate) async fn check(dsn: Option<&str>) -> (Option<i32>, String) {
+    check_with(&[], dsn).await
+}
+
+/// The same with more arguments.
+pub(crate) async fn check_with(more: &[&str], dsn: Option<&str>) -> (Option<i32>, String) {
     let mut command = Command::new(binaries::router().await.unwrap());
     command
         .arg("check-db")
+        .args(more)
         .env_clear()
         .envs(dsn.map(|dsn| ("AUTOMC_DSN", dsn)))
         .stdin(Stdio::null())

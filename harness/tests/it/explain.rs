@@ -52,10 +52,11 @@ async fn run(host: &str, settings: &[(&str, &str)]) -> (Option<i32>, String) {
     )
 }
 
-/// The lines of a running router, as the command prints them; but for times, which pass.
+/// The lines of a running router, as the command prints them; but for what only a running one knows.
 fn lines(explanation: &Value) -> Vec<String> {
     let steps = explanation["steps"].as_array().unwrap().iter();
-    let steps = steps.filter(|step| step["step"] != "server");
+    let known = |step: &&Value| step["step"] == "server" || step["step"] == "health";
+    let steps = steps.filter(|step| !known(step));
     let line = |step: &Value| {
         let text = |key| step[key].as_str().unwrap().to_owned();
         format!("{:<9} {}", text("step"), text("text"))
@@ -104,6 +105,12 @@ async fn a_login_is_foretold_as_it_comes_about() {
     assert_eq!(explanation["host"], "x.example");
     assert_eq!(explanation["match"], json!({ "kind": "default" }));
     assert_eq!(explanation["route"]["backend"], "10.0.0.1:1");
+    let steps = explanation["steps"].as_array().unwrap();
+    assert!(
+        steps.iter().any(|step| step["step"] == "health"),
+        "{explanation}"
+    );
+    assert!(explanation["route"]["health"].is_string(), "{explanation}");
     assert_eq!(explanation["login"], json!(["dial", "kick"]));
 }
 
@@ -148,4 +155,15 @@ async fn a_source_that_cannot_be_read_is_told_and_the_others_are_explained() {
     );
     assert!(printed.contains("leads to 10.0.0.1:1"), "{printed}");
     assert!(!printed.contains("s3cret"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_followed_is_told_of() {
+    let dsn = "postgres://user:s3cret@127.0.0.1:1/none";
+    let router = RouterInside::start(Settings::new().env("AUTOMC_DSN", dsn)).unwrap();
+    let explanation = asked(&router, "a.example").await;
+    assert_eq!(explanation["steps"][1]["step"], "sources", "{explanation}");
+    let text = explanation["steps"][1]["text"].as_str().unwrap();
+    assert!(text.contains("was not read yet"), "{text}");
+    assert!(!text.contains("s3cret"), "{text}");
 }

@@ -26,7 +26,11 @@ mod docker;
 #[cfg(test)]
 mod docker_trouble;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod explain;
+#[cfg(test)]
+mod fix_db;
 #[cfg(test)]
 mod flags;
 #[cfg(test)]
@@ -66,6 +70,8 @@ mod proxied;
 #[cfg(test)]
 mod real_clients;
 #[cfg(test)]
+mod registry_api;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod relay_sockets;
@@ -83,6 +89,8 @@ mod schema;
 mod schema_upgrade;
 #[cfg(test)]
 mod shapes;
+#[cfg(test)]
+mod snapshot;
 #[cfg(test)]
 mod soak;
 #[cfg(test)]

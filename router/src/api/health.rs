@@ -35,7 +35,7 @@ enum Shown {
 /// One route.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Full {
+pub(super) struct Full {
     status: &'static str,
     /// Why.
     detail: &'static str,
@@ -91,7 +91,7 @@ pub(super) async fn routes(
 }
 
 impl Full {
-    fn of(reading: &Reading) -> Self {
+    pub(super) fn of(reading: &Reading) -> Self {
         let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
         Self {
             status: reading.status.name(),

@@ -2,9 +2,12 @@
 //! state of the sync. What it answers is written down in `openapi.json`, which it serves.
 
 mod auth;
+mod events;
 mod explain;
 mod health;
+mod history;
 pub mod http;
+mod listing;
 mod metrics;
 mod query;
 mod routes;
@@ -22,6 +25,7 @@ use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
@@ -67,6 +71,18 @@ pub struct Api {
     pub token: Option<Secret>,
     /// Cancelled when the router begins to stop.
     pub stop: CancellationToken,
+    /// Places for readers of events.
+    pub readers: Readers,
+}
+
+/// Places for readers of events, bounded.
+#[derive(Debug, Clone)]
+pub struct Readers(Arc<Semaphore>);
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(events::READERS_MAX)))
+    }
 }
 
 /// A refusal with its reason as JSON.
@@ -79,9 +95,13 @@ impl IntoResponse for Refusal {
 }
 
 /// Every endpoint by its path.
-fn endpoints() -> [(&'static str, MethodRouter<Api>); 13] {
+fn endpoints() -> [(&'static str, MethodRouter<Api>); 17] {
     [
         ("/routes", get(routes::list).post(routes::add)),
+        ("/routes/by-provider", get(listing::by_provider)),
+        ("/routes/history", get(history::show)),
+        ("/providers", get(listing::providers)),
+        ("/events", get(events::show)),
         ("/routes/{host}", get(routes::show).delete(routes::remove)),
         (
             "/defaultRoute",

@@ -29,6 +29,32 @@ impl Query<'_> {
             Err(_) => Err(refused(format!("{name} is not UTF-8"))),
         }
     }
+
+    /// A whole number from `min` to `max`.
+    ///
+    /// # Errors
+    /// 400 for what is none.
+    pub(super) fn number(self, name: &str, min: u64, max: u64) -> Result<Option<u64>, Refusal> {
+        let Some(text) = self.get(name)? else {
+            return Ok(None);
+        };
+        let number = text.parse().ok();
+        let number = number.filter(|number| (min..=max).contains(number));
+        let refuse = || refused(format!("{name} is not a number from {min} to {max}"));
+        number.map(Some).ok_or_else(refuse)
+    }
+
+    /// How many are wanted.
+    ///
+    /// # Errors
+    /// 400 for what is not from 1 to `max`.
+    pub(super) fn limit(self, default: usize, max: usize) -> Result<usize, Refusal> {
+        let max = u64::try_from(max).unwrap_or(u64::MAX);
+        let limit = self.number("limit", 1, max)?;
+        Ok(limit
+            .and_then(|limit| usize::try_from(limit).ok())
+            .unwrap_or(default))
+    }
 }
 
 pub(super) fn refused(reason: impl Into<String>) -> Refusal {
@@ -48,6 +74,14 @@ mod tests {
         assert_eq!(get("y").as_deref(), Some("=="));
         assert_eq!(get("hos"), None);
         assert!(query.get("bad").is_err());
+        let limit = |text| Query(text).limit(5, 10).ok();
+        assert_eq!(
+            [limit(""), limit("limit=1"), limit("limit=10")],
+            [Some(5), Some(1), Some(10)]
+        );
+        for wrong in ["limit=0", "limit=11", "limit=", "limit=-1", "limit=1e3"] {
+            assert_eq!(limit(wrong), None, "{wrong}");
+        }
         assert_eq!(Query("").get("host").ok(), Some(None));
     }
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 
+use super::listing::{self, Detail};
 use super::{Api, Refusal};
 use crate::addr::BackendAddr;
 use crate::routes::Route;
@@ -29,25 +31,28 @@ pub(super) struct Listed {
     state: &'static str,
 }
 
-pub(super) async fn list(State(api): State<Api>) -> Json<BTreeMap<String, Listed>> {
+/// Every route by its hosts, as mc-router does; with a parameter of [`listing`]'s, in detail.
+pub(super) async fn list(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Refusal> {
+    let query = query.unwrap_or_default();
+    if listing::is_detailed(&query)? {
+        return Ok(Json(listing::list(api, &query).await?).into_response());
+    }
     let table = api.registry.table();
     let listed = table.iter();
-    Json(
-        listed
-            .map(|(host, route)| (host.to_string(), Listed::of(&api, route)))
-            .collect(),
-    )
+    let listed = listed.map(|(host, route)| (host.to_string(), Listed::of(&api, route)));
+    Ok(Json(listed.collect::<BTreeMap<_, _>>()).into_response())
 }
 
-/// The route of one host, whatever its spelling; the default route is none.
+/// The route of one host, whatever its spelling, or of this name; the default route has no host.
 pub(super) async fn show(
     State(api): State<Api>,
     Path(host): Path<String>,
-) -> Result<Json<Listed>, Refusal> {
-    let key = api.registry.names().key(&host).into_owned();
-    let table = api.registry.table();
-    let route = table.get(&key).ok_or_else(|| no_route(&key))?;
-    Ok(Json(Listed::of(&api, route)))
+    RawQuery(query): RawQuery,
+) -> Result<Json<Detail>, Refusal> {
+    listing::show(&api, &host, query.as_deref().unwrap_or_default()).map(Json)
 }
 
 impl Listed {

@@ -64,6 +64,7 @@ impl Keeper {
                 let delay = backoff.next_delay(0.0);
                 let wait = short(delay);
                 warn!("docker: {error}; the routes of containers stay, asking again in {wait}");
+                self.registry.failed(Provider::Docker, error.to_string());
                 tokio::time::sleep(delay).await;
             }
         };

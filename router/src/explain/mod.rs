@@ -19,7 +19,7 @@ pub const ADDRESS_BYTES_MAX: usize = crate::protocol::HOST_BYTES_MAX;
 /// One step of the walk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Which: `clean-up`, `match`, `others`, `excluded`, `server`, `login` or `ping`.
+    /// Which: `clean-up`, `sources` (only from a running router), `match`, `others`, `excluded`, `server`, `health`, `login` or `ping`.
     pub step: &'static str,
     /// What came of it.
     pub text: String,
@@ -49,6 +49,9 @@ pub struct Leads {
     pub backend: String,
     /// The state of its server.
     pub state: &'static str,
+    /// How healthy its backend is, where that is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<&'static str>,
 }
 
 /// An entry that asks for the host and does not have it.
@@ -98,8 +101,11 @@ impl Explanation {
                 provider: route.provider.name(),
                 backend: route.leads_to(),
                 state: known.seen.state.name(),
+                health: known.health.map(|reading| reading.status.name()),
             });
             steps.push(step("server", words::server(route, &known)));
+            let health = known.health.as_ref();
+            steps.extend(health.map(|reading| step("health", words::health(route, reading))));
             let outlook = words::login(route, &known);
             steps.push(step("login", format!("at a login, {}", outlook.text)));
             steps.push(step("ping", words::ping(route, &known)));

@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use super::Explanation;
 use super::found::Found;
 use super::words::Known;
+use crate::beside::starters;
 use crate::config::Config;
 use crate::memory::Memory;
 use crate::postgres::connect::{Link, connect};
@@ -48,12 +49,14 @@ pub async fn report(config: &Config, host: &str) -> Report {
         });
         sources.push(read.unwrap_or_else(|failed| failed));
     }
+    if config.docker.is_some() {
+        let text =
+            "docker: containers are not asked for here, but GET /explain of the router knows them";
+        sources.push(finding(Severity::Warning, text));
+    }
     let found = registry.read(|pool| Found::look(pool, host));
     let servers = Servers::new(Arc::<Memory>::default());
-    let starters = Starters {
-        manager: config.waker.is_some(),
-        webhook: config.scaler.is_some(),
-    };
+    let starters = starters(config);
     Report {
         sources,
         explanation: Explanation::of(&found, |route| known(&servers, starters, route)),
@@ -66,6 +69,7 @@ pub fn known(servers: &Servers, starters: Starters, route: &Route) -> Known {
     let hours = route.policy.wake.hours.as_ref();
     Known {
         seen: servers.snapshot(&Target::of(route, starters)),
+        health: None,
         starters,
         opens_in: hours.and_then(|hours| hours.opens_in(SystemTime::now())),
         now: Instant::now().into_std(),

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::addr::BackendAddr;
+use crate::health::Reading;
+use crate::health::ladder::Status;
 use crate::host::{Host, Names};
 use crate::routes::offer::{Excluded, Offer, Provider, Reason};
 use crate::routes::policy::{Join, Policy};
@@ -72,6 +74,7 @@ fn known(route: &Route, starters: Starters, signals: &[Signal]) -> Known {
     }
     Known {
         seen: entry.snapshot(now),
+        health: None,
         starters,
         opens_in: None,
         now,
@@ -291,6 +294,23 @@ fn who_may_wake_and_when_is_told_without_names() {
     );
     assert!(!text.contains("notch"), "{text}");
     has(&words::server(&route, &known), &["asleep"]);
+    let reading = Reading {
+        status: Status::Unhealthy,
+        detail: "it refuses",
+        uptime: None,
+        latency: None,
+        seen: Some(Duration::from_secs(61)),
+        heard: None,
+        failures: 3,
+    };
+    has(
+        &words::health(&route, &reading),
+        &[
+            "10.0.0.1:1 is unhealthy: it refuses",
+            "1m1s ago",
+            "3 failed",
+        ],
+    );
     has(&words::ping(&route, &known), &["asleep", "wakes nothing"]);
 }
 

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::values::short;
+use crate::health::Reading;
 use crate::join::{Attempt, Waiting, chain};
 use crate::protocol::version;
 use crate::routes::Route;
@@ -16,6 +17,8 @@ use crate::servers::{Snapshot, Starter, Starters, State};
 pub struct Known {
     /// What has been heard of it.
     pub seen: Snapshot,
+    /// How its backend is, where that is watched.
+    pub health: Option<Reading>,
     /// What can start servers.
     pub starters: Starters,
     /// Until it may be woken, where its hours say that it may not be now.
@@ -56,6 +59,20 @@ pub fn server(route: &Route, known: &Known) -> String {
             "; the last starts of it failed ({} in a row)",
             seen.attempts
         );
+    }
+    text
+}
+
+/// How the backend of `route` is.
+#[must_use]
+pub fn health(route: &Route, reading: &Reading) -> String {
+    let (status, why) = (reading.status.name(), reading.detail);
+    let mut text = format!("{} is {status}: {why}", route.backend);
+    if let Some(seen) = reading.seen {
+        text += &format!("; last heard to be well {} ago", seconds(seen));
+    }
+    if reading.failures > 0 {
+        text += &format!("; {} failed checks in a row", reading.failures);
     }
     text
 }

@@ -9,7 +9,7 @@ use crate::routes::overrides::Setting;
 /// Most rows that are read.
 pub const ROWS_MAX: usize = 1_000_000;
 /// What to do about most of it.
-const REMEDY: &str = "apply schema.sql";
+const REMEDY: &str = "apply schema.sql (automc-router check-db --fix)";
 
 /// Columns without which there are no routes.
 const NEEDED: [&str; 3] = ["name", "domain", "address"];
@@ -227,7 +227,7 @@ impl Facts {
         }
         if !self.table {
             texts.push(format!(
-                "there is no table servers in the search path of role {}; {REMEDY}: \
+                "there is no table servers in the search path of role {}; {REMEDY}, or \
                  psql \"$AUTOMC_DSN\" -f schema.sql",
                 self.role
             ));

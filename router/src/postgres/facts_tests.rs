@@ -96,7 +96,8 @@ fn the_older_tables_are_followed_and_said_to_count_nothing() {
     assert_eq!(severity, Severity::Warning);
     assert_eq!(
         text,
-        "changes are not counted, so the whole table is read for every change; apply schema.sql"
+        "changes are not counted, so the whole table is read for every change; \
+         apply schema.sql (automc-router check-db --fix)"
     );
     assert!(!uncounted().counted());
 }

@@ -46,6 +46,9 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 pub const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Longest time one read of the table may take.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long the server may wait for us to take what it sends. It holds up the vacuum of every table meanwhile, which only a
+/// process that was stopped, or a network that is gone, can make it do.
+pub const UNTAKEN_MAX: Duration = Duration::from_secs(20);
 /// Least time between two looks at the table's shape.
 const INSPECT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -151,6 +154,8 @@ struct Session {
     client: Client,
     facts: Facts,
     inspected: Instant,
+    /// When to look at the table's shape again, because it was looked at just before something changed.
+    inspect: Option<Instant>,
     pace: Pace,
     check: Instant,
     reconcile: Instant,
@@ -194,14 +199,17 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
 
     async fn talk(&mut self, client: Client, backoff: &mut Backoff) -> Result<(), SyncError> {
         // A read must not hang on somebody's lock for longer than it is waited for.
-        let limit = READ_TIMEOUT.as_millis();
-        let setup = format!("SET statement_timeout = {limit}; LISTEN {CHANNEL}");
+        let (limit, untaken) = (READ_TIMEOUT.as_millis(), UNTAKEN_MAX.as_millis());
+        let setup = format!(
+            "SET statement_timeout = {limit}; SET tcp_user_timeout = {untaken}; LISTEN {CHANNEL}"
+        );
         within("LISTEN", READ_TIMEOUT, client.batch_execute(&setup)).await?;
         let now = Instant::now();
         let mut session = Session {
             facts: self.inspect(&client, &Facts::default()).await?,
             client,
             inspected: now,
+            inspect: None,
             pace: Pace::default(),
             check: now + CHECK_INTERVAL,
             reconcile: now,
@@ -226,6 +234,10 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
                 self.owe(Why::Reconcile);
             } else if self.guard.held().is_some_and(|held| now >= held.until) {
                 self.owe(Why::Held);
+            } else if session.inspect.is_some_and(|due| now >= due)
+                && self.look_anew(&mut session).await?
+            {
+                self.owe(Why::Reconcile);
             }
             if self.hearing.revisions().is_owing() {
                 sleep_until(session.pace.due(Instant::now()).into()).await;
@@ -234,7 +246,10 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
             }
             let held_until = self.guard.held().map(|held| held.until);
             let next = session.check.min(session.reconcile);
-            let next = held_until.map_or(next, |until| next.min(until));
+            let next = [held_until, session.inspect]
+                .into_iter()
+                .flatten()
+                .fold(next, Instant::min);
             tokio::select! {
                 () = self.hearing.news() => {}
                 () = self.status.confirmation() => {
@@ -277,6 +292,14 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         }
         session.check = Instant::now() + pause;
         Ok(())
+    }
+
+    /// Looks at the table's shape again: whether it is another.
+    async fn look_anew(&self, session: &mut Session) -> Result<bool, SyncError> {
+        let facts = self.inspect(&session.client, &session.facts).await?;
+        (session.inspected, session.inspect) = (Instant::now(), None);
+        let known = std::mem::replace(&mut session.facts, facts);
+        Ok(session.facts != known)
     }
 
     /// Looks at the table's shape; what is new about its flaws is logged.
@@ -335,10 +358,11 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
 
     /// Reads the whole table, and applies what it says unless that is held back.
     async fn all(&mut self, session: &mut Session, why: Why) -> Result<(), SyncError> {
+        // Whoever changes the table's shape often changes rows next.
         if session.inspected.elapsed() >= INSPECT_PAUSE {
-            // Whoever changes the table's shape often changes rows next.
-            session.facts = self.inspect(&session.client, &session.facts).await?;
-            session.inspected = Instant::now();
+            self.look_anew(session).await?;
+        } else if why != Why::Connected {
+            session.inspect = Some(session.inspected + INSPECT_PAUSE);
         }
         if let Some(keeper) = &mut self.keeper {
             keeper.begin(Instant::now());

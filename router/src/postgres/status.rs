@@ -1,13 +1,14 @@
 //! What is known of the sync with Postgres at any moment, for the API and for readiness.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
 
 use super::guard::Effect;
 use super::revision::{Mark, Why};
+use crate::journal::Journal;
 
 /// A read that is held back.
 #[derive(Debug, Clone, Copy)]
@@ -56,9 +57,19 @@ pub struct Snapshot {
 pub struct SyncStatus {
     now: Mutex<Snapshot>,
     confirmed: Notify,
+    journal: Arc<Journal>,
 }
 
 impl SyncStatus {
+    /// Nothing is known yet; when the connection is lost, and back, is taken down in `journal`.
+    #[must_use]
+    pub fn telling(journal: Arc<Journal>) -> Self {
+        Self {
+            journal,
+            ..Self::default()
+        }
+    }
+
     /// What is known now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -90,7 +101,12 @@ impl SyncStatus {
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut Snapshot)) {
-        change(&mut self.lock());
+        let mut now = self.lock();
+        let before = now.connected;
+        change(&mut now);
+        if now.connected != before {
+            self.journal.sync(now.connected);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Snapshot> {

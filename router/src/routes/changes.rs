@@ -17,6 +17,8 @@ pub struct Changes {
     pub hosts: Vec<Change<Host, Arc<Route>>>,
     /// Whether the default changed.
     pub default: bool,
+    /// The default before and since, if it changed.
+    pub default_routes: (Option<Arc<Route>>, Option<Arc<Route>>),
     /// Routes that are in force now, and were not, or not like this.
     pub come: Vec<Arc<Route>>,
     /// Routes that were in force, and whose server no route in force leads to by that name any more.

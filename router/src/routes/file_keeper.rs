@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::diff::Change;
 use super::file::{BYTES_MAX, Edit, Problems, RoutesFile};
+use super::offer::Provider;
 use super::registry::{Full, Outcome, Registry};
 use crate::disk;
 
@@ -81,6 +82,7 @@ impl FixedRoutes {
                 }
                 Err(error) if error.is_missing() => {
                     warn!("{place}: there is no routes file yet; starting without its routes");
+                    registry.failed(Provider::File, error.to_string());
                     told = Some(error.to_string());
                 }
                 Err(error) => {
@@ -172,6 +174,7 @@ impl FixedRoutes {
                 if asked || told.as_ref() != Some(&error) {
                     warn!("{place}: {error}; the routes of its last good version stay");
                 }
+                self.registry.failed(Provider::File, error.clone());
                 *told = Some(error);
                 return;
             }

@@ -6,6 +6,7 @@ pub mod diff;
 pub mod file;
 pub mod file_keeper;
 pub mod file_watch;
+pub mod history;
 pub mod offer;
 pub mod overrides;
 pub mod policy;

@@ -40,6 +40,14 @@ impl Provider {
             Self::Docker => "docker",
         }
     }
+
+    /// The one that the API calls so.
+    #[must_use]
+    pub fn called(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|provider| provider.name() == name)
+    }
 }
 
 /// Why an entry is no route.

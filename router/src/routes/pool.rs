@@ -388,6 +388,7 @@ impl Pool {
             went.extend(old.clone());
             let Some(host) = host else {
                 changes.default = true;
+                changes.default_routes = (old, new);
                 continue;
             };
             changes.hosts.extend(match (old, new) {

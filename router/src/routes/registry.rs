@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use super::pool::{Changes, Pool};
 use super::table::Table;
 use crate::addr::BackendAddr;
 use crate::host::{Host, Names};
+use crate::journal::Journal;
 
 /// Most routes the configuration may hold; and the routes file, or else the REST API, as many.
 pub const STATIC_ROUTES_MAX: usize = 100_000;
@@ -33,6 +35,17 @@ pub struct Registry {
     pool: Mutex<Pool>,
     table: ArcSwap<Table>,
     changes: watch::Sender<()>,
+    journal: Arc<Journal>,
+    heard: Mutex<BTreeMap<Provider, Heard>>,
+}
+
+/// What was last heard of a source.
+#[derive(Debug, Clone, Default)]
+pub struct Heard {
+    /// When it last said something, if only that nothing has changed.
+    pub at: Option<SystemTime>,
+    /// Why nothing could be heard of it since.
+    pub error: Option<String>,
 }
 
 /// What came of a change that the REST API wants.
@@ -69,6 +82,8 @@ impl Registry {
             pool: Mutex::new(Pool::new(names)),
             table: ArcSwap::from_pointee(Table::new(names)),
             changes: watch::Sender::default(),
+            journal: Arc::default(),
+            heard: Mutex::default(),
         }
     }
 
@@ -104,6 +119,23 @@ impl Registry {
         &self.defaults
     }
 
+    /// What happened to the routes, and whatever else is taken down there.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// What was last heard of `provider`.
+    #[must_use]
+    pub fn heard(&self, provider: Provider) -> Heard {
+        self.heard_of().get(&provider).cloned().unwrap_or_default()
+    }
+
+    /// Takes down why nothing can be heard of `provider`; its routes stay.
+    pub fn failed(&self, provider: Provider, error: String) {
+        self.heard_of().entry(provider).or_default().error = Some(error);
+    }
+
     /// The routes of this moment.
     #[must_use]
     pub fn table(&self) -> Guard<Arc<Table>> {
@@ -129,7 +161,7 @@ impl Registry {
 
     /// Takes `offers` for everything that `provider` has to say, in one step; what changed comes back.
     pub fn replace(&self, provider: Provider, offers: Vec<Offer>) -> Changes {
-        self.change(|pool| {
+        self.change(provider, |pool| {
             let news = pool.whole(provider, offers);
             pool.apply(news)
         })
@@ -143,7 +175,8 @@ impl Registry {
         offers: impl IntoIterator<Item = (Arc<str>, Option<Offer>)>,
     ) -> Changes {
         let news = offers.into_iter();
-        self.change(|pool| pool.apply(news.map(|(name, offer)| (provider, name, offer))))
+        let news = news.map(|(name, offer)| (provider, name, offer));
+        self.change(provider, |pool| pool.apply(news))
     }
 
     /// What the routes file would say if it said what is owned by it, or by the API.
@@ -177,7 +210,7 @@ impl Registry {
         let sets = matches!(edit, Edit::Set(..) | Edit::Default(Some(_)));
         let offers = self.fixed(Provider::File, file.mappings, file.default);
         let mut outcome = Outcome::NotFound;
-        self.change(|pool| {
+        self.change(Provider::File, |pool| {
             let is_there = |provider| pool.entry(provider, name).is_some();
             if sets || is_there(Provider::Configuration) || is_there(Provider::File) {
                 outcome = Outcome::Done;
@@ -198,14 +231,25 @@ impl Registry {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes what `change` makes of the routes, if that is anything.
-    fn change(&self, change: impl FnOnce(&mut Pool) -> Changes) -> Changes {
+    fn heard_of(&self) -> MutexGuard<'_, BTreeMap<Provider, Heard>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes what `change` makes of the routes by the word of `provider`, if that is anything.
+    fn change(&self, provider: Provider, change: impl FnOnce(&mut Pool) -> Changes) -> Changes {
         let mut pool = self.pool();
         let changes = change(&mut pool);
         if !changes.is_empty() {
             self.table.store(Arc::new(pool.table().clone()));
             self.changes.send_replace(());
         }
+        // Under the lock of the pool, so that it is in the order in which it happened.
+        self.journal.routes(provider, &changes);
+        let heard = Heard {
+            at: Some(SystemTime::now()),
+            error: None,
+        };
+        self.heard_of().insert(provider, heard);
         changes
     }
 

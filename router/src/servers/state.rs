@@ -51,6 +51,18 @@ pub enum State {
 }
 
 impl State {
+    /// Every state.
+    pub const ALL: [Self; 8] = [
+        Self::Asleep,
+        Self::Starting,
+        Self::Settling,
+        Self::Running,
+        Self::Stopping,
+        Self::Failed,
+        Self::Unreachable,
+        Self::Unknown,
+    ];
+
     /// The word for it, in the API and in events.
     #[must_use]
     pub fn name(self) -> &'static str {
