@@ -109,3 +109,40 @@ impl Services {
         counts.then(|| self.in_use.enter(address))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn round(count: usize, limit: Duration) -> Round {
+        let backends =
+            (0..count).map(|number| BackendAddr::parse(&format!("b{number}:1")).unwrap());
+        Round::new(backends.collect(), limit)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_backend_has_its_whole_limit_and_several_end_in_time() {
+        let mut one = round(1, SECOND * 30);
+        advance(SECOND * 60).await;
+        assert_eq!(one.next().unwrap().1, SECOND * 30);
+
+        for (count, limit) in [(2, SECOND), (32, SECOND * 2), (5, SECOND * 30)] {
+            let (mut several, begun, mut tried) = (round(count, limit), Instant::now(), 0);
+            while let Some((_, share)) = several.next() {
+                assert!(share <= limit && !share.is_zero(), "{share:?}");
+                // Nobody answers.
+                advance(share).await;
+                tried += 1;
+            }
+            assert_eq!(tried, count);
+            assert!(begun.elapsed() <= ROUND_MAX.max(limit), "{count}");
+        }
+        let mut late = round(3, SECOND);
+        assert!(late.next().is_some());
+        advance(ROUND_MAX + SECOND).await;
+        assert!(late.next().is_none());
+    }
+}
