@@ -19,7 +19,8 @@ SELECT pg_advisory_xact_lock(hashtext('automc schema'));
 CREATE TABLE IF NOT EXISTS servers (
     name    TEXT PRIMARY KEY,                  -- what the server-manager calls the server
     domain  TEXT,                              -- the host name players type; NULL is not routed
-    address TEXT NOT NULL,                     -- host:port of the backend; '' is not routed
+    address TEXT NOT NULL,                     -- host:port of the backend, or of several, with
+                                               -- commas: 'a:1, b:1 weight=2'; '' is not routed
     state   TEXT NOT NULL DEFAULT 'stopped',   -- a hint; a dial decides
     enabled BOOLEAN DEFAULT TRUE               -- FALSE takes the route out, NULL counts as TRUE
 );
@@ -58,7 +59,8 @@ ALTER TABLE servers
     ADD COLUMN IF NOT EXISTS min_online TEXT,              -- how long it should stay up once ready, '10m'
     ADD COLUMN IF NOT EXISTS down_after TEXT,              -- nobody played so long: a webhook stops it, '1h', 'off'
     ADD COLUMN IF NOT EXISTS proxy_protocol TEXT,          -- PROXY header its backend gets: 'v1', 'v2', 'none'
-    ADD COLUMN IF NOT EXISTS balance TEXT,                 -- which of several backends: 'failover', 'round-robin'
+    ADD COLUMN IF NOT EXISTS balance TEXT,                 -- which of several backends: 'failover', 'round-robin',
+                                                           -- 'least-players', 'address-hash'
     ADD COLUMN IF NOT EXISTS texts JSONB;                  -- what players read; an object, over the default's
 
 -- One row for one host, as players type it: whatever the case, with or without a dot at the end. Two

@@ -61,12 +61,15 @@ impl Beside {
     }
 
     /// Has all that stop servers know the same of who plays where.
-    pub(crate) fn in_use(&mut self) -> Option<Arc<InUse>> {
-        let in_use = Arc::clone(&self.downs.first()?.in_use);
+    pub(crate) fn in_use(&mut self) -> Arc<InUse> {
+        let Some(first) = self.downs.first() else {
+            return Arc::default();
+        };
+        let in_use = Arc::clone(&first.in_use);
         for down in &mut self.downs {
             down.in_use = Arc::clone(&in_use);
         }
-        Some(in_use)
+        in_use
     }
 
     pub(crate) fn start(
@@ -111,7 +114,7 @@ pub(crate) fn scale(
         waker: Arc::clone(&waker),
         registry: Arc::clone(registry),
         servers: Arc::clone(servers),
-        in_use: Arc::default(),
+        in_use: Arc::new(InUse::for_all()),
         starters: starters(config),
     };
     Ok((waker, down))

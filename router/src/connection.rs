@@ -67,8 +67,8 @@ pub struct Services {
     pub scaler: Option<Arc<Waker>>,
     /// Starts containers, if Docker is asked for routes.
     pub docker: Option<Arc<Waker>>,
-    /// Who plays at which address, if anything here stops servers.
-    pub in_use: Option<Arc<InUse>>,
+    /// Who plays at which address, where that makes a difference.
+    pub in_use: Arc<InUse>,
     /// Who may have it start them.
     pub permits: Mutex<Permits>,
     /// What is known of every server.
@@ -313,12 +313,13 @@ impl Services {
                     said,
                     playing,
                     at,
+                    using,
                 }) => {
                     if let Ok(address) = backend.peer_addr() {
                         closing.backend(address);
                     }
                     closing.reached(&at);
-                    closing.keep(self.in_use.as_ref().map(|in_use| in_use.enter(&at)));
+                    closing.keep(using);
                     let player = Some((login.player.as_str(), login.uuid));
                     let counted = closing
                         .found()
@@ -349,7 +350,10 @@ impl Services {
     ) -> Result<Served, ConnectionError> {
         match session.end {
             End::Failed(Side::Backend, error) if session.down == 0 => {
-                if let Some(route) = closing.found().filter(|_| own) {
+                if let Some(route) = closing
+                    .found()
+                    .filter(|route| own && route.backends.is_none())
+                {
                     let begun = Instant::now().into_std();
                     let away = Signal::DialFailed { begun };
                     self.servers.signal(&self.target(route), away);

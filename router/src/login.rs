@@ -13,15 +13,15 @@ use tracing::debug;
 
 use crate::addr::BackendAddr;
 use crate::closing::Closing;
-use crate::connection::{Boxed, Services};
+use crate::connection::Services;
 use crate::dial::is_out_of_files;
+use crate::enter::Failed;
 use crate::error::{ConnectionError, unreachable};
 use crate::first_word::NotIn;
 use crate::hold::cookie::Bearer;
 use crate::hold::schedule::Way;
 use crate::hold::{Hold, Left};
 use crate::join::{self, Attempt, Chain, Waiting};
-use crate::ping::knock;
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::version;
 use crate::routes::Route;
@@ -29,9 +29,10 @@ use crate::routes::policy::Join;
 use crate::servers::counters::{HeldEnd, Refusal};
 use crate::servers::state::State;
 use crate::servers::{Session, Waiter};
+use crate::wake::in_use::Using;
 use crate::wake::permit::{Claim, Refused};
 use crate::wake::probing::ProbeReply;
-use crate::wake::{Ticket, WakeError, Waker, Wanted};
+use crate::wake::{Waker, Wanted};
 
 /// Who logs in.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub(crate) enum LoginEnd {
         playing: Option<Session>,
         /// The address that was dialled.
         at: BackendAddr,
+        /// Counts the player there, if that makes a difference.
+        using: Option<Using>,
     },
     /// The client has been sent here once more.
     Transferred,
@@ -75,7 +78,7 @@ pub(crate) struct Guest<'g> {
     pub(crate) login: &'g Login,
     pub(crate) route: &'g Arc<Route>,
     /// Where the client connects from.
-    address: IpAddr,
+    pub(crate) address: IpAddr,
     /// Whether the player has proved to have waited here.
     pub(crate) returned: bool,
 }
@@ -129,7 +132,8 @@ impl Services {
             returned: false,
         };
         // From here on it is not stopped, unless it is already.
-        let _using = self.in_use.as_ref().map(|used| used.enter(&route.backend));
+        let counts = self.in_use.is_for_all();
+        let _using = counts.then(|| self.in_use.approach(&route.backend));
         guest.returned = Box::pin(self.returned(&mut hold, &guest)).await?;
         // What comes before the long part takes no room in it.
         let knock = match Box::pin(self.unless_asleep(&mut hold, &guest)).await? {
@@ -166,17 +170,21 @@ impl Services {
         if wakes && self.is_away(route) {
             return Ok(Before::Asleep(Knock::default()));
         }
-        let error = match self.enter(hold, guest).await {
+        let Failed { why, at } = match self.enter(hold, guest).await {
             Ok(end) => return Ok(Before::Ended(end)),
-            Err(NotIn::Left) => return Err(ConnectionError::ClientLeft),
+            Err(failed) => failed,
+        };
+        let error = match why {
+            NotIn::Left => return Err(ConnectionError::ClientLeft),
             // That this process has too many files open says nothing about the server.
-            Err(NotIn::Unreachable(error)) if is_out_of_files(&error) => {
-                return Err(unreachable(&route.backend, error));
+            NotIn::Unreachable(error) if is_out_of_files(&error) => {
+                return Err(unreachable(&at, error));
             }
-            Err(NotIn::StillStarting) => {
-                return self.wait_on(hold, guest).await.map(Before::Ended);
+            NotIn::StillStarting if guest.holds() => {
+                return self.wait_on(hold, guest, at).await.map(Before::Ended);
             }
-            Err(NotIn::Unreachable(error)) if wakes => {
+            NotIn::StillStarting => ConnectionError::ComeBack,
+            NotIn::Unreachable(error) if wakes => {
                 debug!(%error, "dial failed; waking");
                 let refused = ProbeReply::not_reached(&error) == ProbeReply::Refused;
                 return Ok(Before::Asleep(Knock {
@@ -184,15 +192,15 @@ impl Services {
                     shut: refused.then(Instant::now),
                 }));
             }
-            Err(NotIn::Closed(error)) if wakes => {
+            NotIn::Closed(error) if wakes => {
                 debug!(%error, "the backend closed the connection; waking");
                 return Ok(Before::Asleep(Knock {
                     tried: true,
                     shut: None,
                 }));
             }
-            Err(NotIn::Unreachable(error)) => unreachable(&route.backend, error),
-            Err(NotIn::Closed(error)) => ConnectionError::BackendClosed(error),
+            NotIn::Unreachable(error) => unreachable(&at, error),
+            NotIn::Closed(error) => ConnectionError::BackendClosed(error),
         };
         let elsewhere = self.elsewhere(hold, route, error).await;
         elsewhere.map(Before::Ended)
@@ -320,7 +328,7 @@ impl Services {
     ) -> Result<Option<LoginEnd>, ConnectionError> {
         match self.enter(hold, guest).await {
             Ok(entered) => Ok(Some(entered)),
-            Err(NotIn::Left) => Err(ConnectionError::ClientLeft),
+            Err(failed) if matches!(failed.why, NotIn::Left) => Err(ConnectionError::ClientLeft),
             Err(_) => Ok(None),
         }
     }
@@ -337,19 +345,19 @@ impl Services {
         (waker, wanted): (&Arc<Waker>, impl Fn() -> Wanted),
         waiter: &mut Option<Waiter>,
     ) -> Result<LoginEnd, Option<ConnectionError>> {
-        let (route, target) = (guest.route, self.target(guest.route));
+        let target = self.target(guest.route);
         let mut failed = None;
         for attempt in &chain.attempts {
             let (outcome, held) = match *attempt {
                 Attempt::Hold(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = self.woken(waker.join(wanted()), route);
+                    let address = self.woken(waker.join(wanted()), guest);
                     let entered = self.wait(hold, guest, address, limit).await;
                     (entered, HeldEnd::LetIn)
                 }
                 Attempt::Transfer(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
-                    let address = self.woken(waker.join(wanted()), route);
+                    let address = self.woken(waker.join(wanted()), guest);
                     let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
                     (moved.map(|()| LoginEnd::Transferred), HeldEnd::Transferred)
                 }
@@ -391,16 +399,17 @@ impl Services {
         permits.may_wake(rules, &claim, now, SystemTime::now())
     }
 
-    /// Waits for a server that is up and turns players away because it is still starting.
+    /// Waits for a server that is up `at` an address and turns players away because it is still starting.
     async fn wait_on(
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
+        at: BackendAddr,
     ) -> Result<LoginEnd, ConnectionError> {
         let route = guest.route;
         let limit = join::hold_limit(&route.policy, guest.waiting(hold, None));
         let waiter = self.servers.wait(&self.target(route));
-        let address = std::future::ready(Ok(route.backend.clone()));
+        let address = std::future::ready(Ok(at));
         let outcome = match self.wait(hold, guest, address, limit).await {
             Err(error @ ConnectionError::HeldTooLong(_)) => {
                 let forwarded = self.elsewhere(hold, route, error).await;
@@ -415,33 +424,6 @@ impl Services {
             }
             Err(error) => Err(self.kicked(Some(waiter), error)),
         }
-    }
-
-    /// The address for those who waited. The table may be wrong about a server it calls stopped,
-    /// and then nobody has dialled it: that is made up for when the server-manager is of no help.
-    fn woken<'w>(
-        &'w self,
-        mut ticket: Ticket,
-        route: &'w Route,
-    ) -> Boxed<'w, Result<BackendAddr, ConnectionError>> {
-        Box::pin(async move {
-            let error = match ticket.outcome().await {
-                Ok(ready) => return Ok(ready.address),
-                Err(error) => error,
-            };
-            let of_no_help = matches!(
-                error.cause(),
-                WakeError::Broken(_) | WakeError::Denied(_) | WakeError::TimedOut { .. }
-            );
-            if of_no_help && route.state.is_not_running() {
-                let proxy = route.policy.proxy_protocol;
-                let knocked = Box::pin(knock(&route.backend, proxy, self.dial_timeout)).await;
-                if knocked.is_ok() {
-                    return Ok(route.backend.clone());
-                }
-            }
-            Err(error.into())
-        })
     }
 
     /// Forwards a player whose server is away and is not woken, if the route says so.
@@ -471,6 +453,11 @@ impl Guest<'_> {
             address: self.address,
             host: &self.login.handshake.address,
         }
+    }
+
+    /// Whether the player can be kept until the server is ready.
+    pub(crate) fn holds(&self) -> bool {
+        self.returned || self.route.policy.join.contains(&Join::Hold)
     }
 
     fn waiting(&self, hold: &Hold<'_>, eta: Option<Duration>) -> Waiting {

@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::addr::BackendAddr;
 use crate::answer;
 use crate::closing::Closing;
 use crate::connection::{Onward, Services};
@@ -43,11 +44,11 @@ impl Services {
             answer::status_frame(client, early, &frame).await?;
             return Ok(Onward::Pinged(None));
         };
-        let (key, backend) = (route.key(), self.backend_of(&route));
+        let (key, backends) = (route.key(), self.shown(&route, closing.peer()));
         let state = self.state(&route);
         let live = self.status.get(Question {
             key: &key,
-            backend: &backend,
+            backends: &backends,
             proxy: route.policy.proxy_protocol,
             address: &handshake.address,
             protocol,
@@ -56,7 +57,7 @@ impl Services {
             dial_limit: self.ping_limit(state),
         });
         if let Some(live) = live.await {
-            closing.reached(&backend);
+            closing.reached(backends.first().unwrap_or(&route.backend));
             answer::status_frame(client, early, live.frame()).await?;
         } else {
             let text = self.state_text(Some(&route)).to_component();
@@ -88,10 +89,8 @@ impl Services {
             }
         };
         let relayed = self.relay_ping(client, route.as_deref(), raw, closing);
-        if let Some(session) = relayed.await {
-            if let Some(route) = &route {
-                closing.reached(&route.backend);
-            }
+        if let Some((session, backend)) = relayed.await {
+            closing.reached(&backend);
             return Ok(Onward::Pinged(Some(session)));
         }
         let text = self.state_text(route.as_deref()).to_legacy();
@@ -106,22 +105,23 @@ impl Services {
         route: Option<&Route>,
         raw: &[u8],
         closing: &Closing,
-    ) -> Option<Relayed> {
+    ) -> Option<(Relayed, BackendAddr)> {
         let route = route?;
         let mut said = self.header(route, client, closing).ok()?;
         said.extend_from_slice(raw);
         let limit = self.ping_limit(self.state(route));
         let begun = Instant::now().into_std();
-        let address = self.backend_of(route);
-        let mut backend = match dial(&address, limit).await {
-            Ok(backend) => backend,
-            Err(error) => {
-                if !is_out_of_files(&error) {
-                    let away = Signal::DialFailed { begun };
-                    self.servers.signal(&self.target(route), away);
-                }
-                self.health.met(&address, Word::of_dial(&error));
+        let mut round = self.looks(route, closing.peer(), limit);
+        let (mut backend, at) = loop {
+            let Some((at, limit)) = round.next() else {
+                let away = Signal::DialFailed { begun };
+                self.servers.signal(&self.target(route), away);
                 return None;
+            };
+            match dial(&at, limit).await {
+                Ok(backend) => break (backend, at),
+                Err(error) if is_out_of_files(&error) => return None,
+                Err(error) => self.health.met(&at, Word::of_dial(&error)),
             }
         };
         backend.write_all(&said).await.ok()?;
@@ -129,7 +129,7 @@ impl Services {
         let _counted = self.metrics.session(route, None);
         let session = relay(client, &mut backend, &self.counters).await;
         let silent = matches!(session.end, End::Failed(Side::Backend, _)) && session.down == 0;
-        (!silent).then_some(session)
+        (!silent).then_some((session, at))
     }
 
     /// How long the dial of a ping may take.

@@ -11,6 +11,8 @@ mod api_document;
 #[cfg(test)]
 mod api_token;
 #[cfg(test)]
+mod balance;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod binary;

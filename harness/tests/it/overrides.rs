@@ -39,6 +39,7 @@ async fn a_change_of_any_setting_goes_live_and_is_logged_by_its_column() {
             Setting::WakeAllow | Setting::WakeDeny => "'Notch, 069a79f444e94726a5befca90e38aaf5'",
             Setting::WakeHours => "'mon-fri 08:00-22:00 Europe/Berlin'",
             Setting::ProxyProtocol => "'v1'",
+            Setting::Balance => "'round-robin'",
             Setting::Texts => r#"'{"asleep": "Zzz"}'"#,
         };
         followed

@@ -22,6 +22,9 @@ use crate::servers::Target;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Listed {
     backend: String,
+    /// All of them, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    backends: Vec<String>,
     /// The name its server is started by; empty when it cannot be.
     scaling_target: String,
     /// What is known of its server.
@@ -57,6 +60,10 @@ impl Listed {
         let seen = api.servers.snapshot(&Target::of(route, api.starters));
         Self {
             backend: route.backend.to_string(),
+            backends: match route.backends {
+                Some(_) => route.addresses().map(ToString::to_string).collect(),
+                None => Vec::new(),
+            },
             scaling_target: route.server_name().unwrap_or_default().to_owned(),
             state: seen.state.name(),
         }

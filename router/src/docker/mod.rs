@@ -73,7 +73,7 @@ impl Parts {
             waker: Arc::clone(&waker),
             registry: Arc::clone(registry),
             servers: Arc::clone(servers),
-            in_use: Arc::<InUse>::default(),
+            in_use: Arc::new(InUse::for_all()),
             starters,
         };
         let defaults = Defaults {

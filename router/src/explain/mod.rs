@@ -99,7 +99,7 @@ impl Explanation {
             leads = Some(Leads {
                 name: route.name.to_string(),
                 provider: route.provider.name(),
-                backend: route.backend.to_string(),
+                backend: route.leads_to(),
                 state: known.seen.state.name(),
                 health: known.health.map(|reading| reading.status.name()),
             });
@@ -171,7 +171,7 @@ fn cleaned(found: &Found) -> Step {
 
 fn matched(found: &Found) -> Step {
     let (key, route) = (&found.cleaned.key, found.route.as_deref());
-    let whose = route.map(|route| format!("{}, which leads to {}", named(route), route.backend));
+    let whose = route.map(|route| format!("{}, which leads to {}", named(route), route.leads_to()));
     let whose = whose.unwrap_or_default();
     let text = match &found.how {
         How::Exact => {

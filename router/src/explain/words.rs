@@ -95,12 +95,12 @@ pub fn login(route: &Route, known: &Known) -> Outlook {
     let chain = chain(policy, waiting);
     let is_away = route.state.is_not_running() && seen.state != State::Running;
     if !is_away {
-        let text = format!("{} is dialled first; if nobody is there, ", route.backend);
+        let text = format!("{} is dialled first; if nobody is there, ", dialled(route));
         outlook.then("dial", &text);
     } else if !chain.begins_with_a_wait() {
         let text = format!(
             "{} is dialled first, though its row says that it does not run; if nobody is there, ",
-            route.backend
+            dialled(route)
         );
         outlook.then("dial", &text);
     } else {
@@ -139,6 +139,17 @@ pub fn login(route: &Route, known: &Known) -> Outlook {
     outlook
 }
 
+/// Who is dialled: the backend, or one of several.
+fn dialled(route: &Route) -> String {
+    match &route.backends {
+        None => route.backend.to_string(),
+        Some(backends) => {
+            let balance = route.policy.balance.name();
+            format!("the first that answers of {backends} ({balance})")
+        }
+    }
+}
+
 /// What a status ping would show now.
 #[must_use]
 pub fn ping(route: &Route, known: &Known) -> String {
@@ -146,12 +157,12 @@ pub fn ping(route: &Route, known: &Known) -> String {
     match known.seen.state.text() {
         None => format!(
             "a ping shows the status of {}, from the cache while it is fresh{woken}",
-            route.backend
+            dialled(route)
         ),
         Some(_) => format!(
             "a ping shows the server's own status if {} answers, else what it showed last with the text \
              of the state {:?}{woken}",
-            route.backend,
+            dialled(route),
             known.seen.state.name()
         ),
     }
@@ -211,7 +222,7 @@ impl Outlook {
 /// A login to a server that nothing can start.
 fn not_woken(route: &Route) -> Outlook {
     let mut outlook = Outlook::default();
-    let dialled = format!("{} is dialled, and nothing can start it", route.backend);
+    let dialled = format!("{} is dialled, and nothing can start it", dialled(route));
     outlook.then("dial", &dialled);
     let forwards = route.policy.join.contains(&Join::Forward);
     if let Some(address) = route.policy.forward_to.as_ref().filter(|_| forwards) {

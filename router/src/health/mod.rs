@@ -1,7 +1,7 @@
 //! How healthy every route is.
 //!
 //! What is known is kept by backend address, since that is what a dial or a ping proves something of:
-//! [`Health::of`]. A route's health is that of its backend and the state of its server together:
+//! [`Health::of`]. A route's health is that of its backend, or the best of several, and the state of its server together:
 //! [`Health::of_route`]. States are only read here, and never learn of a check; so no check keeps a
 //! server up, or puts off that it is stopped.
 //!
@@ -108,9 +108,15 @@ impl Health {
     /// How the route is.
     #[must_use]
     pub fn of_route(&self, route: &Route, servers: &Servers, starters: Starters) -> Reading {
-        let record = self.record(&route.backend).unwrap_or_default();
         let server = self.server(route, servers, starters);
-        let (status, detail) = ladder::status(&record, &server);
+        let how = |backend: &BackendAddr| {
+            let record = self.record(backend).unwrap_or_default();
+            (record, ladder::status(&record, &server))
+        };
+        // It is well as long as one of several backends is.
+        let mut all = route.addresses().map(how);
+        let well = all.find(|(_, (status, _))| status.is_good());
+        let (record, (status, detail)) = well.unwrap_or_else(|| how(&route.backend));
         let mut reading = self.reading(&record, status, detail);
         reading.uptime = status.is_good().then(|| {
             let since = record.good_since().unwrap_or(server.since);
@@ -183,9 +189,11 @@ impl Health {
         let routes = table.iter().map(|(_, route)| route);
         let routes = routes.chain(table.default_route());
         for route in routes.filter(|route| !route.backend.is_template()) {
-            let place = self.place(&route.backend);
-            if let Some(part) = parts.get_mut(part_of(place)) {
-                part.push(Slot::new(place, route.backend.clone(), Arc::clone(route)));
+            for backend in route.addresses() {
+                let place = self.place(backend);
+                if let Some(part) = parts.get_mut(part_of(place)) {
+                    part.push(Slot::new(place, backend.clone(), Arc::clone(route)));
+                }
             }
         }
         let (mut new, mut count) = (Vec::new(), 0);

@@ -165,7 +165,7 @@ impl Monitor {
         suspects: mpsc::Sender<BackendAddr>,
     ) -> impl Future<Output = BackendAddr> + use<> {
         let (health, limit) = (Arc::clone(&self.health), self.dial_limit);
-        let address = self.address(&slot.route);
+        let address = self.address(&slot);
         async move {
             let Slot { backend, route, .. } = slot;
             let (word, latency) = ask(address, &route, limit).await;
@@ -177,8 +177,12 @@ impl Monitor {
         }
     }
 
-    /// Where the server of `route` is: where a webhook said, else where the route says.
-    fn address(&self, route: &Route) -> BackendAddr {
+    /// Where the server of a route is: where a webhook said, else where the route says. The other
+    /// backends of a route with several are where they are.
+    fn address(&self, Slot { backend, route, .. }: &Slot) -> BackendAddr {
+        if *backend != route.backend {
+            return backend.clone();
+        }
         let scaler = self.scaler.as_ref().filter(|_| route.server.is_none());
         let said = scaler.and_then(|scaler| scaler.address(&route.key(), &route.backend));
         said.unwrap_or_else(|| route.backend.clone())

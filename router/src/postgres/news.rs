@@ -45,13 +45,13 @@ pub(super) fn tell(changes: &Changes) {
 
 fn arrow(route: &Route) -> String {
     let server = route.server.as_deref().unwrap_or_default();
-    format!("{} ({server})", route.backend)
+    format!("{} ({server})", route.leads_to())
 }
 
 /// `→ 127.0.0.1:1 (a), has other settings: hold_max`: where it leads or else its state, and settings.
 fn what_changed(old: &Route, new: &Route) -> String {
     let mut parts = Vec::new();
-    if old.backend != new.backend || old.server != new.server {
+    if old.leads_to() != new.leads_to() || old.server != new.server {
         parts.push(format!("→ {}", arrow(new)));
     } else if old.state != new.state {
         parts.push(format!("is {:?}", new.state));

@@ -1,5 +1,6 @@
 //! Which backend a host name leads to.
 
+pub mod backends;
 pub mod changes;
 pub mod diff;
 pub mod file;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use crate::addr::BackendAddr;
 use crate::host::Host;
+use backends::Backends;
 use offer::Provider;
 use policy::Policy;
 
@@ -120,8 +122,10 @@ pub struct Route {
     pub host: Option<Host>,
     /// Further host names and patterns that lead here.
     pub aliases: Box<[Host]>,
-    /// Where its server listens.
+    /// Where its server listens; of several backends the first.
     pub backend: BackendAddr,
+    /// All of them, where there are several.
+    pub backends: Option<Arc<Backends>>,
     /// What the server-manager calls the server; `None` when it cannot be woken.
     pub server: Option<Arc<str>>,
     /// The container that it comes from, if it does.
@@ -142,6 +146,7 @@ impl Route {
             host,
             aliases: Box::default(),
             backend,
+            backends: None,
             server: None,
             container: None,
             state: StateHint::Unknown,
@@ -160,6 +165,22 @@ impl Route {
             (Some(server), _) => Arc::clone(server),
             (None, Some(host)) => host.shared(),
             (None, None) => self.backend.shared(),
+        }
+    }
+
+    /// Every backend, the first one first.
+    pub fn addresses(&self) -> impl Iterator<Item = &BackendAddr> {
+        let all = self.backends.iter().flat_map(|backends| backends.list());
+        let others = all.skip(1).map(|other| &other.address);
+        [&self.backend].into_iter().chain(others)
+    }
+
+    /// Where it leads, as its source has it.
+    #[must_use]
+    pub fn leads_to(&self) -> String {
+        match &self.backends {
+            Some(backends) => backends.to_string(),
+            None => self.backend.to_string(),
         }
     }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::policy::{Join, Policy};
 use crate::addr::BackendAddr;
+use crate::balance::Balance;
 use crate::config::values::{duration, switch};
 use crate::proxy_protocol::Version;
 use crate::texts::Texts;
@@ -61,6 +62,8 @@ pub enum Setting {
     DownAfter,
     /// [`Policy::proxy_protocol`].
     ProxyProtocol,
+    /// [`Policy::balance`].
+    Balance,
     /// [`Policy::texts`].
     Texts,
 }
@@ -73,7 +76,7 @@ pub type Ignored = Vec<(Setting, String)>;
 
 impl Setting {
     /// Every one of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Join,
         Self::HoldMax,
         Self::Settle,
@@ -86,6 +89,7 @@ impl Setting {
         Self::MinOnline,
         Self::DownAfter,
         Self::ProxyProtocol,
+        Self::Balance,
         Self::Texts,
     ];
 
@@ -105,6 +109,7 @@ impl Setting {
             Self::MinOnline => "min_online",
             Self::DownAfter => "down_after",
             Self::ProxyProtocol => "proxy_protocol",
+            Self::Balance => "balance",
             Self::Texts => "texts",
         }
     }
@@ -157,6 +162,7 @@ impl Setting {
                 policy.down_after = Some(duration(text, DOWN_LEAST, ONLINE_LIMIT)?);
             }
             Self::ProxyProtocol => policy.proxy_protocol = proxy_protocol(text)?,
+            Self::Balance => policy.balance = balance(text)?,
             Self::Texts => {
                 policy.texts = Arc::new(texts(text)?.over(Arc::clone(&policy.texts)));
             }
@@ -178,6 +184,7 @@ impl Setting {
             Self::MinOnline => a.min_online != b.min_online,
             Self::DownAfter => a.down_after != b.down_after,
             Self::ProxyProtocol => a.proxy_protocol != b.proxy_protocol,
+            Self::Balance => a.balance != b.balance,
             Self::Texts => a.texts != b.texts,
         }
     }
@@ -284,6 +291,13 @@ fn proxy_protocol(text: &str) -> Result<Option<Version>, String> {
         "none" => Ok(None),
         _ => Err(format!("{text:?} is none of v1, v2, none")),
     }
+}
+
+fn balance(text: &str) -> Result<Balance, String> {
+    Balance::parse(text).ok_or_else(|| {
+        let names = Balance::ALL.map(Balance::name).join(", ");
+        format!("{text:?} is none of {names}")
+    })
 }
 
 fn texts(text: &str) -> Result<Texts, String> {

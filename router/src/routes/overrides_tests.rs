@@ -57,6 +57,14 @@ fn every_setting_is_read_as_text_or_as_an_array() {
         let policy = applied(Setting::ProxyProtocol, text).unwrap();
         assert_eq!(policy.proxy_protocol, version, "{text}");
     }
+    for (text, balance) in [
+        ("failover", Balance::Failover),
+        ("Round-Robin", Balance::RoundRobin),
+        ("least-players", Balance::LeastPlayers),
+        (" address-hash ", Balance::AddressHash),
+    ] {
+        assert_eq!(applied(Setting::Balance, text).unwrap().balance, balance);
+    }
     let rules = applied(Setting::WakeAllow, "{Notch,jeb_,NULL}")
         .unwrap()
         .wake;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addr::BackendAddr;
+use crate::balance::Balance;
 use crate::hold::schedule::TICK;
 use crate::proxy_protocol::Version;
 use crate::texts::Texts;
@@ -54,6 +55,8 @@ pub struct Policy {
     pub min_online: Duration,
     /// How long nobody has played when a webhook is told to stop the server; `None` is never.
     pub down_after: Option<Duration>,
+    /// Which of several backends is tried first.
+    pub balance: Balance,
     /// The PROXY header that every connection to its backend, or to where it forwards, begins with.
     pub proxy_protocol: Option<Version>,
     /// What players read; a row's own texts lie over those of the defaults.
@@ -73,6 +76,7 @@ impl Default for Policy {
             wake: WakeRules::default(),
             min_online: Duration::ZERO,
             down_after: Some(DOWN_AFTER),
+            balance: Balance::Failover,
             proxy_protocol: None,
             texts: Arc::default(),
         }

@@ -14,6 +14,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::Route;
+use super::backends::going_on;
 pub use super::changes::{Changes, Counts, Shadowed};
 use super::diff::Change;
 use super::offer::{Excluded, IgnoredSetting, Offer, Outcome, Provider, Reason, name};
@@ -287,6 +288,8 @@ impl Pool {
         if known == outcome.as_ref() {
             return;
         }
+        let old = known.and_then(|known| known.as_deref().ok());
+        let outcome = outcome.map(|outcome| outcome.map(|route| going_on(route, old)));
         let new = match &outcome {
             Some(Ok(route)) => Some(Arc::clone(route)),
             Some(Err(excluded)) => {

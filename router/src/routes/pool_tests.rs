@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::offer::tests::{host, route};
+use super::super::{StateHint, backends};
 use super::*;
 
 fn pool() -> Pool {
@@ -83,6 +84,31 @@ fn what_is_said_again_is_no_change_and_keeps_the_route_that_is_there() {
     let before = Arc::clone(pool.table().get("a.example").unwrap());
     assert!(pool.apply([postgres("a", &["a.example"])]).is_empty());
     assert!(Arc::ptr_eq(pool.table().get("a.example").unwrap(), &before));
+}
+
+#[test]
+fn turns_go_on_where_a_row_changes_in_other_ways() {
+    let mut pool = pool();
+    let row = |state, list| {
+        let (provider, name, offer) = postgres("a", &["a.example"]);
+        let route = offer.unwrap().outcome.unwrap();
+        let route = Route {
+            state,
+            backends: backends::parse(list, 0).unwrap().1,
+            ..(*route).clone()
+        };
+        (provider, name, Some(Arc::new(route).into()))
+    };
+    let turn = |pool: &Pool| {
+        let route = pool.table().get("a.example").unwrap();
+        route.backends.as_ref().unwrap().turn()
+    };
+    pool.apply([row(StateHint::Running, "a:1,b:1")]);
+    assert_eq!([turn(&pool), turn(&pool)], [0, 1]);
+    pool.apply([row(StateHint::Stopped, "a:1,b:1")]);
+    assert_eq!(turn(&pool), 2);
+    pool.apply([row(StateHint::Stopped, "a:1,b:1 weight=2")]);
+    assert_eq!(turn(&pool), 0);
 }
 
 #[test]

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::offer::{Excluded, IgnoredSetting, Offer, Provider, Reason};
 use super::overrides::{Overrides, Policies, items};
 use super::policy::Policy;
-use super::{Route, StateHint, wildcard};
-use crate::addr::BackendAddr;
+use super::{Route, StateHint, backends, wildcard};
 use crate::host::{Host, Names};
 
 /// Longest server name, in bytes.
@@ -76,12 +75,13 @@ fn route(row: &Row, name: Arc<str>, policy: Arc<Policy>, names: Names) -> Result
     let aliases = row.aliases.as_deref().unwrap_or_default();
     let (host, aliases, stars) =
         hosts(domain, aliases, names).map_err(|reason| Reason::Domain(reason.into()))?;
-    let backend = BackendAddr::template(address, stars)
-        .map_err(|error| Reason::Address(error.to_string().into()))?;
+    let (backend, backends) =
+        backends::parse(address, stars).map_err(|reason| Reason::Address(reason.into()))?;
     let state = row.state.as_deref().map(StateHint::parse);
     Ok(Route {
         provider: Provider::Postgres,
         aliases,
+        backends,
         // One name cannot stand for as many servers as there are addresses.
         server: (!backend.is_template()).then(|| Arc::clone(&name)),
         state: state.unwrap_or_default(),
@@ -141,6 +141,7 @@ fn hosts(domain: &str, aliases: &str, names: Names) -> Result<(Host, Box<[Host]>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::BackendAddr;
     use crate::routes::overrides::Setting;
     use proptest::prelude::*;
 
@@ -275,6 +276,25 @@ mod tests {
     }
 
     #[test]
+    fn an_address_may_be_a_list_of_backends() {
+        let route = offer(row("a", "a.example", "b:1, c:1 weight=2, d:1"));
+        let route = route.outcome.unwrap();
+        let addresses: Vec<_> = route.addresses().map(BackendAddr::as_str).collect();
+        assert_eq!(addresses, ["b:1", "c:1", "d:1"]);
+        assert_eq!(route.server.as_deref(), Some("a"));
+        let one = offer(row("a", "a.example", "b:1")).outcome.unwrap();
+        assert_eq!(one.backends, None);
+        assert_eq!(one.addresses().collect::<Vec<_>>(), [&one.backend]);
+        for (address, entry) in [("b:1, c", "\"c\""), ("b:1, c:1 weight=x", "weight=x")] {
+            let reason = reason(row("a", "a.example", address));
+            assert!(
+                matches!(&reason, Reason::Address(why) if why.contains(entry)),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
     fn rows_share_the_defaults_and_equal_settings_among_them() {
         let defaults = Arc::<Policy>::default();
         let mut policies = Policies::over(Arc::clone(&defaults));
@@ -317,7 +337,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_row_is_a_route_that_can_be_found_or_says_why_not(
-            name in ".{0,4}", domain in "[aA.*\0]{0,4}", aliases in "[aA.*,{}\"]{0,8}", address in "[h:1$]{0,5}"
+            name in ".{0,4}", domain in "[aA.*\0]{0,4}", aliases in "[aA.*,{}\"]{0,8}", address in "[h:1$, w=]{0,7}"
         ) {
             let offer = offer(Row { aliases: Some(aliases), ..row(&name, &domain, &address) });
             match offer.outcome {

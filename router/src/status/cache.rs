@@ -15,6 +15,7 @@ use tracing::debug;
 
 use super::answer::{Answer, Known, read};
 use super::live::{Fetched, Live, Look, Question, known_protocol};
+use crate::balance;
 use crate::dial::is_out_of_files;
 use crate::health::Health;
 use crate::health::word::Word;
@@ -85,12 +86,13 @@ impl StatusCache {
             Look::Fresh(shown) => return shown,
             Look::Join(outcome) => outcome,
             Look::Ask(number, outcome) => {
-                let ping = Ping {
-                    backend: question.backend.clone(),
-                    host: question.address.into(),
+                let host = Arc::from(question.address);
+                let pings = question.backends.iter().map(|backend| Ping {
+                    backend: backend.clone(),
+                    host: Arc::clone(&host),
                     protocol: known_protocol(question.protocol),
                     proxy: question.proxy,
-                };
+                });
                 let landing = Landing {
                     cache: Arc::clone(self),
                     key: Arc::clone(question.key),
@@ -100,7 +102,8 @@ impl StatusCache {
                     fetched: Fetched::Silent,
                     outcome: sender?,
                 };
-                self.runtime.spawn(landing.fly(ping, question.dial_limit));
+                let flight = landing.fly(pings.collect(), question.dial_limit);
+                self.runtime.spawn(flight);
                 outcome
             }
         };
@@ -141,52 +144,93 @@ struct Landing {
 }
 
 impl Landing {
-    async fn fly(mut self, ping: Ping, dial_limit: Duration) {
+    /// Asks one backend after the other until one shows its status, within the time that one alone would have.
+    async fn fly(mut self, pings: Vec<Ping>, dial_limit: Duration) {
         let cache = Arc::clone(&self.cache);
         let Ok(_place) = cache.places.try_acquire() else {
             debug!(server = %self.key, "too many status questions at once");
             return;
         };
+        let limit = dial_limit + ANSWER_TIMEOUT;
+        let end = Instant::now() + limit;
+        let (mut fetched, mut heard) = (None, None);
+        for (left, ping) in (1..=pings.len()).rev().zip(&pings) {
+            let time = end.saturating_duration_since(Instant::now());
+            let limit = balance::share(limit, time, left);
+            let (now_fetched, now_heard) = self.ask(ping, dial_limit, limit).await;
+            heard = most(heard, now_heard);
+            fetched = match (fetched, now_fetched) {
+                (_, status @ Fetched::Status(_)) => Some(status),
+                (Some(Fetched::Silent), _) => Some(Fetched::Silent),
+                (_, other) => Some(other),
+            };
+            if matches!(fetched, Some(Fetched::Status(_))) {
+                break;
+            }
+        }
+        if let Some(signal) = heard {
+            let target = Target {
+                server: &self.key,
+                hint: self.hint,
+                wakeable: self.wakeable,
+            };
+            cache.servers.signal(&target, signal);
+        }
+        self.fetched = fetched.unwrap_or(Fetched::Silent);
+    }
+
+    /// One question, and what its outcome says of the server, if anything.
+    async fn ask(
+        &self,
+        ping: &Ping,
+        dial_limit: Duration,
+        limit: Duration,
+    ) -> (Fetched, Option<Signal>) {
         let begun = Instant::now().into_std();
-        let answered = ping.send(dial_limit, dial_limit + ANSWER_TIMEOUT).await;
-        self.tell(&answered, begun);
-        self.fetched = match answered {
+        match ping.send(dial_limit, limit).await {
             Ok(json) => match read(&json) {
                 Ok((answer, known)) => {
                     let latency = Instant::now().into_std() - begun;
-                    cache.health.answered(&ping.backend, latency);
-                    cache
+                    self.cache.health.answered(&ping.backend, latency);
+                    self.cache
                         .memory
                         .remember_status(&self.key, ping.protocol, &known);
-                    Fetched::Status(Arc::new(answer))
+                    (Fetched::Status(Arc::new(answer)), Some(Signal::ProbeOk))
                 }
                 Err(error) => {
-                    debug!(server = %self.key, %error, "no status");
-                    cache.health.met(&ping.backend, Some(Word::NoStatus));
-                    Fetched::Gone
+                    debug!(server = %self.key, backend = %ping.backend, %error, "no status");
+                    self.cache.health.met(&ping.backend, Some(Word::NoStatus));
+                    (Fetched::Gone, Some(Signal::ProbeOk))
                 }
             },
             Err(error) => {
-                debug!(server = %self.key, %error, "no status");
-                cache.health.met(&ping.backend, Word::of_ping(&error));
-                failed(&error)
+                debug!(server = %self.key, backend = %ping.backend, %error, "no status");
+                self.cache.health.met(&ping.backend, Word::of_ping(&error));
+                let signal = match &error {
+                    PingError::Dial(error) if is_out_of_files(error) => None,
+                    PingError::Dial(_) => Some(Signal::DialFailed { begun }),
+                    PingError::Silent(_) | PingError::Decode(_) => {
+                        Some(Signal::ProbeFailed { begun })
+                    }
+                };
+                (failed(&error), signal)
             }
-        };
+        }
     }
+}
 
-    fn tell(&self, answered: &Result<String, PingError>, begun: std::time::Instant) {
-        let signal = match answered {
-            Ok(_) => Signal::ProbeOk,
-            Err(PingError::Dial(error)) if is_out_of_files(error) => return,
-            Err(PingError::Dial(_)) => Signal::DialFailed { begun },
-            Err(PingError::Silent(_) | PingError::Decode(_)) => Signal::ProbeFailed { begun },
-        };
-        let target = Target {
-            server: &self.key,
-            hint: self.hint,
-            wakeable: self.wakeable,
-        };
-        self.cache.servers.signal(&target, signal);
+/// What several backends together say of their server: it is as well as the best of them.
+fn most(one: Option<Signal>, other: Option<Signal>) -> Option<Signal> {
+    let rank = |signal: &Option<Signal>| match signal {
+        None => 0,
+        Some(Signal::DialFailed { .. }) => 1,
+        Some(Signal::ProbeFailed { .. }) => 2,
+        Some(_) => 3,
+    };
+    if rank(&other) > rank(&one) {
+        other
+    } else {
+        one
     }
 }
 

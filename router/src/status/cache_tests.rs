@@ -83,7 +83,7 @@ async fn get(
 ) -> Option<Arc<Answer>> {
     let question = Question {
         key: &"survival".into(),
-        backend,
+        backends: std::slice::from_ref(backend),
         proxy: None,
         address: "a.example",
         protocol,

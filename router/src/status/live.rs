@@ -42,8 +42,8 @@ const NO_PROTOCOL: i32 = -1;
 pub struct Question<'a> {
     /// The server, see [`crate::routes::Route::key`].
     pub key: &'a Arc<str>,
-    /// Where it is.
-    pub backend: &'a BackendAddr,
+    /// Where it is: its backends, the one to be asked first at the front.
+    pub backends: &'a [BackendAddr],
     /// What it hears first.
     pub proxy: Option<Version>,
     /// The server address as the client sent it.
@@ -103,7 +103,7 @@ pub struct Live<F> {
 struct Entry<F> {
     host: Box<str>,
     protocol: i32,
-    backend: BackendAddr,
+    backend: Option<BackendAddr>,
     state: StateHint,
     used: Instant,
     shown: Option<Arc<Answer>>,
@@ -141,7 +141,7 @@ impl<F: Clone> Live<F> {
         let same = |entry: &Entry<F>| entry.protocol == protocol && *entry.host == *host;
         if let Some(entry) = entries.iter_mut().find(|entry| same(entry))
             && entry.state == question.state
-            && entry.backend == *question.backend
+            && entry.backend.as_ref() == question.backends.first()
         {
             entry.used = now;
             if let Some((_, flight)) = &entry.flight {
@@ -170,7 +170,7 @@ impl<F: Clone> Live<F> {
         entries.push(Entry {
             host: host.into(),
             protocol,
-            backend: question.backend.clone(),
+            backend: question.backends.first().cloned(),
             state: question.state,
             used: now,
             shown: None,

@@ -38,7 +38,7 @@ impl Scene {
     fn look(&mut self) -> Look<&'static str> {
         let question = Question {
             key: &self.key,
-            backend: &self.backend,
+            backends: std::slice::from_ref(&self.backend),
             proxy: None,
             address: &self.address,
             protocol: self.protocol,

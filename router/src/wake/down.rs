@@ -149,7 +149,10 @@ impl Down {
             let up = seen.up || route.container.is_some();
             Seen { up, ..seen }
         });
-        seen.fold(self.in_use.seen(backend), Seen::and)
+        let others = routes.iter().flat_map(|route| route.addresses().skip(1));
+        let others = others.map(|other| self.in_use.seen(other));
+        seen.chain(others)
+            .fold(self.in_use.seen(backend), Seen::and)
     }
 
     /// Asks for the stop of the server of `route`, to which all of `routes` lead. From before the last
