@@ -19,22 +19,34 @@ pub const STEPS_MAX: usize = 24;
 
 // Few enough of each that rows collide. By bytes, `B` comes before `a`.
 const NAMES: [&str; 4] = ["a", "B", "b", "é"];
-const DOMAINS: [Option<&str>; 9] = [
+const DOMAINS: [Option<&str>; 11] = [
     Some("a.example"),
     Some("b.example"),
     Some("A.Example"),
     Some("a.example."),
     Some("B.EXAMPLE."),
     Some("c.example"),
+    Some("*.example"),
+    Some("*.EXAMPLE."),
     Some("two words"),
     Some(""),
     None,
 ];
-const ADDRESSES: [&str; 5] = [
+const ALIASES: [Option<&str>; 7] = [
+    Some("b.example"),
+    Some("C.example., a.example,c.example"),
+    Some("*.example"),
+    Some("d.example\n*.d.example"),
+    Some("two words"),
+    Some(" , "),
+    None,
+];
+const ADDRESSES: [&str; 6] = [
     "10.0.0.1:1",
     "10.0.0.2:2",
     "host.internal:25565",
     "portless",
+    "$1.internal:1",
     "",
 ];
 const STATES: [&str; 3] = ["stopped", "running", "what nobody knows"];
@@ -49,6 +61,8 @@ pub enum Change {
     Insert(Name, Option<&'static str>, &'static str, Option<bool>),
     /// Another domain.
     Domain(Name, Option<&'static str>),
+    /// Other aliases.
+    Aliases(Name, Option<&'static str>),
     /// Another address.
     Address(Name, &'static str),
     /// Another state.
@@ -97,6 +111,8 @@ pub struct Row {
     pub name: String,
     /// `domain`.
     pub domain: Option<String>,
+    /// `aliases`.
+    pub aliases: Option<String>,
     /// `address`.
     pub address: String,
     /// `enabled`.
@@ -145,6 +161,7 @@ fn changes() -> impl Strategy<Value = Change> {
         6 => (name(), domain(), address(), enabled())
             .prop_map(|(name, domain, address, enabled)| Change::Insert(name, domain, address, enabled)),
         3 => (name(), domain()).prop_map(|(name, domain)| Change::Domain(name, domain)),
+        3 => (name(), select(&ALIASES[..])).prop_map(|(name, aliases)| Change::Aliases(name, aliases)),
         2 => (name(), address()).prop_map(|(name, address)| Change::Address(name, address)),
         1 => (name(), select(&STATES[..])).prop_map(|(name, state)| Change::State(name, state)),
         2 => (name(), enabled()).prop_map(|(name, enabled)| Change::Enabled(name, enabled)),
@@ -163,10 +180,23 @@ pub fn routes(rows: &[Row]) -> BTreeMap<String, String> {
     let mut routes = BTreeMap::new();
     for row in rows {
         let domain = row.domain.as_deref().unwrap_or_default();
-        let host = domain.strip_suffix('.').unwrap_or(domain).to_lowercase();
-        let usable = !host.is_empty() && !host.contains(' ') && row.address.contains(':');
-        if usable && row.enabled != Some(false) {
-            routes.entry(host).or_insert_with(|| row.address.clone());
+        let aliases = row.aliases.as_deref().unwrap_or_default();
+        let aliases = aliases
+            .split([',', '\n'])
+            .filter(|alias| !alias.trim().is_empty());
+        let hosts = [domain].into_iter().chain(aliases).map(|host| {
+            let host = host.trim();
+            host.strip_suffix('.').unwrap_or(host).to_lowercase()
+        });
+        let hosts: Vec<_> = hosts.collect();
+        let filled = !row.address.contains("$1") || hosts.iter().all(|host| host.contains('*'));
+        let named = hosts
+            .iter()
+            .all(|host| !host.is_empty() && !host.contains(' '));
+        if named && filled && row.address.contains(':') && row.enabled != Some(false) {
+            for host in hosts {
+                routes.entry(host).or_insert_with(|| row.address.clone());
+            }
         }
     }
     routes
@@ -177,14 +207,15 @@ pub fn routes(rows: &[Row]) -> BTreeMap<String, String> {
 /// # Errors
 /// The query fails.
 pub async fn rows(sql: &Client) -> Result<Vec<Row>> {
-    let query = "SELECT name, domain, address, enabled FROM servers";
+    let query = "SELECT name, domain, aliases, address, enabled FROM servers";
     let rows = sql.query(query, &[]).await?;
     let row = |row: &tokio_postgres::Row| {
         Ok(Row {
             name: row.try_get(0)?,
             domain: row.try_get(1)?,
-            address: row.try_get(2)?,
-            enabled: row.try_get(3)?,
+            aliases: row.try_get(2)?,
+            address: row.try_get(3)?,
+            enabled: row.try_get(4)?,
         })
     };
     rows.iter().map(row).collect()
@@ -262,6 +293,7 @@ impl fmt::Display for Change {
                 );
             }
             Self::Domain(name, domain) => (name, "domain", Quoted(domain).to_string()),
+            Self::Aliases(name, aliases) => (name, "aliases", Quoted(aliases).to_string()),
             Self::Address(name, address) => (name, "address", Quoted(Some(address)).to_string()),
             Self::State(name, state) => (name, "state", Quoted(Some(state)).to_string()),
             Self::Enabled(name, enabled) => (name, "enabled", truth(enabled).to_owned()),
@@ -311,6 +343,7 @@ mod tests {
         Row {
             name: name.to_owned(),
             domain: Some(domain.to_owned()),
+            aliases: None,
             address: address.to_owned(),
             enabled: None,
         }
@@ -326,7 +359,17 @@ mod tests {
             domain: None,
             ..row("n", "", "h:1")
         };
+        let many = Row {
+            aliases: Some("a.example, *.Many.example.,".to_owned()),
+            ..row("m", "*.m.example", "$1.many:1")
+        };
+        let wild = Row {
+            aliases: Some("*.many.example".to_owned()),
+            ..row("w", "*.w.example", "$1.wild:1")
+        };
         let rows = [
+            many,
+            wild,
             row("b", "A.Example.", "second:2"),
             row("a", "a.example", "first:1"),
             row("c", "c.example", ""),
@@ -335,7 +378,13 @@ mod tests {
             nameless,
         ];
         let routes: Vec<_> = routes(&rows).into_iter().collect();
-        assert_eq!(routes, [("a.example".to_owned(), "first:1".to_owned())]);
+        let expected = [
+            ("*.many.example", "$1.wild:1"),
+            ("*.w.example", "$1.wild:1"),
+            ("a.example", "first:1"),
+        ];
+        let expected = expected.map(|(host, address)| (host.to_owned(), address.to_owned()));
+        assert_eq!(routes, expected);
     }
 
     #[test]

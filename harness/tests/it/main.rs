@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod admit;
+mod aliases;
 #[cfg(test)]
 mod api;
 #[cfg(test)]

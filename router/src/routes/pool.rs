@@ -90,8 +90,8 @@ impl Source {
 /// What is to be remembered while entries change.
 #[derive(Debug, Default)]
 struct Draft {
-    /// The routes of hosts before anything changed.
-    before: BTreeMap<Option<Host>, Option<Arc<Route>>>,
+    /// Whose each host was before it was somebody else's; what counts is the first of each.
+    before: Vec<(Option<Host>, Option<Arc<Route>>)>,
     excluded: Vec<Arc<Excluded>>,
     /// Who has to wait for which host, at least for now.
     waiting: Vec<(Option<Host>, Arc<Route>)>,
@@ -363,11 +363,15 @@ impl Pool {
 
     fn set(&mut self, host: Option<&Host>, route: Option<Arc<Route>>, draft: &mut Draft) {
         let winner = self.winner(host).cloned();
-        draft.before.entry(host.cloned()).or_insert(winner);
+        draft.before.push((host.cloned(), winner));
         self.table.set(host, route);
     }
 
-    fn changes(&self, draft: Draft) -> Changes {
+    fn changes(&self, mut draft: Draft) -> Changes {
+        draft.before.sort_by(|(a, _), (b, _)| a.cmp(b));
+        draft
+            .before
+            .dedup_by(|(later, _), (first, _)| later == first);
         let mut changes = Changes {
             excluded: draft.excluded,
             shadowed: draft

@@ -11,7 +11,6 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
 use super::Route;
 use super::wildcard::{Captures, Wildcards, is_wildcard};
@@ -147,7 +146,17 @@ fn filled(route: &Route, host: &str, captures: &Captures<'_>) -> Option<Route> {
     })
 }
 
-type Leaf = HashTable<(Host, Arc<Route>)>;
+/// What is at one place of a small table.
+#[derive(Debug, Clone)]
+struct Entry {
+    hash: u64,
+    host: Host,
+    route: Arc<Route>,
+}
+
+/// A small hash table in one piece of memory, so that a look-up waits for it once. What collides is in the next free
+/// place; a quarter of the places or more are free.
+type Leaf = [Option<Entry>];
 type Branch = [Arc<Leaf>; WIDTH];
 
 #[derive(Debug, Clone)]
@@ -160,7 +169,7 @@ struct Exact {
 
 impl Default for Exact {
     fn default() -> Self {
-        let leaf = Arc::default();
+        let leaf: Arc<Leaf> = Arc::new([]);
         let branch = Arc::new(array::from_fn(|_| Arc::clone(&leaf)));
         Self {
             root: Arc::new(array::from_fn(|_| Arc::clone(&branch))),
@@ -170,18 +179,53 @@ impl Default for Exact {
     }
 }
 
-/// Which child of a node at `level` the hash leads to; by its middle bits, since the small tables use its ends.
+/// Which child of a node at `level` the hash leads to; by its upper bits, since the small tables use its lower ones.
 fn child(hash: u64, level: u32) -> usize {
-    let bits = (hash >> (24 + level * BITS)) % WIDTH as u64;
+    let bits = (hash >> (u64::BITS - (level + 1) * BITS)) % WIDTH as u64;
     usize::try_from(bits).unwrap_or_default()
+}
+
+/// The places where `hash` may be in a table of this length, in order; each of them once.
+fn places(hash: u64, length: usize) -> impl Iterator<Item = usize> {
+    let first = ((hash & u64::from(u32::MAX)) * length as u64) >> u32::BITS;
+    let first = usize::try_from(first).unwrap_or_default();
+    (first..length).chain(0..first)
+}
+
+/// The place of `host` in `leaf`, or else of the first free place for it; `None` if there is none.
+fn place(leaf: &Leaf, hash: u64, host: &str) -> Option<Result<usize, usize>> {
+    for place in places(hash, leaf.len()) {
+        match leaf.get(place)? {
+            None => return Some(Err(place)),
+            Some(entry) if entry.hash == hash && entry.host.as_str() == host => {
+                return Some(Ok(place));
+            }
+            Some(_) => {}
+        }
+    }
+    None
+}
+
+/// A table of `length` places with `entries`.
+fn leaf(length: usize, entries: Vec<Entry>) -> Arc<Leaf> {
+    let mut leaf: Vec<Option<Entry>> = Vec::new();
+    leaf.resize(length, None);
+    for entry in entries {
+        let free =
+            places(entry.hash, length).find(|place| leaf.get(*place).is_some_and(Option::is_none));
+        if let Some(place) = free.and_then(|place| leaf.get_mut(place)) {
+            *place = Some(entry);
+        }
+    }
+    leaf.into()
 }
 
 impl Exact {
     fn get(&self, host: &str) -> Option<&Arc<Route>> {
         let hash = self.hasher.hash_one(host);
         let leaf = self.root.get(child(hash, 0))?.get(child(hash, 1))?;
-        let found = leaf.find(hash, |(known, _)| known.as_str() == host);
-        found.map(|(_, route)| route)
+        let place = place(leaf, hash, host)?.ok()?;
+        leaf.get(place)?.as_ref().map(|entry| &entry.route)
     }
 
     fn set(&mut self, host: &Host, route: Option<Arc<Route>>) {
@@ -192,27 +236,61 @@ impl Exact {
         let Some(leaf) = Arc::make_mut(branch).get_mut(child(hash, 1)) else {
             return;
         };
-        let leaf = Arc::make_mut(leaf);
-        let found = leaf.find_entry(hash, |(known, _)| known == host);
-        match (found, route) {
-            (Ok(mut entry), Some(route)) => entry.get_mut().1 = route,
-            (Ok(entry), None) => {
-                entry.remove();
+        match (place(leaf, hash, host.as_str()), route) {
+            (Some(Ok(place)), Some(route)) => {
+                if let Some(Some(entry)) = Arc::make_mut(leaf).get_mut(place) {
+                    entry.route = route;
+                }
+            }
+            (Some(Ok(_)), None) => {
+                // Anew, since those behind it may have been put there because of it.
+                let mut rest = taken(leaf);
+                rest.retain(|entry| entry.host != *host);
+                *leaf = self::leaf(length_for(rest.len()), rest);
                 self.len -= 1;
             }
-            (Err(_), Some(route)) => {
-                let hasher = &self.hasher;
-                let hash_of = |(known, _): &(Host, _)| hasher.hash_one(known.as_str());
-                leaf.insert_unique(hash, (host.clone(), route), hash_of);
+            (_, None) => {}
+            (free, Some(route)) => {
+                let host = host.clone();
+                let entry = Entry { hash, host, route };
+                let count = leaf.iter().flatten().count() + 1;
+                match free {
+                    Some(Err(place)) if count + count / 3 <= leaf.len() => {
+                        if let Some(place) = Arc::make_mut(leaf).get_mut(place) {
+                            *place = Some(entry);
+                        }
+                    }
+                    _ => {
+                        let mut all = taken(leaf);
+                        all.push(entry);
+                        *leaf = self::leaf(length_for(count), all);
+                    }
+                }
                 self.len += 1;
             }
-            (Err(_), None) => {}
         }
     }
 
     fn iter(&self) -> impl Iterator<Item = (&Host, &Arc<Route>)> {
         let leaves = self.root.iter().flat_map(|branch| branch.iter());
-        leaves.flat_map(|leaf| leaf.iter().map(|(host, route)| (host, route)))
+        let entries = leaves.flat_map(|leaf| leaf.iter().flatten());
+        entries.map(|entry| (&entry.host, &entry.route))
+    }
+}
+
+/// The entries of a table that is made anew: those themselves if nobody else has it.
+fn taken(leaf: &mut Arc<Leaf>) -> Vec<Entry> {
+    match Arc::get_mut(leaf) {
+        Some(leaf) => leaf.iter_mut().filter_map(Option::take).collect(),
+        None => leaf.iter().flatten().cloned().collect(),
+    }
+}
+
+/// Places for `count` entries and some more.
+fn length_for(count: usize) -> usize {
+    match count {
+        0 => 0,
+        _ => count + count / 2 + 1,
     }
 }
 
@@ -288,7 +366,11 @@ mod tests {
             leaves.map(Arc::as_ptr).collect()
         };
         let (old, new) = (leaves(&before), leaves(&table));
-        let copied = old.iter().zip(&new).filter(|(old, new)| old != new).count();
+        let copied = old
+            .iter()
+            .zip(&new)
+            .filter(|(old, new)| !std::ptr::addr_eq(**old, **new))
+            .count();
         assert!((1..=2).contains(&copied), "{copied}");
     }
 
@@ -299,7 +381,10 @@ mod tests {
             put(&mut table, &format!("server-{number}.example.com"), "h:1");
         }
         let leaves = table.exact.root.iter().flat_map(|branch| branch.iter());
-        let largest = leaves.map(|leaf| leaf.len()).max().unwrap();
+        let largest = leaves
+            .map(|leaf| leaf.iter().flatten().count())
+            .max()
+            .unwrap();
         assert!(largest < 64, "{largest}");
     }
 

@@ -1,4 +1,4 @@
-//! A thousand transactions a second, each of one row: what the router reads meanwhile, whether logins feel it, and
+//! A thousand transactions a second, each of one row: what the router reads meanwhile, whether logins feel that, and
 //! whether the routes are right in the end.
 
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::backend::Backend;
 use crate::bench::stats::{Summary, millis};
 use crate::http::Connection;
 use crate::player::Player;
-use crate::postgres::Postgres;
+use crate::postgres::{Database, Postgres};
 
 /// Transactions a second, all connections together.
 const RATE: usize = 1_000;
@@ -25,8 +25,6 @@ const WRITERS: usize = 8;
 const LOGIN_PAUSE: Duration = Duration::from_millis(10);
 /// Logins and storms take turns so many times.
 const ROUNDS: u32 = 5;
-/// Longest wait for anything.
-const DEADLINE: Duration = Duration::from_secs(60);
 /// Routes that are compared with their rows in the end.
 const COMPARED: usize = 2_000;
 /// A session that has become idle tells what it has done after 10 s (PostgreSQL's `pgstat.c`).
@@ -43,58 +41,76 @@ struct Written {
 
 pub(super) async fn run(postgres: &Postgres, options: &Options, rows: usize) -> Result<Value> {
     say(&format!(
-        "storm over {rows} routes: {RATE} transactions/s and logins, in turns with logins alone"
+        "{RATE} transactions/s on a table of {rows} rows that the router follows, in turns with one that nobody does"
     ));
     let running = live::start(postgres, &options.router, rows).await?;
+    let other = postgres.database().await?;
+    let other_sql = other.client().await?;
+    rows::insert(&other_sql, rows).await?;
     let backend = Backend::start("storm").await?;
     let insert =
         "INSERT INTO servers (name, domain, address, state) VALUES ('login', $1, $2, 'running')";
-    running
-        .sql
-        .execute(insert, &[&HOST, &backend.addr().to_string()])
-        .await?;
-    running.router.at.has(HOST, DEADLINE).await?;
+    let address = backend.addr().to_string();
+    running.sql.execute(insert, &[&HOST, &address]).await?;
+    let mut api = Connection::open(&running.router.at.api.to_string()).await?;
+    live::leads_to(&mut api, HOST, &address).await?;
+    let login = || logins(&running, options.time / ROUNDS);
     // What a connection costs at first is nobody's figure.
-    logins(&running, Duration::from_secs(1)).await?;
-    let round = options.time / ROUNDS;
-    let before = commits(&running.sql).await?;
-    let (mut quiet, mut stormy, mut written) = (Vec::new(), Vec::new(), Written::default());
+    login().await?;
+    let before = (commits(&other_sql).await?, commits(&running.sql).await?);
+    let (mut calm, mut storm) = (Vec::new(), Vec::new());
+    let (mut elsewhere, mut here) = (Written::default(), Written::default());
     for number in 1..=ROUNDS {
-        quiet.extend(logins(&running, round).await?);
-        let (during, wrote) =
-            tokio::try_join!(logins(&running, round), write(&running, rows, round))?;
-        stormy.extend(during);
-        written.transactions += wrote.transactions;
-        written.took += wrote.took;
+        let time = options.time / ROUNDS;
+        let (samples, wrote) = tokio::try_join!(login(), write(&other, rows, time))?;
+        calm.extend(samples);
+        elsewhere.add(wrote);
+        let (samples, wrote) = tokio::try_join!(login(), write(&running.database, rows, time))?;
+        storm.extend(samples);
+        here.add(wrote);
         say(&format!("  round {number} of {ROUNDS}"));
     }
     let begin = Instant::now();
     settle(&running, rows).await?;
     let settled = begin.elapsed();
-    // All others are the router's, and a few of this program.
-    let selects = commits(&running.sql).await? - before - written.transactions;
-    let (quiet, stormy) = (Summary::of(&quiet)?, Summary::of(&stormy)?);
-    let seconds = written.took.as_secs_f64();
+    // Whatever else there is in a database of Postgres' own is in both.
+    let others = commits(&other_sql).await? - before.0 - elsewhere.transactions;
+    let all = commits(&running.sql).await? - before.1 - here.transactions;
+    let (calm, storm) = (Summary::of(&calm)?, Summary::of(&storm)?);
+    let seconds = here.took.as_secs_f64();
     let per_second = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / seconds;
-    let (transactions, selects) = (per_second(written.transactions), per_second(selects));
+    let (rate, selects) = (
+        per_second(here.transactions),
+        per_second(all.saturating_sub(others)),
+    );
+    let ratio = storm.p99().as_secs_f64() / calm.p99().as_secs_f64();
     say(&format!(
-        "  {transactions:.0} transactions/s; the router's SELECTs: {selects:.1}/s"
+        "  {rate:.0} transactions/s; the router's SELECTs: {selects:.1}/s"
     ));
-    say(&format!("  logins alone       {quiet}"));
-    say(&format!("  logins in a storm  {stormy}"));
+    say(&format!("  logins, storm elsewhere  {calm}"));
     say(&format!(
-        "  all routes right {:.0} ms after the last commit was seen",
+        "  logins, storm here       {storm}; p99 × {ratio:.2}"
+    ));
+    say(&format!(
+        "  all routes right within  {:.0} ms",
         millis(settled)
     ));
     drop(running.database);
     Ok(json!({
         "rows": rows,
-        "transactions_per_second": transactions,
+        "transactions_per_second": rate,
         "selects_per_second": selects,
-        "logins_alone": quiet.json(),
-        "logins_in_a_storm": stormy.json(),
-        "p99_ratio": stormy.p99().as_secs_f64() / quiet.p99().as_secs_f64(),
+        "logins_storm_elsewhere": calm.json(),
+        "logins_storm_here": storm.json(),
+        "p99_ratio": ratio,
     }))
+}
+
+impl Written {
+    fn add(&mut self, other: Self) {
+        self.transactions += other.transactions;
+        self.took += other.took;
+    }
 }
 
 /// Logs in one by one for `time`; how long each took to the backend's first answer.
@@ -114,11 +130,11 @@ async fn logins(running: &Running, time: Duration) -> Result<Vec<Duration>> {
 }
 
 /// Changes one row after the other for `time`, as often as [`RATE`] says if the machine can.
-async fn write(running: &Running, rows: usize, time: Duration) -> Result<Written> {
+async fn write(database: &Database, rows: usize, time: Duration) -> Result<Written> {
     let begin = Instant::now();
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let sql = running.database.client().await?;
+        let sql = database.client().await?;
         writers.spawn(async move {
             // What a disk takes to sync is not what is measured.
             sql.batch_execute("SET synchronous_commit = off").await?;
