@@ -121,9 +121,10 @@ impl Followed {
 
     /// Waits until the router's query waits for `what`: a `Lock`, or more exactly an `advisory` one.
     pub(crate) async fn waits_for(&self, what: &str) {
+        // Of long queries, only the begin is shown there.
         let query = format!(
-            "SELECT count(*) FROM {ROUTERS} AND query LIKE '%FROM servers LIMIT%' \
-             AND $1 IN (wait_event_type, wait_event)"
+            "SELECT count(*) FROM {ROUTERS} AND $1 IN (wait_event_type, wait_event) \
+             AND (query LIKE '%FROM servers LIMIT%' OR query LIKE '%UNION ALL (SELECT name::text%')"
         );
         eventually("the router's query to wait", DEADLINE, async || {
             let row = self.sql.query_one(&query, &[&what]).await?;

@@ -20,6 +20,8 @@ const CHANGES: usize = 200;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Rows of the one statement that changes many, at most.
 const BULK: usize = 10_000;
+/// How often health is looked after: the default.
+const HEALTH: &str = "30s";
 /// Longest wait for anything.
 const DEADLINE: Duration = Duration::from_secs(120);
 /// From one look whether the router is ready to the next.
@@ -46,7 +48,10 @@ pub(super) async fn start(postgres: &Postgres, program: &Path, rows: usize) -> R
     let sql = database.client().await?;
     rows::insert(&sql, rows).await?;
     let begin = Instant::now();
-    let router = RouterProcess::start_program(program, Settings::new().database(&database)).await?;
+    let settings = Settings::new()
+        .database(&database)
+        .env("AUTOMC_HEALTH_INTERVAL", HEALTH);
+    let router = RouterProcess::start_program(program, settings).await?;
     let mut api = Connection::open(&router.at.api.to_string()).await?;
     while api.request(Method::GET, "/readyz", &[], "").await?.status != 200 {
         ensure!(begin.elapsed() < DEADLINE, "{rows} rows are not read");
