@@ -13,10 +13,13 @@ use automc_router::routes::row::{self, Row};
 use serde_json::{Value, json};
 
 use super::rows;
+use crate::usage::held;
 
 /// Hosts that are asked for in turn, at random over all: as many as are busy at the same time, and so many that no cache
 /// has them.
 const ASKED: [usize; 2] = [1_000, 1 << 16];
+/// Routes that the registry is given at once.
+const PART: usize = 1_000;
 /// How often all of it is done.
 const ROUNDS: usize = 7;
 /// Look-ups of one round.
@@ -27,6 +30,8 @@ const CHANGES: usize = 200;
 /// Medians over rounds, with the quickest and slowest.
 #[derive(Debug, Clone)]
 pub(super) struct Figures {
+    /// Of the registry alone.
+    pub(super) bytes_per_route: u64,
     busy: [Duration; 3],
     any: [Duration; 3],
     change: [Duration; 3],
@@ -36,6 +41,7 @@ impl Figures {
     pub(super) fn json(&self) -> Value {
         let nanos = |figures: &[Duration; 3]| figures.map(|time| time.as_secs_f64() * 1e9);
         json!({
+            "registry_bytes_per_route": self.bytes_per_route,
             "busy_ns_min_median_max": nanos(&self.busy),
             "any_ns_min_median_max": nanos(&self.any),
             "change_us": self.change.map(|time| time.as_secs_f64() * 1e6),
@@ -101,10 +107,21 @@ fn ordered(mut rounds: Vec<Duration>) -> [Duration; 3] {
 
 /// Fills a registry with `rows` routes and asks it.
 pub(super) fn measure(rows: usize) -> Result<Figures> {
+    let me = [std::process::id()];
+    let before = held(&me)?.0;
     let registry = Registry::default();
     let mut policies = Policies::over(registry.defaults().clone());
-    let offers = (0..rows).map(|number| offer(number, rows::address(number), &mut policies));
-    registry.replace(Provider::Postgres, offers.collect());
+    // A part at a time, so that what is held in between is small beside what stays.
+    for begin in (0..rows).step_by(PART) {
+        let part = begin..rows.min(begin + PART);
+        let offers = part.map(|number| {
+            let offer = offer(number, rows::address(number), &mut policies);
+            (rows::name(number).into(), Some(offer))
+        });
+        let offers: Vec<_> = offers.collect();
+        registry.update(Provider::Postgres, offers);
+    }
+    let held = held(&me)?.0.saturating_sub(before);
     let asked = ASKED.map(|count| asked(rows, count));
     let (mut lookups, mut changes) = ([Vec::new(), Vec::new()], Vec::new());
     for round in 0..ROUNDS {
@@ -131,6 +148,7 @@ pub(super) fn measure(rows: usize) -> Result<Figures> {
     }
     let [busy, any] = lookups.map(ordered);
     Ok(Figures {
+        bytes_per_route: held / u64::try_from(rows)?.max(1),
         busy,
         any,
         change: ordered(changes),

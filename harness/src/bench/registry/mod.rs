@@ -53,7 +53,9 @@ pub async fn run(options: &Options) -> Result<()> {
             millis(live.first_sync)
         ));
         say(&format!(
-            "  memory                   {per_route} B a route ({:.1} MB in all)",
+            "  memory                   {} B a route in the registry; {per_route} B in the router, with states and \
+             health ({:.1} MB in all)",
+            looked_up.bytes_per_route,
             mega(live.resident)
         ));
         say(&format!("  commit to route live     {change}"));

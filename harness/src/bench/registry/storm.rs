@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
-use tokio_postgres::Client;
 
 use super::live::{self, Running};
 use super::{Options, rows, say};
@@ -27,8 +26,6 @@ const LOGIN_PAUSE: Duration = Duration::from_millis(10);
 const ROUNDS: u32 = 5;
 /// Routes that are compared with their rows in the end.
 const COMPARED: usize = 2_000;
-/// A session that has become idle tells what it has done after 10 s (PostgreSQL's `pgstat.c`).
-const TOLD_AFTER: Duration = Duration::from_secs(11);
 /// Where the players of the storm log in.
 const HOST: &str = "login.example.com";
 
@@ -57,7 +54,7 @@ pub(super) async fn run(postgres: &Postgres, options: &Options, rows: usize) -> 
     let login = || logins(&running, options.time / ROUNDS);
     // What a connection costs at first is nobody's figure.
     login().await?;
-    let before = (commits(&other_sql).await?, commits(&running.sql).await?);
+    let before = reads(&running).await?;
     let (mut calm, mut storm) = (Vec::new(), Vec::new());
     let (mut elsewhere, mut here) = (Written::default(), Written::default());
     for number in 1..=ROUNDS {
@@ -73,16 +70,11 @@ pub(super) async fn run(postgres: &Postgres, options: &Options, rows: usize) -> 
     let begin = Instant::now();
     settle(&running, rows).await?;
     let settled = begin.elapsed();
-    // Whatever else there is in a database of Postgres' own is in both.
-    let others = commits(&other_sql).await? - before.0 - elsewhere.transactions;
-    let all = commits(&running.sql).await? - before.1 - here.transactions;
+    let selects = reads(&running).await? - before;
     let (calm, storm) = (Summary::of(&calm)?, Summary::of(&storm)?);
     let seconds = here.took.as_secs_f64();
     let per_second = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / seconds;
-    let (rate, selects) = (
-        per_second(here.transactions),
-        per_second(all.saturating_sub(others)),
-    );
+    let (rate, selects) = (per_second(here.transactions), per_second(selects));
     let ratio = storm.p99().as_secs_f64() / calm.p99().as_secs_f64();
     say(&format!(
         "  {rate:.0} transactions/s; the router's SELECTs: {selects:.1}/s"
@@ -166,13 +158,12 @@ async fn write(database: &Database, rows: usize, time: Duration) -> Result<Writt
     })
 }
 
-/// Transactions of everybody in this database so far; a SELECT by itself is one. Asking is one as well.
-async fn commits(sql: &Client) -> Result<u64> {
-    tokio::time::sleep(TOLD_AFTER).await;
-    let query = "SELECT pg_stat_clear_snapshot()::text, xact_commit FROM pg_stat_database WHERE datname = current_database()";
-    Ok(u64::try_from(
-        sql.query_one(query, &[]).await?.try_get::<_, i64>(1)?,
-    )?)
+/// How often the router has read rows so far, as it tells itself.
+async fn reads(running: &Running) -> Result<u64> {
+    let sync = running.router.at.sync().await?;
+    sync.get("syncs")
+        .and_then(Value::as_u64)
+        .context("no syncs")
 }
 
 /// Waits until many routes are what their rows say.
