@@ -163,7 +163,7 @@ fn log_changes(changes: &Changes) {
     if let Some(more @ 1..) = hosts.len().checked_sub(LINES_MAX) {
         info!("docker: and {more} more route changes");
     }
-    if changes.default {
+    if changes.default_changed() {
         info!("docker: hosts without a route have another one");
     }
     for (name, label) in changes.ignored.iter().take(LINES_MAX) {

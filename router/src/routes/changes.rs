@@ -15,9 +15,7 @@ use crate::host::Host;
 pub struct Changes {
     /// By host, in their order.
     pub hosts: Vec<Change<Host, Arc<Route>>>,
-    /// Whether the default changed.
-    pub default: bool,
-    /// The default before and since, if it changed.
+    /// The default before and since; none twice if it did not change.
     pub default_routes: (Option<Arc<Route>>, Option<Arc<Route>>),
     /// Routes that are in force now, and were not, or not like this.
     pub come: Vec<Arc<Route>>,
@@ -62,10 +60,17 @@ impl fmt::Display for Shadowed {
 }
 
 impl Changes {
+    /// Whether the default changed.
+    #[must_use]
+    pub fn default_changed(&self) -> bool {
+        let (old, new) = &self.default_routes;
+        old != new
+    }
+
     /// Whether nothing changed for anybody who connects.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty() && !self.default
+        self.hosts.is_empty() && !self.default_changed()
     }
 }
 

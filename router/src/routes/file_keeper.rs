@@ -182,7 +182,7 @@ impl FixedRoutes {
         let routes = file.mappings.len();
         let unknown = file.unknown();
         let changes = self.registry.replace_file(file);
-        let default_changed = changes.default;
+        let default_changed = changes.default_changed();
         let recovered = told.take().is_some();
         if asked || recovered || !changes.is_empty() {
             let hosts = &changes.hosts;

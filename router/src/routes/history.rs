@@ -123,7 +123,7 @@ impl RouteChange {
 #[must_use]
 pub fn count(changes: &Changes) -> usize {
     changes.hosts.len()
-        + usize::from(changes.default)
+        + usize::from(changes.default_changed())
         + changes.excluded.len()
         + changes.shadowed.len()
 }

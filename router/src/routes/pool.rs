@@ -202,24 +202,6 @@ impl Pool {
         counts
     }
 
-    /// How many routes of `provider` there are, and how many of them `offers`, read whole, leave out.
-    #[must_use]
-    pub fn losses(&self, provider: Provider, offers: &[Offer]) -> (usize, usize) {
-        let routes = offers
-            .iter()
-            .filter_map(|offer| offer.outcome.as_ref().ok());
-        let kept: HashSet<&str> = routes.map(|route| &*route.name).collect();
-        let mine = self
-            .entries(provider)
-            .filter_map(|entry| entry.as_ref().ok());
-        let (mut all, mut lost) = (0, 0);
-        for route in mine {
-            all += 1;
-            lost += usize::from(!kept.contains(&*route.name));
-        }
-        (all, lost)
-    }
-
     /// What it takes to make `offers` everything that `provider` has to say. Of two entries with one name the first
     /// counts.
     #[must_use]
@@ -391,7 +373,6 @@ impl Pool {
             come.extend(new.clone());
             went.extend(old.clone());
             let Some(host) = host else {
-                changes.default = true;
                 changes.default_routes = (old, new);
                 continue;
             };
