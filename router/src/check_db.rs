@@ -14,7 +14,6 @@ use crate::postgres::dsn::Dsn;
 use crate::postgres::schema::{self, Finding, Severity};
 use crate::postgres::{CHANNEL, explain};
 use crate::routes::offer::{Provider, Reason};
-use crate::routes::overrides::Policies;
 use crate::routes::policy::Policy;
 use crate::routes::pool::Pool;
 use crate::routes::row::{self, Row};
@@ -118,12 +117,9 @@ async fn table(client: &Client, defaults: &Arc<Policy>, names: Names) -> Vec<Fin
 
 /// What is told of the rows' routes, and of those that are none.
 fn rows_add_up(rows: Vec<Row>, defaults: &Arc<Policy>, names: Names) -> Vec<Finding> {
-    let mut policies = Policies::over(Arc::clone(defaults));
-    let offers = rows
-        .into_iter()
-        .map(|row| row::offer(row, &mut policies, names));
     let mut pool = Pool::new(names);
-    let news = pool.whole(Provider::Postgres, offers.collect());
+    let offers = row::offers(rows, defaults, names);
+    let news = pool.whole(Provider::Postgres, offers);
     pool.apply(news);
     let counts = pool.counts(Provider::Postgres);
     let (routes, others) = (counts.active, counts.shadowed + counts.excluded);

@@ -14,14 +14,22 @@ const NEW_FILE_MODE: u32 = 0o644;
 /// The system's, and one of its own for what is no file: a pipe would be waited for, and a device
 /// has no end.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
     let mut bytes = Vec::new();
-    File::open(path)?
+    open(path)?
         .take(bytes_max.saturating_add(1))
         .read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Opens the file at `path` to be read.
+///
+/// # Errors
+/// As for [`read`].
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    File::open(path)
 }
 
 /// Puts a file with `bytes` into the place of the one at `path`, with its mode and, where that is

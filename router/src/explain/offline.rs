@@ -20,7 +20,6 @@ use crate::postgres::schema::{self, Finding, ROWS_MAX, Severity};
 use crate::routes::Route;
 use crate::routes::file_keeper::FixedRoutes;
 use crate::routes::offer::{Offer, Provider};
-use crate::routes::overrides::Policies;
 use crate::routes::registry::Registry;
 use crate::routes::row;
 use crate::servers::{Servers, Starters, Target};
@@ -139,12 +138,7 @@ async fn rows(client: &Client, registry: &Registry) -> Result<Vec<Offer>, String
     if rows.len() > ROWS_MAX {
         return Err(format!("table servers has over {ROWS_MAX} rows"));
     }
-    let mut policies = Policies::over(Arc::clone(registry.defaults()));
-    let names = registry.names();
-    let offers = rows
-        .into_iter()
-        .map(|row| row::offer(row, &mut policies, names));
-    Ok(offers.collect())
+    Ok(row::offers(rows, registry.defaults(), registry.names()))
 }
 
 async fn drive(mut link: Link) {

@@ -70,11 +70,8 @@ pub(super) fn load(path: &Path, policies: &mut Policies, names: Names) -> Option
 }
 
 fn read(path: &Path, policies: &mut Policies, names: Names) -> io::Result<Option<Loaded>> {
-    let file = File::open(path)?;
+    let file = disk::open(path)?;
     let about = file.metadata()?;
-    if !about.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
     let mut lines = BufReader::new(file.take(FILE_BYTES_MAX));
     let first = line(&mut lines)?;
     if snapshot::check(&first).is_err() {

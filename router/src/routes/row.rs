@@ -32,6 +32,14 @@ pub struct Row {
     pub overrides: Overrides,
 }
 
+/// What the rows of a whole table come to; see [`offer`].
+#[must_use]
+pub fn offers(rows: Vec<Row>, defaults: &Arc<Policy>, names: Names) -> Vec<Offer> {
+    let mut policies = Policies::over(Arc::clone(defaults));
+    let rows = rows.into_iter();
+    rows.map(|row| offer(row, &mut policies, names)).collect()
+}
+
 /// What one row comes to: a route, or why it is none. What it does not set is as in the defaults of `policies`.
 #[must_use]
 pub fn offer(mut row: Row, policies: &mut Policies, names: Names) -> Offer {
