@@ -11,6 +11,7 @@ use super::diff::Change;
 use super::offer::{Excluded, Provider};
 use crate::addr::BackendAddr;
 use crate::host::Host;
+use crate::shared_str::SharedStr;
 
 /// What kind of change it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub struct RouteChange {
     /// Whose entry it is now, or was.
     pub provider: Provider,
     /// What that calls it.
-    pub name: Arc<str>,
+    pub name: SharedStr,
     /// The host; `None` for the default, and for entries that are no routes.
     pub host: Option<Host>,
     /// Where it led.
@@ -86,7 +87,7 @@ impl RouteChange {
         Some(Self {
             kind,
             provider: route.provider,
-            name: Arc::clone(&route.name),
+            name: route.name.clone(),
             host: host.cloned(),
             old: old.map(|route| route.backend.clone()),
             new: new.map(|route| route.backend.clone()),
@@ -98,7 +99,7 @@ impl RouteChange {
         Self {
             kind: Kind::Excluded,
             provider,
-            name: Arc::clone(&excluded.name),
+            name: excluded.name.clone(),
             host: None,
             old: None,
             new: None,
@@ -110,7 +111,7 @@ impl RouteChange {
         Self {
             kind: Kind::Excluded,
             provider: shadowed.loser.provider,
-            name: Arc::clone(&shadowed.loser.name),
+            name: shadowed.loser.name.clone(),
             host: shadowed.host.clone(),
             old: None,
             new: None,
@@ -153,7 +154,7 @@ mod tests {
 
     fn told(pool: &mut Pool, news: Vec<(&str, Option<Offer>)>) -> Vec<String> {
         let news = news.into_iter();
-        let news = news.map(|(name, offer)| (Provider::Postgres, Arc::from(name), offer));
+        let news = news.map(|(name, offer)| (Provider::Postgres, SharedStr::from(name), offer));
         let changes = pool.apply(news.collect::<Vec<_>>());
         let told: Vec<_> = each(Provider::Postgres, &changes).collect();
         assert_eq!(told.len(), count(&changes));

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::addr::BackendAddr;
 use crate::error::ConnectionError;
+use crate::shared_str::SharedStr;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,7 +118,7 @@ pub struct Event {
     /// Where the client connects from; `None` for routes.
     pub client: Option<SocketAddr>,
     /// The host, or nothing for the default route.
-    pub server: Arc<str>,
+    pub server: SharedStr,
     /// Who; `None` for pings and routes.
     pub player: Option<Arc<Player>>,
     /// To which backend.

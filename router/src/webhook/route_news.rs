@@ -3,13 +3,13 @@
 //! Pure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::event::EventKind;
 use crate::addr::BackendAddr;
 use crate::host::Host;
 use crate::routes::diff::{Change, diff};
 use crate::routes::table::Table;
+use crate::shared_str::SharedStr;
 
 /// The routes that have been told of. It begins with none, so that the first news are all there are.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub struct RouteNews {
 }
 
 /// One piece of news: what, of which host, and to which backend.
-pub type News = (EventKind, Arc<str>, Option<BackendAddr>);
+pub type News = (EventKind, SharedStr, Option<BackendAddr>);
 
 impl RouteNews {
     /// What is new in `table`. A route that leads elsewhere was removed and added.
@@ -45,7 +45,7 @@ impl RouteNews {
                 Some(_) => EventKind::DefaultRouteSet,
                 None => EventKind::DefaultRouteRemoved,
             };
-            news.push((kind, Arc::from(""), default.clone()));
+            news.push((kind, SharedStr::new(), default.clone()));
         }
         (self.hosts, self.default) = (hosts, default);
         news
@@ -54,6 +54,8 @@ impl RouteNews {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::host::Names;
     use crate::routes::registry::Registry;
