@@ -94,6 +94,10 @@ fn fixed(config: &Config, sources: &mut Vec<Finding>) -> Arc<Registry> {
     if let Some(path) = config.routes.file.clone() {
         let place = path.display().to_string();
         sources.push(match FixedRoutes::open(Arc::clone(&registry), Some(path)) {
+            Ok(_) if registry.heard(Provider::File).error.is_some() => {
+                let text = format!("file: {place} is not there yet, so it has no routes");
+                finding(Severity::Warning, text)
+            }
             Ok(_) => {
                 let count = counted(Provider::File);
                 finding(Severity::Good, format!("file: {place}, {count} routes"))
