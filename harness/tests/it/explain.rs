@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness::engine::fake::{FakeEngine, container};
 use harness::postgres::{Database, Postgres};
 use harness::router::{RouterInside, Settings};
 use hyper::Method;
@@ -226,4 +227,60 @@ async fn a_wrong_password_and_a_file_that_is_not_there_are_named() {
         assert!(found, "no {named:?} in {printed}");
     }
     assert!(!printed.contains("s3cret") && !logged.contains("s3cret"));
+}
+
+#[tokio::test]
+async fn containers_are_asked_for_once_and_an_engine_that_is_not_there_is_told_of() {
+    let running = container("box", "box.example", "127.0.0.1", 1);
+    let engine = FakeEngine::start(&[running]).await.unwrap();
+    let socket = engine.socket();
+    let folder = tempfile::tempdir().unwrap();
+    let players = folder.path().join("players.json");
+    std::fs::write(&players, "{}").unwrap();
+    let players = players.to_str().unwrap();
+    let set = [
+        ("IN_DOCKER", "true"),
+        ("DOCKER_SOCKET", &socket),
+        ("AUTO_SCALE_ALLOW_DENY", players),
+        ("CLIENTS_TO_DENY", "192.0.2.1"),
+    ];
+    let settings = set.iter().fold(Settings::new(), |settings, (name, value)| {
+        settings.env(*name, *value)
+    });
+    let router = RouterInside::start(settings).unwrap();
+    router.at.has("box.example", DEADLINE).await.unwrap();
+    let explanation = asked(&router, "Box.example").await;
+    drop(router);
+    let (lists, events) = (engine.asked("/containers/json"), engine.asked("/events"));
+
+    let (code, printed) = run("Box.example", &set).await;
+
+    assert_eq!(code, Some(0), "{printed}");
+    let lines = lines(&explanation);
+    assert!(lines.iter().any(|line| line.starts_with("admission ")));
+    for line in lines {
+        assert!(
+            printed.lines().any(|known| known == line),
+            "no {line:?} in {printed}"
+        );
+    }
+    let health = "health    a running router knows";
+    assert!(printed.contains(health), "{printed}");
+    let asked = (engine.asked("/containers/json"), engine.asked("/events"));
+    assert_eq!(asked, (lists + 1, events));
+
+    drop(engine);
+    std::fs::write(players, "nonsense").unwrap();
+    let (code, printed) = run("box.example", &set).await;
+    assert_eq!(code, Some(1), "{printed}");
+    for named in [
+        &format!("FAIL  docker: {socket}: "),
+        "FAIL  auto_scale_allow_deny: ",
+    ] {
+        assert!(printed.contains(named), "no {named:?} in {printed}");
+    }
+    assert!(
+        printed.contains("no route has \"box.example\""),
+        "{printed}"
+    );
 }
