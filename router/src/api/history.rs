@@ -70,8 +70,8 @@ fn route(id: u64, at: &str, change: &RouteChange) -> Value {
         "provider": change.provider.name(),
         "name": &*change.name,
         "host": change.host.as_ref().map(ToString::to_string),
-        "old": change.old.as_ref().map(ToString::to_string),
-        "new": change.new.as_ref().map(ToString::to_string),
+        "old": change.old.as_ref().map(|route| route.leads_to()),
+        "new": change.new.as_ref().map(|route| route.leads_to()),
         "reason": change.why.as_ref().map(ToString::to_string),
     })
 }
