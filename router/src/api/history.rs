@@ -51,6 +51,18 @@ pub(super) fn shown(entry: &Entry) -> (&'static str, Value) {
             "server",
             json!({ "id": id, "at": at, "server": &**server, "from": from.name(), "to": to.name() }),
         ),
+        What::Health(change) => (
+            "health",
+            json!({
+                "id": id,
+                "at": at,
+                "backend": change.backend.as_str(),
+                "server": &*change.route.key(),
+                "from": change.from.name(),
+                "to": change.to.name(),
+                "detail": change.detail,
+            }),
+        ),
         What::Missed(count) => (
             "lagged",
             json!({ "id": id, "at": at, "text": format!("{count} events of servers were missed; look at /servers") }),
