@@ -245,7 +245,7 @@ async fn containers_are_asked_for_once_and_an_engine_that_is_not_there_is_told_o
         ("CLIENTS_TO_DENY", "192.0.2.1"),
     ];
     let settings = set.iter().fold(Settings::new(), |settings, (name, value)| {
-        settings.env(*name, *value)
+        settings.env(name, *value)
     });
     let router = RouterInside::start(settings).unwrap();
     router.at.has("box.example", DEADLINE).await.unwrap();

@@ -47,7 +47,7 @@ pub async fn report(config: &Config, host: &str) -> Report {
         let read = timeout(READ_TIMEOUT, table(&postgres.dsn, &registry));
         let read = read.await.unwrap_or_else(|_| {
             let why = format!("table servers was not read within {READ_TIMEOUT:?}");
-            Err(finding(Severity::Error, why))
+            Err(Finding::error(why))
         });
         sources.push(read.unwrap_or_else(|failed| failed));
     }
@@ -57,7 +57,7 @@ pub async fn report(config: &Config, host: &str) -> Report {
     }
     // A router does not start without it.
     if let Err(error) = Admission::new(&config.admit) {
-        sources.push(finding(Severity::Error, error));
+        sources.push(Finding::error(error));
     }
     let found = registry.read(|pool| Found::look(pool, host));
     let servers = Servers::new(Arc::<Memory>::default());
@@ -83,12 +83,12 @@ async fn containers(docker: &DockerConfig, registry: &Registry) -> Finding {
         Ok(Ok(())) => {
             let (active, others) = counted(registry, Provider::Docker);
             let text = format!("docker: {place}, {active} routes; {others} containers set aside");
-            return finding(Severity::Good, text);
+            return Finding::good(text);
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("containers were not listed within {READ_TIMEOUT:?}"),
     };
-    finding(Severity::Error, format!("docker: {place}: {failed}"))
+    Finding::error(format!("docker: {place}: {failed}"))
 }
 
 /// What is known of the server of `route` at this moment.
@@ -111,37 +111,37 @@ fn fixed(config: &Config, sources: &mut Vec<Finding>) -> Arc<Registry> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
     let registry = Registry::new(mapping, default, Arc::clone(policy), names);
     let registry = registry.unwrap_or_else(|full| {
-        sources.push(finding(Severity::Error, format!("mapping: {full}")));
+        sources.push(Finding::error(format!("mapping: {full}")));
         // Without its routes, as there is no room for them.
         Registry::with(Arc::clone(policy), names)
     });
     let registry = Arc::new(registry);
     let (count, _) = counted(&registry, Provider::Configuration);
     let text = format!("configuration: {count} routes");
-    sources.push(finding(Severity::Good, text));
+    sources.push(Finding::good(text));
     if let Some(path) = config.routes.file.clone() {
         let place = path.display().to_string();
         sources.push(match FixedRoutes::open(Arc::clone(&registry), Some(path)) {
             Ok(_) if registry.heard(Provider::File).error.is_some() => {
                 let text = format!("file: {place} is not there yet, so it has no routes");
-                finding(Severity::Warning, text)
+                Finding::warning(text)
             }
             Ok(_) => {
                 let (count, _) = counted(&registry, Provider::File);
-                finding(Severity::Good, format!("file: {place}, {count} routes"))
+                Finding::good(format!("file: {place}, {count} routes"))
             }
-            Err(error) => finding(Severity::Error, format!("file: {error}")),
+            Err(error) => Finding::error(format!("file: {error}")),
         });
     } else {
         let text =
             "file: ROUTES_CONFIG is unset, and what the API added to a running router is its own";
-        sources.push(finding(Severity::Good, text));
+        sources.push(Finding::good(text));
     }
     registry
 }
 
 async fn table(dsn: &Dsn, registry: &Registry) -> Result<Finding, Finding> {
-    let failed = |why: String| finding(Severity::Error, format!("postgres: {why}"));
+    let failed = |why: String| Finding::error(format!("postgres: {why}"));
     let (client, link) = connect(dsn)
         .await
         .map_err(|error| failed(format!("no connection to {dsn}: {error}")))?;
@@ -151,7 +151,7 @@ async fn table(dsn: &Dsn, registry: &Registry) -> Result<Finding, Finding> {
     registry.replace(Provider::Postgres, offers?);
     let (active, others) = counted(registry, Provider::Postgres);
     let text = format!("postgres: {dsn}, {active} routes; {others} rows set aside");
-    Ok(finding(Severity::Good, text))
+    Ok(Finding::good(text))
 }
 
 /// How many routes a source has, and how many of its entries are none, or have lost all their hosts.
@@ -177,9 +177,4 @@ async fn rows(client: &Client, registry: &Registry) -> Result<Vec<Offer>, String
 
 async fn drive(mut link: Link) {
     while let Some(Ok(_)) = link.next().await {}
-}
-
-fn finding(severity: Severity, text: impl Into<String>) -> Finding {
-    let text = text.into();
-    Finding { severity, text }
 }
