@@ -1,4 +1,4 @@
-//! What happened to routes, servers and the sync, for whoever asks later or listens.
+//! What happened to routes, servers, health and the sync, for whoever asks later or listens.
 //!
 //! Whoever takes something down never waits: it is a short look into a [`ring`] under a lock. Readers
 //! come for what is new at their own pace, and are told when they were too slow.
