@@ -52,6 +52,21 @@ pub struct Health {
     suspects: mpsc::Sender<BackendAddr>,
 }
 
+/// What changed about a backend, by what was heard from it and the state of its server together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthChange {
+    /// Its address.
+    pub backend: BackendAddr,
+    /// A route that leads there.
+    pub route: Arc<Route>,
+    /// How it was.
+    pub from: Status,
+    /// How it is.
+    pub to: Status,
+    /// Why.
+    pub detail: &'static str,
+}
+
 /// What is known of a backend, by what was heard from it alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
@@ -235,6 +250,21 @@ impl Health {
     fn record(&self, backend: &BackendAddr) -> Option<Record> {
         let place = self.place(backend);
         self.part(place).get(place, backend).map(|slot| slot.record)
+    }
+
+    /// What is new about the backend of `slot` if its server is like this: how it was told to be last, and is now.
+    fn news(&self, slot: &Slot, server: &Server) -> Option<HealthChange> {
+        let mut part = self.part(slot.place());
+        let slot = part.get_mut(slot.place(), &slot.backend)?;
+        let (to, detail) = ladder::status(&slot.record, server);
+        let from = slot.record.tell(to)?;
+        Some(HealthChange {
+            backend: slot.backend.clone(),
+            route: Arc::clone(&slot.route),
+            from,
+            to,
+            detail,
+        })
     }
 
     fn server(&self, route: &Route, servers: &Servers, starters: Starters) -> Server {

@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicUsize;
 use super::monitor::{CHECKS_MAX, Monitor};
 use super::*;
 use crate::host::{Host, Names};
+use crate::journal::Journal;
+use crate::journal::ring::What;
 use crate::protocol::status::response;
 use crate::routes::offer::{Offer, Provider};
 use crate::routes::registry::Registry;
@@ -22,6 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Watched {
     health: Arc<Health>,
     registry: Arc<Registry>,
+    servers: Arc<Servers>,
     _end: DropGuard,
 }
 
@@ -43,10 +46,12 @@ impl Watched {
             scaler: None,
             dial_limit: LIMIT,
         };
+        let servers = Arc::clone(&monitor.servers);
         tokio::spawn(monitor.run(end.clone()));
         Self {
             health,
             registry,
+            servers,
             _end: end.drop_guard(),
         }
     }
@@ -63,6 +68,27 @@ impl Watched {
         let reached = timeout(DEADLINE, reached).await;
         reached.unwrap_or_else(|_| panic!("not {wanted:?}: {:?}", self.health.of(backend)))
     }
+}
+
+/// What is taken down of health after `id`, once there is something.
+async fn told(journal: &Journal, id: u64) -> Vec<(Status, Status, &'static str)> {
+    let mut news = journal.follow();
+    let told = async {
+        loop {
+            news.borrow_and_update();
+            let changes = journal.after(id, 100).entries.into_iter();
+            let changes = changes.filter_map(|entry| match entry.what {
+                What::Health(change) => Some((change.from, change.to, change.detail)),
+                _ => None,
+            });
+            let changes: Vec<_> = changes.collect();
+            if !changes.is_empty() {
+                return changes;
+            }
+            news.changed().await.unwrap();
+        }
+    };
+    timeout(DEADLINE, told).await.unwrap()
 }
 
 async fn listen() -> (TcpListener, BackendAddr) {
@@ -157,6 +183,43 @@ async fn there_are_never_more_checks_than_may_be_and_everybody_gets_a_turn() {
     // One more may be seen here while the end of another is under way.
     let most = most.load(Ordering::SeqCst);
     assert!((CHECKS_MAX / 2..=CHECKS_MAX + 2).contains(&most), "{most}");
+}
+
+/// By a check, or because its server is said to be another way.
+#[tokio::test]
+async fn every_change_of_a_backend_is_told_once() {
+    let (listener, backend) = listen().await;
+    let watched = Watched::new(std::slice::from_ref(&backend));
+    let journal = watched.registry.journal();
+    let newest = || *journal.follow().borrow();
+    let (began, mut at) = (newest(), newest());
+    let mut up = JoinSet::new();
+    up.spawn(async move {
+        loop {
+            drop(reply(&listener, &status()).await);
+        }
+    });
+    let (unknown, healthy) = (Status::Unknown, Status::Healthy);
+    let change = (unknown, healthy, Word::Answered.text());
+    assert_eq!(told(journal, at).await, [change]);
+    at = newest();
+    up.shutdown().await;
+    let change = (healthy, Status::Unhealthy, Word::Refused.text());
+    assert_eq!(told(journal, at).await, [change]);
+    at = newest();
+    let route = watched.registry.table().get("h0.example").map(Arc::clone);
+    let route = route.unwrap();
+    let target = Target {
+        wakeable: true,
+        ..Target::of(&route, Starters::default())
+    };
+    let waking = watched.servers.wake(&target);
+    waking.accepted();
+    let [(from, to, _)] = told(journal, at).await[..] else {
+        panic!("more than one")
+    };
+    assert_eq!((from, to), (Status::Unhealthy, Status::Starting));
+    assert_eq!(told(journal, began).await.len(), 3);
 }
 
 #[tokio::test]
