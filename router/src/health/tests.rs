@@ -226,8 +226,8 @@ async fn every_change_of_a_backend_is_told_once() {
     assert_eq!(told(journal, began).await.len(), 3);
 }
 
-/// Nobody else has asked by then, and nobody would for long.
-#[tokio::test]
+/// And not when its turn comes.
+#[tokio::test(start_paused = true)]
 async fn what_a_player_finds_well_is_told_at_once() {
     let (_silent, backend) = listen().await;
     let hour = Duration::from_secs(3_600);
@@ -240,9 +240,11 @@ async fn what_a_player_finds_well_is_told_at_once() {
         }
     };
     timeout(DEADLINE, looked).await.unwrap();
+    let met = now();
     watched.health.met(&backend, Some(Word::LetIn));
     let change = (Status::Unknown, Status::Healthy, Word::LetIn.text());
     assert_eq!(told(journal, began).await, [change]);
+    assert_eq!(now() - met, Duration::ZERO);
 }
 
 #[tokio::test]
