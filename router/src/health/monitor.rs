@@ -1,7 +1,7 @@
 //! Asks backends how they are, each when it is its turn, a few at a time.
 //!
 //! A check is a task of its own. Whoever's turn it is, asked or not, is also looked at for the journal: a change is told
-//! once a check has ended, and what players or servers have changed when the turn comes.
+//! once a check has ended or a player has found it well, and what servers have changed when the turn comes.
 //!
 //! No answer ends the monitor: what came is a [`Word`], whatever it was.
 
@@ -44,7 +44,7 @@ const LOOK_SHARE: u32 = 50;
 pub struct Monitor {
     /// Where it is kept.
     pub health: Arc<Health>,
-    /// Who is to be asked again soon.
+    /// Who is to be looked at, and asked again soon if it is a suspect.
     pub suspected: mpsc::Receiver<BackendAddr>,
     /// The routes.
     pub registry: Arc<Registry>,
@@ -100,13 +100,15 @@ impl Monitor {
                 Ok(()) = changes.changed(), if look_at.is_none() => {
                     look_at = Some(not_before);
                 }
-                Some(suspect) = self.suspected.recv() => round.schedule.again(suspect, now()),
+                Some(backend) = self.suspected.recv() => {
+                    if self.look_again(&backend) {
+                        round.schedule.again(backend, now());
+                    }
+                }
                 Some(ended) = round.checks.join_next() => match ended {
                     Ok(backend) => {
                         round.asked.remove(&backend);
-                        if let Some(slot) = self.health.slot(&backend) {
-                            self.look_at(&slot);
-                        }
+                        self.look_again(&backend);
                     }
                     // A bug in one check must not end the others, nor keep its backend from the next.
                     Err(_) => round.asked.clear(),
@@ -163,6 +165,15 @@ impl Monitor {
         }
     }
 
+    /// Looks at a backend of which something was heard; whether it is a suspect.
+    fn look_again(&self, backend: &BackendAddr) -> bool {
+        let slot = self.health.slot(backend);
+        slot.is_some_and(|slot| {
+            self.look_at(&slot);
+            slot.record.failures() > 0
+        })
+    }
+
     /// How the server of a backend is. If that, or what was heard of it meanwhile, makes the backend another one, it is
     /// taken down.
     fn look_at(&self, slot: &Slot) -> Server {
@@ -189,8 +200,8 @@ impl Monitor {
         async move {
             let Slot { backend, route, .. } = slot;
             let (word, latency) = ask(address, &route, limit).await;
-            let suspect = word.is_some_and(|word| health.hear(&backend, word, By::Check, latency));
-            if suspect {
+            let step = word.and_then(|word| health.hear(&backend, word, By::Check, latency));
+            if step.is_some_and(|step| step.suspect) {
                 drop(suspects.try_send(backend.clone()));
             }
             backend

@@ -30,13 +30,17 @@ struct Watched {
 
 impl Watched {
     fn new(backends: &[BackendAddr]) -> Self {
+        Self::every(INTERVAL, backends)
+    }
+
+    fn every(interval: Duration, backends: &[BackendAddr]) -> Self {
         let host = |number| Host::parse(&format!("h{number}.example")).unwrap();
         let mapping = (0..)
             .zip(backends)
             .map(|(number, one)| (host(number), one.clone()));
         let registry = Registry::new(mapping, None, Arc::default(), Names::default());
         let (registry, end) = (Arc::new(registry.unwrap()), CancellationToken::new());
-        let (health, suspected) = Health::new(INTERVAL);
+        let (health, suspected) = Health::new(interval);
         let monitor = Monitor {
             health: Arc::clone(&health),
             suspected,
@@ -222,6 +226,27 @@ async fn every_change_of_a_backend_is_told_once() {
     assert_eq!(told(journal, began).await.len(), 3);
 }
 
+/// And not when its turn comes.
+#[tokio::test(start_paused = true)]
+async fn what_a_player_finds_well_is_told_at_once() {
+    let (_silent, backend) = listen().await;
+    let hour = Duration::from_secs(3_600);
+    let watched = Watched::every(hour, std::slice::from_ref(&backend));
+    let journal = watched.registry.journal();
+    let began = *journal.follow().borrow();
+    let looked = async {
+        while watched.health.of(&backend).is_none() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, looked).await.unwrap();
+    let met = now();
+    watched.health.met(&backend, Some(Word::LetIn));
+    let change = (Status::Unknown, Status::Healthy, Word::LetIn.text());
+    assert_eq!(told(journal, began).await, [change]);
+    assert_eq!(now() - met, Duration::ZERO);
+}
+
 #[tokio::test]
 async fn of_backends_without_a_route_nothing_is_kept() {
     let (listener, backend) = listen().await;
@@ -253,6 +278,7 @@ async fn what_players_meet_is_heard_and_condemns_nobody_by_itself() {
     assert_eq!(status(), Status::Unknown);
     health.answered(&backend, Duration::from_millis(7));
     assert_eq!(status(), Status::Healthy);
+    assert_eq!(suspected.try_recv(), Ok(backend.clone()), "worth a look");
     for _ in 0..1_000 {
         health.met(&backend, Some(Word::Refused));
     }
