@@ -18,13 +18,14 @@ use super::connect::{ConnectError, connect};
 use super::facts::Revision;
 use super::guard::{Guard, Verdict};
 use super::hearing::Hearing;
+use super::news::Teller;
 use super::pace::Pace;
 use super::reading::{self, Reading};
 use super::revision::{Look, Mark, Revisions, Step, Why};
 use super::schema::{self, Facts, ROWS_MAX, Severity};
 use super::snapshot_file::{self, Keeper};
 use super::status::{Held, SyncStatus};
-use super::{CHANNEL, explain, news};
+use super::{CHANNEL, explain};
 use crate::backoff::Backoff;
 use crate::config::PostgresConfig;
 use crate::config::values::short;
@@ -96,6 +97,7 @@ pub async fn follow(
         policies: Policies::over(Arc::clone(registry.defaults())),
         guard: Guard::new(config.guard),
         hearing: Arc::default(),
+        teller: Teller::default(),
         keeper,
         config,
         registry,
@@ -144,6 +146,7 @@ struct Source<H> {
     policies: Policies,
     guard: Guard,
     hearing: Arc<Hearing>,
+    teller: Teller,
     keeper: Option<Keeper>,
     status: Arc<SyncStatus>,
     heard: H,
@@ -423,7 +426,7 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
     fn apply(&mut self, reading: Reading) {
         let found = reading.mark.clone();
         let changes = self.registry.update(Provider::Postgres, reading.news());
-        news::tell(&changes);
+        self.teller.tell(&changes, Instant::now());
         (self.heard)(&changes);
         let applied = self.hearing.revisions().applied().cloned();
         self.status.update(|status| {
