@@ -5,6 +5,7 @@
 
 use super::CHANNEL;
 use crate::routes::overrides::Setting;
+use crate::routes::row::TEXT_BYTES_MAX;
 
 /// Most rows that are read.
 pub const ROWS_MAX: usize = 1_000_000;
@@ -157,24 +158,22 @@ impl Facts {
     /// revisions are counted, one more row tells the one that all others are of.
     #[must_use]
     pub fn query(&self, named: bool) -> String {
-        let state = match self.column("state") {
-            Some(column) if column.readable => "state::text",
-            _ => "NULL::text",
+        let text = |name: &str| match self.column(name) {
+            Some(column) if column.readable => bounded(name),
+            _ => "NULL::text".to_owned(),
         };
+        let [name, domain, address] = NEEDED.map(bounded);
+        let (state, aliases) = (text("state"), text("aliases"));
         let enabled = match self.column("enabled") {
             Some(_) => "enabled",
             None => "NULL::boolean",
-        };
-        let aliases = match self.column("aliases") {
-            Some(column) if column.readable => "aliases::text",
-            _ => "NULL::text",
         };
         let settings = Setting::ALL.into_iter().map(Setting::column);
         let settings =
             settings.filter(|name| self.column(name).is_some_and(|column| column.readable));
         let (mut values, mut nulls) = (String::new(), String::new());
         for name in settings {
-            values.push_str(&format!(", {name}::text AS {name}"));
+            values.push_str(&format!(", {} AS {name}", bounded(name)));
             nulls.push_str(&format!(", NULL::text AS {name}"));
         }
         let filter = match self.column("name") {
@@ -187,7 +186,7 @@ impl Facts {
         };
         let limit = ROWS_MAX + 1;
         let rows = format!(
-            "SELECT name::text, domain::text, address::text, {state}, {enabled}, {aliases}, FALSE{values} \
+            "SELECT {name}, {domain}, {address}, {state}, {enabled}, {aliases}, FALSE{values} \
              FROM servers{filter} LIMIT {limit}"
         );
         // One statement, so that both are of one moment.
@@ -411,6 +410,16 @@ impl Facts {
             },
         }
     }
+}
+
+/// The text of a column, of which a longer one comes as its beginning: more than [`TEXT_BYTES_MAX`] bytes, so that it is
+/// refused, and few enough to be taken.
+fn bounded(column: &str) -> String {
+    let more = TEXT_BYTES_MAX + 1;
+    format!(
+        "CASE WHEN octet_length({column}::text) > {TEXT_BYTES_MAX} THEN left({column}::text, {more}) \
+         ELSE {column}::text END"
+    )
 }
 
 fn warning(text: String) -> Finding {
