@@ -101,6 +101,7 @@ mod status_kept;
 #[cfg(test)]
 mod sync;
 #[cfg(test)]
+mod table_trouble;
 mod texts;
 #[cfg(test)]
 mod tidy;

@@ -106,6 +106,8 @@ pub enum Revision {
     Missing,
     /// It is there, and not for this role.
     Hidden,
+    /// It is there, and this role sees no row in it.
+    Empty,
     /// It is there.
     Readable,
 }
@@ -125,6 +127,10 @@ pub struct Facts {
     pub announced: bool,
     /// What there is to count revisions with.
     pub revision: Revision,
+    /// Whether row level security keeps every row of it from this role.
+    pub rows_hidden: bool,
+    /// A number for the table, its columns and triggers: another one says to look at them again.
+    pub shape: i64,
     /// Whether the server is a standby, on which LISTEN does not work.
     pub standby: bool,
 }
@@ -195,7 +201,7 @@ impl Facts {
                 "SELECT epoch, revision::text, NULL, NULL, NULL::boolean, NULL, TRUE{nulls} \
                  FROM automc_revision UNION ALL ({rows})"
             ),
-            Revision::Missing | Revision::Hidden => rows,
+            Revision::Missing | Revision::Hidden | Revision::Empty => rows,
         }
     }
 
@@ -208,6 +214,7 @@ impl Facts {
                 severity: Severity::Good,
                 text: format!("table servers can be read by role {}", self.role),
             });
+            findings.extend(self.hidden_rows().map(warning));
             findings.extend(self.hidden_settings());
             findings.extend(self.announcements());
         }
@@ -265,6 +272,17 @@ impl Facts {
                 text,
             })
             .collect()
+    }
+
+    /// Rows that are there and not for this role, which looks like an empty table.
+    fn hidden_rows(&self) -> Option<String> {
+        let role = &self.role;
+        self.rows_hidden.then(|| {
+            format!(
+                "row level security keeps every row of servers from role {role}; as its owner: \
+                 CREATE POLICY routes ON servers FOR SELECT TO {role} USING (true);"
+            )
+        })
     }
 
     /// Settings that are there and without effect.
@@ -394,6 +412,9 @@ impl Facts {
             Revision::Hidden => Some(format!(
                 "role {role} may not read automc_revision, {whole}; \
                  as its owner: GRANT SELECT ON automc_revision TO {role};"
+            )),
+            Revision::Empty => Some(format!(
+                "role {role} sees no row of automc_revision, {whole}; {REMEDY}, and no row level security on it"
             )),
             Revision::Readable if !self.announced && noted().next().is_some() => Some(format!(
                 "trigger automc_announce of automc_pending is missing or disabled, so nothing is announced \

@@ -45,6 +45,8 @@ fn good() -> Facts {
             noting("updated", ON_UPDATE, Fires::Ordinary),
         ],
         standby: false,
+        rows_hidden: false,
+        shape: 1,
         announced: true,
         revision: Revision::Readable,
     }
@@ -216,6 +218,31 @@ fn gaps_in_the_announcements_are_warnings() {
         assert_eq!(severity, Severity::Warning);
         assert!(text.contains(words), "{text}");
     }
+}
+
+#[test]
+fn rows_that_are_kept_from_this_role_are_told_and_so_is_a_revision_without_one() {
+    let hidden = Facts {
+        rows_hidden: true,
+        ..good()
+    };
+    let empty = Facts {
+        revision: Revision::Empty,
+        ..good()
+    };
+    for (facts, words) in [
+        (
+            &hidden,
+            "CREATE POLICY routes ON servers FOR SELECT TO router",
+        ),
+        (&empty, "sees no row of automc_revision"),
+    ] {
+        let (severity, text) = worst(facts);
+        assert_eq!(severity, Severity::Warning);
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(!empty.counted());
+    assert!(!empty.query(false).contains("automc_revision"));
 }
 
 #[test]

@@ -278,7 +278,11 @@ mod tests {
         };
         let aliases = reason(aliases);
         assert!(matches!(&aliases, Reason::Domain(why) if why.contains("aliases are over 65536")));
-        let address = reason(row("a", "a.example", &format!("h:1{}", ",".repeat(long.len()))));
+        let address = reason(row(
+            "a",
+            "a.example",
+            &format!("h:1{}", ",".repeat(long.len())),
+        ));
         assert!(matches!(&address, Reason::Address(why) if why.contains("over 65536")));
     }
 
