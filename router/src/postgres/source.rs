@@ -274,7 +274,11 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
             revisions.is_deaf()
         };
         session.check = Instant::now() + pause;
-        self.status.update(|status| status.seen = found.mark);
+        let unsaved = self.keeper.as_ref().and_then(Keeper::trouble);
+        self.status.update(|status| {
+            status.seen = found.mark;
+            status.unsaved = unsaved;
+        });
         if std::mem::replace(&mut session.deaf, deaf) != deaf {
             self.tell_of(&session.facts, deaf);
         }
