@@ -20,6 +20,8 @@ use crate::{binaries, postgres};
 
 /// Longest time a router may take to start.
 pub const START_DEADLINE: Duration = Duration::from_secs(20);
+/// Longest time until the log says what it is to say.
+const LOG_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What lets any load come from one address.
 pub const UNLIMITED: [(&str, &str); 4] = [
@@ -261,6 +263,14 @@ impl RouterProcess {
             api: loopback(&api)?,
         };
         Ok(Self { process, at })
+    }
+
+    /// Waits for a line of its log that has all `parts`, and hands it back.
+    ///
+    /// # Errors
+    /// There is none in time.
+    pub async fn says(&self, parts: &[&str]) -> Result<String> {
+        self.process.line_with(parts, LOG_DEADLINE).await
     }
 }
 

@@ -18,9 +18,6 @@ use crate::router::{RouterProcess, Settings};
 /// Longest time until a row is a route.
 const ROUTE_DEADLINE: Duration = Duration::from_secs(20);
 
-/// Longest time until the log says what it is to say.
-const LOG_DEADLINE: Duration = Duration::from_secs(30);
-
 /// A table and its router. For everything else at once there is [`crate::world`].
 #[derive(Debug)]
 pub struct Table {
@@ -128,7 +125,7 @@ impl Table {
     /// # Errors
     /// There is none in time.
     pub async fn says(&self, parts: &[&str]) -> Result<String> {
-        self.router.process.line_with(parts, LOG_DEADLINE).await
+        self.router.says(parts).await
     }
 
     /// The value of one metric now.

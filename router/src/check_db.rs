@@ -31,7 +31,7 @@ const ROWS_SHOWN_MAX: usize = 20;
 /// rest pointless. Settings of rows are judged as they would be over `defaults`, domains by `names`.
 pub async fn check(dsn: Option<&Dsn>, defaults: &Arc<Policy>, names: Names) -> Vec<Finding> {
     let Some(dsn) = dsn else {
-        return vec![bad(
+        return vec![Finding::error(
             "AUTOMC_DSN is empty or unset, so no routes come from Postgres and no \"automc: pg route \
              sync started\" is logged; set it to postgres://user:password@host:5432/database",
         )];
@@ -39,13 +39,13 @@ pub async fn check(dsn: Option<&Dsn>, defaults: &Arc<Policy>, names: Names) -> V
     let (client, link) = match connect(dsn).await {
         Ok(connected) => connected,
         Err(error) => {
-            return vec![bad(format!(
+            return vec![Finding::error(format!(
                 "no connection to {dsn}: {error}; until there is one, the router logs \"automc pgsync \
                  disconnected; reconnecting\" (try psql \"$AUTOMC_DSN\" -c 'SELECT 1')"
             ))];
         }
     };
-    let mut findings = vec![good(format!("connected to {dsn}"))];
+    let mut findings = vec![Finding::good(format!("connected to {dsn}"))];
     let (echo, mut echoes) = mpsc::channel(1);
     let driver = tokio::spawn(drive(link, echo));
     let rest = async {
@@ -53,26 +53,12 @@ pub async fn check(dsn: Option<&Dsn>, defaults: &Arc<Policy>, names: Names) -> V
         findings.push(channel(&client, &mut echoes).await);
     };
     if timeout(QUERY_TIMEOUT, rest).await.is_err() {
-        findings.push(bad(format!(
+        findings.push(Finding::error(format!(
             "no answer within {QUERY_TIMEOUT:?}; is something holding a lock?"
         )));
     }
     driver.abort();
     findings
-}
-
-fn good(text: impl Into<String>) -> Finding {
-    Finding {
-        severity: Severity::Good,
-        text: text.into(),
-    }
-}
-
-fn bad(text: impl Into<String>) -> Finding {
-    Finding {
-        severity: Severity::Error,
-        text: text.into(),
-    }
 }
 
 async fn drive(mut link: Link, echo: mpsc::Sender<()>) {
@@ -90,7 +76,7 @@ async fn table(client: &Client, defaults: &Arc<Policy>, names: Names) -> Vec<Fin
     let facts = match schema::inspect(client).await {
         Ok(facts) => facts,
         Err(error) => {
-            return vec![bad(format!(
+            return vec![Finding::error(format!(
                 "the catalogue cannot be read: {}",
                 explain(&error)
             ))];
@@ -104,7 +90,7 @@ async fn table(client: &Client, defaults: &Arc<Policy>, names: Names) -> Vec<Fin
         return findings;
     }
     match schema::rows(client, &facts).await {
-        Err(error) => findings.push(bad(format!(
+        Err(error) => findings.push(Finding::error(format!(
             "table servers cannot be read: {}",
             explain(&error)
         ))),
@@ -123,22 +109,20 @@ fn rows_add_up(rows: Vec<Row>, defaults: &Arc<Policy>, names: Names) -> Vec<Find
     pool.apply(news);
     let counts = pool.counts(Provider::Postgres);
     let (routes, others) = (counts.active, counts.shadowed + counts.excluded);
-    let mut findings = vec![good(format!("{routes} routes; {others} rows set aside"))];
+    let mut findings = vec![Finding::good(format!(
+        "{routes} routes; {others} rows set aside"
+    ))];
     let not_routed =
         |name: &str, reason: &dyn Display| format!("row {name:?} is not routed: {reason}");
-    let excluded = pool.excluded(Provider::Postgres).map(|row| Finding {
-        severity: match row.reason {
-            Reason::Disabled => Severity::Good,
-            _ => Severity::Warning,
-        },
-        text: not_routed(&row.name, &row.reason),
+    let excluded = pool.excluded(Provider::Postgres).map(|row| {
+        let text = not_routed(&row.name, &row.reason);
+        match row.reason {
+            Reason::Disabled => Finding::good(text),
+            _ => Finding::warning(text),
+        }
     });
-    let warning = |text| Finding {
-        severity: Severity::Warning,
-        text,
-    };
     let shadowed = pool.shadowed();
-    let shadowed = shadowed.map(|route| warning(not_routed(&route.loser.name, &route)));
+    let shadowed = shadowed.map(|route| Finding::warning(not_routed(&route.loser.name, &route)));
     let mut rows: Vec<_> = excluded.chain(shadowed).collect();
     // Flaws before what was switched off on purpose, since only the first are shown.
     rows.sort_by(|a, b| {
@@ -146,7 +130,8 @@ fn rows_add_up(rows: Vec<Row>, defaults: &Arc<Policy>, names: Names) -> Vec<Find
     });
     findings.extend(rows.into_iter().take(ROWS_SHOWN_MAX));
     let ignored = pool.ignored(Provider::Postgres);
-    let ignored = ignored.map(|(name, setting)| warning(format!("row {name:?}: {setting}")));
+    let ignored =
+        ignored.map(|(name, setting)| Finding::warning(format!("row {name:?}: {setting}")));
     findings.extend(ignored.take(ROWS_SHOWN_MAX));
     findings
 }
@@ -158,15 +143,15 @@ async fn channel(client: &Client, echoes: &mut mpsc::Receiver<()>) -> Finding {
         ))
         .await;
     if let Err(error) = sent {
-        return bad(format!("LISTEN {CHANNEL} fails: {}", explain(&error)));
+        return Finding::error(format!("LISTEN {CHANNEL} fails: {}", explain(&error)));
     }
     // A pooler may deliver the echo to nobody until the next query on the same session.
     match timeout(ECHO_TIMEOUT, echoes.recv()).await {
-        Ok(Some(())) => good(format!(
+        Ok(Some(())) => Finding::good(format!(
             "notifications arrive; listening on {CHANNEL} works"
         )),
-        Ok(None) => bad("the connection ended before a notification came back"),
-        Err(_) => bad(
+        Ok(None) => Finding::error("the connection ended before a notification came back"),
+        Err(_) => Finding::error(
             "notifications do not arrive; LISTEN does not work through a pooler in transaction mode \
              (PgBouncer), so point AUTOMC_DSN at Postgres itself",
         ),

@@ -166,8 +166,7 @@ impl Closing {
     pub fn finish(mut self, outcome: &Result<Served, ConnectionError>) {
         self.said = true;
         if let Some(visit) = &mut self.visit {
-            let route = self.route.as_ref().map(|route| &route.backend);
-            visit.ended(route, outcome);
+            visit.ended(self.route.as_deref(), outcome);
         }
         let _span = self.span().entered();
         let took = self.took();

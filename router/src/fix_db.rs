@@ -9,7 +9,7 @@ use tokio_postgres::{AsyncMessage, Client};
 use crate::postgres::connect::{Link, connect};
 use crate::postgres::dsn::Dsn;
 use crate::postgres::explain;
-use crate::postgres::schema::{Finding, Severity};
+use crate::postgres::schema::Finding;
 
 /// What is applied, in one transaction.
 pub const SCHEMA: &str = include_str!("../../schema.sql");
@@ -52,11 +52,7 @@ pub async fn fix(dsn: &Dsn) -> Vec<Finding> {
     drop(client);
     driver.abort();
     let warned = std::iter::from_fn(|| warnings.try_recv().ok());
-    let warned = warned.map(|text| Finding {
-        severity: Severity::Warning,
-        text,
-    });
-    warned.chain(applied).collect()
+    warned.map(Finding::warning).chain(applied).collect()
 }
 
 async fn apply(client: &Client) -> Vec<Finding> {
@@ -70,11 +66,9 @@ async fn apply(client: &Client) -> Vec<Finding> {
     }
     let statements = format!("SET lock_timeout = '{LOCK_TIMEOUT}'; {SCHEMA}");
     match client.batch_execute(&statements).await {
-        Ok(()) => vec![Finding {
-            severity: Severity::Good,
-            text: "schema.sql is applied; routers that are connected read the table anew"
-                .to_owned(),
-        }],
+        Ok(()) => vec![Finding::good(
+            "schema.sql is applied; routers that are connected read the table anew",
+        )],
         Err(error) => vec![failed(&explain(&error))],
     }
 }
@@ -85,10 +79,9 @@ async fn lacking(client: &Client) -> Result<Vec<String>, tokio_postgres::Error> 
 }
 
 fn failed(reason: &str) -> Finding {
-    Finding {
-        severity: Severity::Error,
-        text: format!("schema.sql is not applied, and nothing is changed: {reason}"),
-    }
+    Finding::error(format!(
+        "schema.sql is not applied, and nothing is changed: {reason}"
+    ))
 }
 
 /// Takes down what the server warns of; what does not fit is left out.

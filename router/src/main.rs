@@ -15,6 +15,9 @@ use automc_router::{check_db, explain, files, fix_db, log};
 use tracing::{error, warn};
 
 const NAME: &str = "automc-router";
+/// What the help of a sub-command ends with.
+const SETTINGS: &str =
+    "Takes the router's flags as well, before or behind it: see automc-router --help";
 
 fn main() -> ExitCode {
     let command = clap::Command::new(NAME)
@@ -28,12 +31,19 @@ fn main() -> ExitCode {
                         .long("fix")
                         .action(clap::ArgAction::SetTrue)
                         .help("Print schema.sql, apply it in one transaction, then check"),
-                ),
+                )
+                .after_help(SETTINGS),
         )
         .subcommand(
             clap::Command::new("explain")
                 .about("Tell why a host name leads where it does, by reading every source of routes once")
-                .arg(clap::Arg::new("host").value_name("HOST").required(true)),
+                .arg(
+                    clap::Arg::new("host")
+                        .value_name("HOST")
+                        .required(true)
+                        .help("The server address as a player types it, such as play.example.com"),
+                )
+                .after_help(SETTINGS),
         );
     let (matches, settings) = match settings(&SPEC, command) {
         Ok(parsed) => parsed,

@@ -67,14 +67,6 @@ impl World {
         .unwrap();
     }
 
-    async fn logs(&self, parts: &[&str]) {
-        self.router
-            .process
-            .line_with(parts, DEADLINE)
-            .await
-            .unwrap();
-    }
-
     /// How often the engine was asked to do this.
     fn posts(&self, what: &str) -> usize {
         let asked = self.proxy.asked();
@@ -180,7 +172,11 @@ async fn a_login_gets_in_though_no_event_tells_of_the_start() {
     let _container = world.engine.create("mute", wish).await.unwrap();
     world.state("mute.example", "asleep").await;
     world.proxy.set(Mode::Mute);
-    world.logs(&["WARN", "the routes of containers stay"]).await;
+    world
+        .router
+        .says(&["WARN", "the routes of containers stay"])
+        .await
+        .unwrap();
 
     let players = world.router.at.players;
     Player::new("mute.example").enter(players).await.unwrap();
@@ -293,19 +289,23 @@ async fn an_engine_that_is_lost_costs_no_route_and_is_followed_again() {
 
     world.proxy.set(Mode::Shut);
     world
-        .logs(&[
+        .router
+        .says(&[
             "WARN",
             "the routes of containers stay",
             "asking again in 1s",
         ])
-        .await;
+        .await
+        .unwrap();
     world
-        .logs(&[
+        .router
+        .says(&[
             "WARN",
             "the routes of containers stay",
             "asking again in 2s",
         ])
-        .await;
+        .await
+        .unwrap();
     let second = world
         .engine
         .run("second", Wish::host("second.example"))
@@ -332,8 +332,10 @@ async fn of_two_containers_for_one_host_the_first_by_name_wins_and_the_other_is_
     let first = world.engine.run("a-first", wish()).await.unwrap();
 
     world
-        .logs(&["WARN", &later.name, "same.example is taken by", &first.name])
-        .await;
+        .router
+        .says(&["WARN", &later.name, "same.example is taken by", &first.name])
+        .await
+        .unwrap();
     world.shows("same.example", "a-first").await;
     drop(first);
     world.shows("same.example", "b-later").await;
@@ -396,13 +398,15 @@ async fn ports_and_networks_are_those_of_the_labels() {
     }
     let (_, unnamed) = &both[3];
     router
-        .logs(&[
+        .router
+        .says(&[
             "WARN",
             &unnamed.name,
             "is not routed",
             "no label mc-router.network",
         ])
-        .await;
+        .await
+        .unwrap();
     router.routed("unnamed.example", None).await;
 }
 
@@ -425,16 +429,20 @@ async fn routes_need_no_right_to_change_anything_and_scaling_three() {
     let refusal = player.refusal(players).await.unwrap();
     assert!(!refusal.contains(&container.name), "{refusal}");
     world
-        .logs(&["WARN", &container.name, "403", "does the proxy"])
-        .await;
+        .router
+        .says(&["WARN", &container.name, "403", "does the proxy"])
+        .await
+        .unwrap();
 
     container.start().await.unwrap();
     world.state("guarded.example", "running").await;
     world.shows("guarded.example", "guarded").await;
     player.enter(players).await.unwrap();
     world
-        .logs(&["WARN", &container.name, "could not be stopped", "403"])
-        .await;
+        .router
+        .says(&["WARN", &container.name, "could not be stopped", "403"])
+        .await
+        .unwrap();
     world.proxy.set(Mode::Open);
     container.is("exited", DEADLINE).await.unwrap();
     let mut asked = world.proxy.asked();

@@ -37,14 +37,6 @@ impl World {
         }
     }
 
-    async fn logs(&self, parts: &[&str]) {
-        self.router
-            .process
-            .line_with(parts, DEADLINE)
-            .await
-            .unwrap();
-    }
-
     /// The route of before is there, and a player gets in.
     async fn stands(&self) {
         let routes = self.router.at.routes().await.unwrap();
@@ -96,8 +88,10 @@ async fn no_list_of_an_engine_takes_a_route_away_and_each_failure_is_told() {
         world.engine.list(answer);
         world.engine.tell();
         world
-            .logs(&["WARN", "docker: ", named, "the routes of containers stay"])
-            .await;
+            .router
+            .says(&["WARN", "docker: ", named, "the routes of containers stay"])
+            .await
+            .unwrap();
         world.stands().await;
         world.follows("after.example").await;
     }
@@ -119,10 +113,12 @@ async fn events_that_are_none_end_or_never_come_are_asked_for_again_later_and_la
         world.engine.cut();
         for wait in ["asking again in 1s", "asking again in 2s"] {
             world
-                .logs(&["WARN", "the routes of containers stay", wait])
-                .await;
+                .router
+                .says(&["WARN", "the routes of containers stay", wait])
+                .await
+                .unwrap();
         }
-        world.logs(&["WARN", named]).await;
+        world.router.says(&["WARN", named]).await.unwrap();
         assert!(
             world.engine.asked("/events") <= 4,
             "{}",
@@ -142,7 +138,11 @@ async fn a_flood_of_events_keeps_nobody_out_and_lists_their_distance() {
         .engine
         .events(Answer::Endless(event.repeat(100).into_bytes()));
     world.engine.cut();
-    world.logs(&["WARN", "asking again in 1s"]).await;
+    world
+        .router
+        .says(&["WARN", "asking again in 1s"])
+        .await
+        .unwrap();
     for _ in 0..20 {
         world.stands().await;
     }

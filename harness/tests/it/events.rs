@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness::backend::Backend;
 use harness::chaos::ChaosProxy;
 use harness::events::{Event, Events};
 use harness::eventually::eventually;
@@ -33,7 +34,9 @@ async fn next(events: &mut Events, event: &str) -> Event {
 
 #[tokio::test]
 async fn changes_of_routes_and_servers_are_told_and_a_reader_who_comes_back_misses_none() {
-    let router = RouterInside::start(Settings::new()).unwrap();
+    // Backends are no subject here.
+    let settings = Settings::new().env("AUTOMC_HEALTH_INTERVAL", "0");
+    let router = RouterInside::start(settings).unwrap();
     let mut events = Events::open(router.at.api, None).await.unwrap();
     let ready = next(&mut events, "ready").await;
     add(&router, "a.example", "127.0.0.1:1").await;
@@ -74,6 +77,36 @@ async fn changes_of_routes_and_servers_are_told_and_a_reader_who_comes_back_miss
     assert_eq!(next(&mut lost, "route").await.data["host"], "a.example");
     let wrong = Events::open(router.at.api, Some("x")).await.unwrap();
     assert_eq!(wrong.status, 400);
+}
+
+#[tokio::test]
+async fn health_is_told_as_it_changes() {
+    let backend = Backend::start("a").await.unwrap();
+    let address = backend.addr().to_string();
+    let settings = Settings::new()
+        .env("AUTOMC_HEALTH_INTERVAL", "100ms")
+        .flag(format!("--mapping=a.example={address}"));
+    let router = RouterInside::start(settings).unwrap();
+    let mut events = Events::open(router.at.api, Some("1")).await.unwrap();
+    let up = next(&mut events, "health").await;
+    let id = up.id.unwrap();
+    drop(backend);
+    let down = next(&mut events, "health").await;
+    for (event, from, to) in [(&up, "unknown", "healthy"), (&down, "healthy", "unhealthy")] {
+        for (key, value) in [
+            ("backend", &*address),
+            ("server", "a.example"),
+            ("from", from),
+            ("to", to),
+        ] {
+            assert_eq!(event.data[key], value, "{event:?}");
+        }
+    }
+    assert_eq!(down.data["detail"], "its port refuses connections");
+    let mut again = Events::open(router.at.api, Some(&id.to_string()))
+        .await
+        .unwrap();
+    assert_eq!(next(&mut again, "health").await, down);
 }
 
 #[tokio::test]

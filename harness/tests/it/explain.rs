@@ -1,17 +1,15 @@
 //! `GET /explain` and `automc-router explain`: why a host name leads where it does, or nowhere.
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use harness::binaries;
+use harness::engine::fake::{FakeEngine, container};
 use harness::postgres::{Database, Postgres};
 use harness::router::{RouterInside, Settings};
 use hyper::Method;
 use serde_json::{Value, json};
-use tokio::process::Command;
-use tokio::time::timeout;
 
-/// It gives up by itself before that.
+use crate::binary::ran;
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const ROWS: &str = "INSERT INTO servers (name, domain, aliases, address, enabled) VALUES
@@ -38,14 +36,7 @@ async fn asked(router: &RouterInside, host: &str) -> Value {
 
 /// Runs the command; its exit code and what it prints.
 async fn run(host: &str, settings: &[(&str, &str)]) -> (Option<i32>, String) {
-    let mut command = Command::new(binaries::router().await.unwrap());
-    command
-        .args(["explain", host])
-        .env_clear()
-        .envs(settings.iter().copied())
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = timeout(DEADLINE, command.output()).await.unwrap().unwrap();
+    let output = ran(&["explain", host], settings).await;
     (
         output.status.code(),
         String::from_utf8(output.stdout).unwrap(),
@@ -166,4 +157,130 @@ async fn a_table_that_cannot_be_followed_is_told_of() {
     let text = explanation["steps"][1]["text"].as_str().unwrap();
     assert!(text.contains("was not read yet"), "{text}");
     assert!(!text.contains("s3cret"), "{text}");
+}
+
+#[tokio::test]
+async fn flags_may_stand_anywhere_and_what_is_wrong_is_named() {
+    let mapping = ["--mapping", "a.example=10.0.0.1:1"];
+    let [flag, value] = mapping;
+    let (short, tied) = (&flag[1..], format!("{flag}={value}"));
+    for line in [
+        &[flag, value, "explain", "a.example"][..],
+        &["explain", flag, value, "a.example"],
+        &["explain", "a.example", flag, value],
+        &["explain", "a.example", short, value, "--debug"],
+        &["explain", "--debug", "a.example", &tied],
+    ] {
+        let output = ran(line, &[]).await;
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{line:?}: {printed}");
+        assert!(printed.contains("leads to 10.0.0.1:1"), "{printed}");
+    }
+    for (line, named) in [
+        (&["explain"][..], &["<HOST>"][..]),
+        (&["explain", "a.example", "b.example"], &["'b.example'"]),
+        (
+            &["explain", "a", "--maping", value],
+            &["'--maping'", "'--mapping'"],
+        ),
+        (
+            &["explain", "a", "--port"],
+            &["value is required", "'--port "],
+        ),
+        (&["explain", "a", "--port", "high"], &["--port", "\"high\""]),
+        (
+            &["explain", "a", "--config", "/no.toml"],
+            &["--config", "/no.toml"],
+        ),
+        (&["check-db", "--fixx"], &["'--fixx'", "'check-db --fix'"]),
+    ] {
+        let output = ran(line, &[]).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{line:?}: {error}");
+        for named in named {
+            assert!(error.contains(named), "{line:?}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_file_that_is_not_there_are_named() {
+    let database = database().await;
+    let dsn = database.dsn();
+    let (begin, end) = dsn.split_once('@').unwrap();
+    let (user, _) = begin.rsplit_once(':').unwrap();
+    let wrong = format!("{user}:s3cret@{end}");
+    let settings = [
+        ("AUTOMC_DSN", &*wrong),
+        ("ROUTES_CONFIG", "/no/routes.json"),
+    ];
+    let output = ran(&["explain", "a.example"], &settings).await;
+    assert_eq!(output.status.code(), Some(1));
+    let [printed, logged] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    for (mark, named) in [
+        ("warn ", "/no/routes.json is not there"),
+        ("FAIL ", "password authentication failed"),
+    ] {
+        let mut lines = printed.lines();
+        let found = lines.any(|line| line.starts_with(mark) && line.contains(named));
+        assert!(found, "no {named:?} in {printed}");
+    }
+    assert!(!printed.contains("s3cret") && !logged.contains("s3cret"));
+}
+
+#[tokio::test]
+async fn containers_are_asked_for_once_and_an_engine_that_is_not_there_is_told_of() {
+    let running = container("box", "box.example", "127.0.0.1", 1);
+    let engine = FakeEngine::start(&[running]).await.unwrap();
+    let socket = engine.socket();
+    let folder = tempfile::tempdir().unwrap();
+    let players = folder.path().join("players.json");
+    std::fs::write(&players, "{}").unwrap();
+    let players = players.to_str().unwrap();
+    let set = [
+        ("IN_DOCKER", "true"),
+        ("DOCKER_SOCKET", &socket),
+        ("AUTO_SCALE_ALLOW_DENY", players),
+        ("CLIENTS_TO_DENY", "192.0.2.1"),
+    ];
+    let settings = set.iter().fold(Settings::new(), |settings, (name, value)| {
+        settings.env(name, *value)
+    });
+    let router = RouterInside::start(settings).unwrap();
+    router.at.has("box.example", DEADLINE).await.unwrap();
+    let explanation = asked(&router, "Box.example").await;
+    drop(router);
+    let (lists, events) = (engine.asked("/containers/json"), engine.asked("/events"));
+
+    let (code, printed) = run("Box.example", &set).await;
+
+    assert_eq!(code, Some(0), "{printed}");
+    let lines = lines(&explanation);
+    assert!(lines.iter().any(|line| line.starts_with("admission ")));
+    for line in lines {
+        assert!(
+            printed.lines().any(|known| known == line),
+            "no {line:?} in {printed}"
+        );
+    }
+    let health = "health    a running router knows";
+    assert!(printed.contains(health), "{printed}");
+    let asked = (engine.asked("/containers/json"), engine.asked("/events"));
+    assert_eq!(asked, (lists + 1, events));
+
+    drop(engine);
+    std::fs::write(players, "nonsense").unwrap();
+    let (code, printed) = run("box.example", &set).await;
+    assert_eq!(code, Some(1), "{printed}");
+    for named in [
+        &format!("FAIL  docker: {socket}: "),
+        "FAIL  auto_scale_allow_deny: ",
+    ] {
+        assert!(printed.contains(named), "no {named:?} in {printed}");
+    }
+    assert!(
+        printed.contains("no route has \"box.example\""),
+        "{printed}"
+    );
 }

@@ -88,8 +88,7 @@ impl Followed {
 
     /// Waits for a log line with all of `parts`.
     pub(crate) async fn says(&self, parts: &[&str]) -> String {
-        let line = self.router.process.line_with(parts, DEADLINE).await;
-        line.unwrap()
+        self.router.says(parts).await.unwrap()
     }
 
     /// How many log lines there are with `words`.

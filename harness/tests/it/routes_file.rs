@@ -72,7 +72,7 @@ async fn leads_to(router: &RouterProcess, pairs: &[(&str, &str)]) {
 }
 
 async fn says(router: &RouterProcess, parts: &[&str]) -> String {
-    router.process.line_with(parts, DEADLINE).await.unwrap()
+    router.says(parts).await.unwrap()
 }
 
 /// How many lines of the log have `part`.

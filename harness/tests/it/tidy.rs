@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "config/defaults.rs",
     "config/docker.rs",
     "config/durations.rs",
+    "config/flag_order.rs",
     "config/go_flags.rs",
     "config/routes.rs",
     "config/proxy.rs",

@@ -28,8 +28,7 @@ use crate::error::ConnectionError;
 use crate::host::Names;
 
 use crate::wake::permit::{Claim, Refused};
-use address::Filter;
-use limits::{Knock, Limits, Tables, Wish};
+use limits::{Knock, Tables, Wish};
 use players::{FILE_BYTES_MAX, Players};
 
 /// Least time between two warnings.
@@ -134,13 +133,9 @@ impl Drop for Place {
 /// Who gets in.
 #[derive(Debug)]
 pub struct Admission {
-    filter: Filter,
-    limits: Limits,
+    config: AdmitConfig,
     tables: Mutex<Tables>,
     players: ArcSwap<Players>,
-    names: Names,
-    gate_join: bool,
-    record_logins: bool,
     turned: Counts<Turned, 8>,
     warned: Mutex<Option<Instant>>,
 }
@@ -154,28 +149,30 @@ impl Admission {
         let players = config.players.as_deref();
         let players = players.map(|path| read(path, config.names)).transpose()?;
         Ok(Arc::new(Self {
-            filter: config.filter.clone(),
-            limits: config.limits,
+            config: config.clone(),
             tables: Mutex::new(Tables::new(config.limits)),
             players: ArcSwap::from_pointee(players.unwrap_or_default()),
-            names: config.names,
-            gate_join: config.gate_join,
-            record_logins: config.record_logins,
             turned: Counts::new(Turned::ALL),
             warned: Mutex::default(),
         }))
     }
 
+    /// By which settings.
+    #[must_use]
+    pub fn config(&self) -> &AdmitConfig {
+        &self.config
+    }
+
     /// A client of `address` is at the door. Waits for nothing.
     #[must_use]
     pub fn knock(self: &Arc<Self>, address: IpAddr) -> Verdict {
-        if !self.filter.lets(address) {
+        if !self.config.filter.lets(address) {
             let address = address.to_canonical();
             debug!(%address, "closed: clients may not connect from there");
             self.turned.count(Turned::Denied);
             return Verdict::Closed;
         }
-        if !self.limits.at_the_door() {
+        if !self.config.limits.at_the_door() {
             return Verdict::In(Place(None));
         }
         let knock = {
@@ -201,8 +198,8 @@ impl Admission {
     /// It asks for that too often; a login is to be told so.
     pub fn wish(&self, address: IpAddr, wish: Wish) -> Result<(), ConnectionError> {
         let (limit, turned) = match wish {
-            Wish::Login => (self.limits.logins, Turned::Logins),
-            Wish::Ping => (self.limits.pings, Turned::Pings),
+            Wish::Login => (self.config.limits.logins, Turned::Logins),
+            Wish::Ping => (self.config.limits.pings, Turned::Pings),
         };
         if limit.is_none() {
             return Ok(());
@@ -235,7 +232,7 @@ impl Admission {
     /// # Errors
     /// [`ConnectionError::MayNotJoin`].
     pub fn may_join(&self, host: &str, claim: &Claim<'_>) -> Result<(), ConnectionError> {
-        if !self.gate_join {
+        if !self.config.gate_join {
             return Ok(());
         }
         self.players.load().permit(host, claim).map_err(|_| {
@@ -246,7 +243,7 @@ impl Admission {
 
     /// Logs a login that is tried, if that is wanted; nobody has checked who it is.
     pub fn record(&self, host: &str, claim: &Claim<'_>) {
-        if self.record_logins {
+        if self.config.record_logins {
             let (player, host) = (claim.name.escape_debug(), host.escape_debug());
             let uuid = claim.uuid.map(dashed).unwrap_or_default();
             let address = claim.address;
@@ -292,7 +289,7 @@ impl Admission {
 
     async fn follow(self: Arc<Self>, path: PathBuf, reload: Arc<Notify>, end: CancellationToken) {
         while let Some(()) = end.run_until_cancelled(reload.notified()).await {
-            let (from, names) = (path.clone(), self.names);
+            let (from, names) = (path.clone(), self.config.names);
             let reading = tokio::task::spawn_blocking(move || read(&from, names));
             match reading.await {
                 Ok(Ok(players)) => {

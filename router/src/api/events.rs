@@ -1,4 +1,4 @@
-//! `GET /events`: what happens to routes, servers and the sync, as server-sent events (HTML Living Standard, 9.2).
+//! `GET /events`: what happens to routes, servers, health and the sync, as server-sent events (HTML Living Standard, 9.2).
 //!
 //! A reader has a task that comes for what is new at the reader's own pace; nobody ever waits for one. It
 //! ends when the router begins to stop, and with its connection at the latest.
@@ -98,8 +98,7 @@ async fn feed(
 fn told(page: &Page) -> String {
     let mut text = String::new();
     if page.missed {
-        let why =
-            r#"{"text":"events are forgotten that happened since; look at /routes and /servers"}"#;
+        let why = r#"{"text":"events are forgotten that happened since; look at /routes, /servers and /health/routes"}"#;
         // Without an id of its own: whoever is lost now has still missed them.
         text.push_str("event: lagged\ndata: ");
         text.push_str(why);

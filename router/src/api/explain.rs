@@ -30,7 +30,7 @@ pub(super) async fn show(
         health: Some(api.health.of_route(route, &api.servers, api.starters)),
         ..known(&api.servers, api.starters, route)
     };
-    let mut explanation = Explanation::of(&found, known);
+    let mut explanation = Explanation::of(&found, api.admission.config(), known);
     explanation.steps.splice(1..1, behind(&api));
     Ok(Json(explanation))
 }

@@ -51,6 +51,18 @@ pub(super) fn shown(entry: &Entry) -> (&'static str, Value) {
             "server",
             json!({ "id": id, "at": at, "server": &**server, "from": from.name(), "to": to.name() }),
         ),
+        What::Health(change) => (
+            "health",
+            json!({
+                "id": id,
+                "at": at,
+                "backend": change.backend.as_str(),
+                "server": &*change.route.key(),
+                "from": change.from.name(),
+                "to": change.to.name(),
+                "detail": change.detail,
+            }),
+        ),
         What::Missed(count) => (
             "lagged",
             json!({ "id": id, "at": at, "text": format!("{count} events of servers were missed; look at /servers") }),
@@ -70,8 +82,8 @@ fn route(id: u64, at: &str, change: &RouteChange) -> Value {
         "provider": change.provider.name(),
         "name": &*change.name,
         "host": change.host.as_ref().map(ToString::to_string),
-        "old": change.old.as_ref().map(ToString::to_string),
-        "new": change.new.as_ref().map(ToString::to_string),
+        "old": change.old.as_ref().map(|route| route.leads_to()),
+        "new": change.new.as_ref().map(|route| route.leads_to()),
         "reason": change.why.as_ref().map(ToString::to_string),
     })
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::flag_order::flags_first;
 use super::go_flags;
 use super::settings::{ConfigError, Settings, Spec};
 
@@ -20,7 +21,10 @@ pub fn settings(
 ) -> Result<(clap::ArgMatches, Settings), ExitCode> {
     let program = command.get_name().to_owned();
     let arguments = go_flags::for_clap(std::env::args_os(), |flag| spec.takes_value(flag));
-    let matches = spec.flags(command).try_get_matches_from(arguments);
+    // Else a flag that lacks its value takes the sub-command for it.
+    let command = spec.flags(command).subcommand_precedence_over_arg(true);
+    let arguments = flags_first(&command, arguments);
+    let matches = command.try_get_matches_from(arguments);
     let matches = matches.map_err(|message| {
         // A closed standard output is no concern.
         drop(message.print());

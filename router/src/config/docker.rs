@@ -1,5 +1,6 @@
 //! The settings of routes from Docker, under mc-router's names.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +60,15 @@ pub enum EngineAddr {
     Unix(PathBuf),
     /// In the network, without encryption.
     Tcp(BackendAddr),
+}
+
+impl fmt::Display for EngineAddr {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(formatter, "unix://{}", path.display()),
+            Self::Tcp(address) => write!(formatter, "tcp://{address}"),
+        }
+    }
 }
 
 /// The engine that routes come from.

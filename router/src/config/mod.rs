@@ -8,6 +8,7 @@ mod defaults;
 mod docker;
 pub mod durations;
 mod file;
+pub mod flag_order;
 pub mod go_flags;
 mod health;
 mod metrics;

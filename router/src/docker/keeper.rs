@@ -16,7 +16,7 @@ use crate::backoff::Backoff;
 use crate::config::values::short;
 use crate::postgres::pace::Pace;
 use crate::routes::diff::Change;
-use crate::routes::offer::{IgnoredSetting, Provider};
+use crate::routes::offer::{IgnoredSetting, Offer, Provider};
 use crate::routes::pool::Changes;
 use crate::routes::registry::Registry;
 use crate::routes::{Container, Route};
@@ -107,37 +107,45 @@ impl Keeper {
     /// Lists the containers and swaps their routes.
     async fn read(&self, pace: &mut Pace) -> Result<(), EngineError> {
         let begin = Instant::now();
-        let mut seen = self.engine.list().await?;
-        self.complete(&mut seen).await?;
-        let count = seen.len();
-        if count > CONTAINERS_MAX {
-            warn!("docker: of {count} containers, {CONTAINERS_MAX} are looked at");
-        }
-        let offers = labels::offers(seen, &self.defaults);
+        let offers = offers(&self.engine, &self.defaults).await?;
         let changes = self.registry.replace(Provider::Docker, offers);
         log_changes(&changes);
         self.servers.changed(&changes, self.starters);
         let end = Instant::now();
         pace.read(end, end - begin);
-        debug!(containers = count, took = ?(end - begin), "docker: containers listed");
+        debug!(took = ?(end - begin), "docker: containers listed");
         Ok(())
     }
+}
 
-    /// Looks for the aliases that lists do not have, where a label names one.
-    async fn complete(&self, seen: &mut [Seen]) -> Result<(), EngineError> {
-        let lacking = seen
-            .iter_mut()
-            .filter(|container| container.lacks_aliases());
-        for container in lacking.take(INSPECTED_MAX) {
-            match self.engine.inspect(&container.name).await {
-                Ok(inspected) => container.networks = inspected.networks,
-                // It has gone meanwhile, and there is an event of that.
-                Err(EngineError::Refused { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+/// What the labels of the engine's containers ask for at this moment.
+///
+/// # Errors
+/// [`EngineError`].
+pub async fn offers(engine: &Engine, defaults: &Defaults) -> Result<Vec<Offer>, EngineError> {
+    let mut seen = engine.list().await?;
+    complete(engine, &mut seen).await?;
+    let count = seen.len();
+    if count > CONTAINERS_MAX {
+        warn!("docker: of {count} containers, {CONTAINERS_MAX} are looked at");
     }
+    Ok(labels::offers(seen, defaults))
+}
+
+/// Looks for the aliases that lists do not have, where a label names one.
+async fn complete(engine: &Engine, seen: &mut [Seen]) -> Result<(), EngineError> {
+    let lacking = seen
+        .iter_mut()
+        .filter(|container| container.lacks_aliases());
+    for container in lacking.take(INSPECTED_MAX) {
+        match engine.inspect(&container.name).await {
+            Ok(inspected) => container.networks = inspected.networks,
+            // It has gone meanwhile, and there is an event of that.
+            Err(EngineError::Refused { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Waits until `at`; for nothing where there is none.

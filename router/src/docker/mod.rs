@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::DockerConfig;
+use crate::routes::offer::Provider;
 use crate::routes::registry::Registry;
 use crate::servers::{Servers, Starters};
 use crate::wake::Waker;
@@ -31,6 +32,27 @@ use labels::Defaults;
 
 /// Most time between two looks at a container that starts; the first ones come sooner.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What labels lie over.
+fn defaults(config: &DockerConfig, registry: &Registry) -> Defaults {
+    Defaults {
+        up: config.up,
+        down: config.down,
+        names: registry.names(),
+        policy: Arc::clone(registry.defaults()),
+    }
+}
+
+/// Gives `registry` the routes that containers have at this moment, without following the engine.
+///
+/// # Errors
+/// [`EngineError`]; then nothing is changed.
+pub async fn read_once(config: &DockerConfig, registry: &Registry) -> Result<(), EngineError> {
+    let engine = Engine::new(config)?;
+    let offers = keeper::offers(&engine, &defaults(config, registry)).await?;
+    registry.replace(Provider::Docker, offers);
+    Ok(())
+}
 
 /// What there is to one engine.
 #[derive(Debug)]
@@ -76,18 +98,12 @@ impl Parts {
             in_use: Arc::new(InUse::for_all()),
             starters,
         };
-        let defaults = Defaults {
-            up: config.up,
-            down: config.down,
-            names: registry.names(),
-            policy: Arc::clone(registry.defaults()),
-        };
         let keeper = Keeper {
             engine,
             registry: Arc::clone(registry),
             servers: Arc::clone(servers),
             starters,
-            defaults,
+            defaults: defaults(config, registry),
         };
         Ok(Self {
             waker,

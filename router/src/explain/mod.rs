@@ -9,6 +9,7 @@ pub mod words;
 
 use serde::Serialize;
 
+use crate::config::AdmitConfig;
 use crate::routes::Route;
 use found::{Found, How};
 use words::{Known, Outlook};
@@ -19,7 +20,8 @@ pub const ADDRESS_BYTES_MAX: usize = crate::protocol::HOST_BYTES_MAX;
 /// One step of the walk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Which: `clean-up`, `sources` (only from a running router), `match`, `others`, `excluded`, `server`, `health`, `login` or `ping`.
+    /// Which: `clean-up`, `sources` (only from a running router), `match`, `others`, `excluded`, `server`, `health`,
+    /// `admission` (where settings decide who comes in), `login` or `ping`.
     pub step: &'static str,
     /// What came of it.
     pub text: String,
@@ -87,9 +89,9 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Tells what was `found`; of the server of its route, by what is `known`.
+    /// Tells what was `found`; of the server of its route, by what is `known`; who comes in goes by `admit`.
     #[must_use]
-    pub fn of(found: &Found, known: impl FnOnce(&Route) -> Known) -> Self {
+    pub fn of(found: &Found, admit: &AdmitConfig, known: impl FnOnce(&Route) -> Known) -> Self {
         let mut steps = vec![cleaned(found), matched(found)];
         let others = others(found);
         steps.extend(asides(found));
@@ -107,6 +109,8 @@ impl Explanation {
             let health = known.health.as_ref();
             steps.extend(health.map(|reading| step("health", words::health(route, reading))));
             let outlook = words::login(route, &known);
+            let admission = words::admission(admit);
+            steps.extend(admission.map(|text| step("admission", text)));
             steps.push(step("login", format!("at a login, {}", outlook.text)));
             steps.push(step("ping", words::ping(route, &known)));
             outlook
@@ -125,6 +129,16 @@ impl Explanation {
             others,
             login,
             steps,
+        }
+    }
+
+    /// Says that the health of its route's backend is watched, and not known here.
+    fn health_unknown(&mut self) {
+        let text = "a running router knows how healthy its backend is: GET /explain";
+        let server = self.steps.iter().position(|step| step.step == "server");
+        if let Some(server) = server {
+            self.steps
+                .insert(server + 1, step("health", text.to_owned()));
         }
     }
 }

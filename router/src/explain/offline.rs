@@ -1,5 +1,5 @@
 //! `explain` on the command line: the routes are read as a router would that starts now, from the configuration, the routes
-//! file, and the table once. What is known of servers is what the table says of them.
+//! file, the table and the containers, each once. What is known of servers is what those say of them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,8 +10,11 @@ use tokio_postgres::Client;
 use super::Explanation;
 use super::found::Found;
 use super::words::Known;
+use crate::admit::Admission;
 use crate::beside::starters;
 use crate::config::Config;
+#[cfg(feature = "docker")]
+use crate::config::DockerConfig;
 use crate::memory::Memory;
 use crate::postgres::connect::{Link, connect};
 use crate::postgres::dsn::Dsn;
@@ -24,7 +27,7 @@ use crate::routes::registry::Registry;
 use crate::routes::row;
 use crate::servers::{Servers, Starters, Target};
 
-/// How long the table may take to be read.
+/// How long the table, or the list of containers, may take to be read.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What `explain` prints.
@@ -44,22 +47,48 @@ pub async fn report(config: &Config, host: &str) -> Report {
         let read = timeout(READ_TIMEOUT, table(&postgres.dsn, &registry));
         let read = read.await.unwrap_or_else(|_| {
             let why = format!("table servers was not read within {READ_TIMEOUT:?}");
-            Err(finding(Severity::Error, why))
+            Err(Finding::error(why))
         });
         sources.push(read.unwrap_or_else(|failed| failed));
     }
-    if config.docker.is_some() {
-        let text =
-            "docker: containers are not asked for here, but GET /explain of the router knows them";
-        sources.push(finding(Severity::Warning, text));
+    #[cfg(feature = "docker")]
+    if let Some(docker) = &config.docker {
+        sources.push(containers(docker, &registry).await);
+    }
+    // A router does not start without it.
+    if let Err(error) = Admission::new(&config.admit) {
+        sources.push(Finding::error(error));
     }
     let found = registry.read(|pool| Found::look(pool, host));
     let servers = Servers::new(Arc::<Memory>::default());
     let starters = starters(config);
+    let mut explanation = Explanation::of(&found, &config.admit, |route| {
+        known(&servers, starters, route)
+    });
+    if !config.health_interval.is_zero() {
+        explanation.health_unknown();
+    }
     Report {
         sources,
-        explanation: Explanation::of(&found, |route| known(&servers, starters, route)),
+        explanation,
     }
+}
+
+/// What the containers ask for at this moment.
+#[cfg(feature = "docker")]
+async fn containers(docker: &DockerConfig, registry: &Registry) -> Finding {
+    let place = &docker.socket;
+    let read = timeout(READ_TIMEOUT, crate::docker::read_once(docker, registry));
+    let failed = match read.await {
+        Ok(Ok(())) => {
+            let (active, others) = counted(registry, Provider::Docker);
+            let text = format!("docker: {place}, {active} routes; {others} containers set aside");
+            return Finding::good(text);
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("containers were not listed within {READ_TIMEOUT:?}"),
+    };
+    Finding::error(format!("docker: {place}: {failed}"))
 }
 
 /// What is known of the server of `route` at this moment.
@@ -82,34 +111,37 @@ fn fixed(config: &Config, sources: &mut Vec<Finding>) -> Arc<Registry> {
     let (mapping, default) = (config.mapping.clone(), config.default.clone());
     let registry = Registry::new(mapping, default, Arc::clone(policy), names);
     let registry = registry.unwrap_or_else(|full| {
-        sources.push(finding(Severity::Error, format!("mapping: {full}")));
+        sources.push(Finding::error(format!("mapping: {full}")));
         // Without its routes, as there is no room for them.
         Registry::with(Arc::clone(policy), names)
     });
     let registry = Arc::new(registry);
-    let counted = |provider: Provider| registry.read(|pool| pool.counts(provider).active);
-    let count = counted(Provider::Configuration);
+    let (count, _) = counted(&registry, Provider::Configuration);
     let text = format!("configuration: {count} routes");
-    sources.push(finding(Severity::Good, text));
+    sources.push(Finding::good(text));
     if let Some(path) = config.routes.file.clone() {
         let place = path.display().to_string();
         sources.push(match FixedRoutes::open(Arc::clone(&registry), Some(path)) {
-            Ok(_) => {
-                let count = counted(Provider::File);
-                finding(Severity::Good, format!("file: {place}, {count} routes"))
+            Ok(_) if registry.heard(Provider::File).error.is_some() => {
+                let text = format!("file: {place} is not there yet, so it has no routes");
+                Finding::warning(text)
             }
-            Err(error) => finding(Severity::Error, format!("file: {error}")),
+            Ok(_) => {
+                let (count, _) = counted(&registry, Provider::File);
+                Finding::good(format!("file: {place}, {count} routes"))
+            }
+            Err(error) => Finding::error(format!("file: {error}")),
         });
     } else {
         let text =
             "file: ROUTES_CONFIG is unset, and what the API added to a running router is its own";
-        sources.push(finding(Severity::Good, text));
+        sources.push(Finding::good(text));
     }
     registry
 }
 
 async fn table(dsn: &Dsn, registry: &Registry) -> Result<Finding, Finding> {
-    let failed = |why: String| finding(Severity::Error, format!("postgres: {why}"));
+    let failed = |why: String| Finding::error(format!("postgres: {why}"));
     let (client, link) = connect(dsn)
         .await
         .map_err(|error| failed(format!("no connection to {dsn}: {error}")))?;
@@ -117,13 +149,15 @@ async fn table(dsn: &Dsn, registry: &Registry) -> Result<Finding, Finding> {
     let offers = rows(&client, registry).await.map_err(failed);
     driver.abort();
     registry.replace(Provider::Postgres, offers?);
-    let counts = registry.read(|pool| pool.counts(Provider::Postgres));
-    let others = counts.shadowed + counts.excluded;
-    let text = format!(
-        "postgres: {dsn}, {} routes; {others} rows set aside",
-        counts.active
-    );
-    Ok(finding(Severity::Good, text))
+    let (active, others) = counted(registry, Provider::Postgres);
+    let text = format!("postgres: {dsn}, {active} routes; {others} rows set aside");
+    Ok(Finding::good(text))
+}
+
+/// How many routes a source has, and how many of its entries are none, or have lost all their hosts.
+fn counted(registry: &Registry, provider: Provider) -> (usize, usize) {
+    let counts = registry.read(|pool| pool.counts(provider));
+    (counts.active, counts.shadowed + counts.excluded)
 }
 
 async fn rows(client: &Client, registry: &Registry) -> Result<Vec<Offer>, String> {
@@ -143,9 +177,4 @@ async fn rows(client: &Client, registry: &Registry) -> Result<Vec<Offer>, String
 
 async fn drive(mut link: Link) {
     while let Some(Ok(_)) = link.next().await {}
-}
-
-fn finding(severity: Severity, text: impl Into<String>) -> Finding {
-    let text = text.into();
-    Finding { severity, text }
 }

@@ -6,9 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::addr::BackendAddr;
+use crate::config::AdmitConfig;
 use crate::health::Reading;
 use crate::health::ladder::Status;
 use crate::host::{Host, Names};
+use crate::networks::Networks;
+use crate::rate::Rate;
 use crate::routes::offer::{Excluded, Offer, Provider, Reason};
 use crate::routes::policy::{Join, Policy};
 use crate::routes::pool::Pool;
@@ -83,7 +86,9 @@ fn known(route: &Route, starters: Starters, signals: &[Signal]) -> Known {
 
 fn explain(pool: &Pool, address: &str) -> Explanation {
     let found = Found::look(pool, address);
-    Explanation::of(&found, |route| known(route, MANAGER, &[]))
+    Explanation::of(&found, &AdmitConfig::default(), |route| {
+        known(route, MANAGER, &[])
+    })
 }
 
 /// All that is said in steps called `step`.
@@ -360,4 +365,29 @@ proptest! {
         let asks = hosts.iter().filter(|(host, _)| host == key).count();
         prop_assert!(others.len() + usize::from(found.route.is_some()) >= asks);
     }
+}
+
+#[test]
+fn what_may_turn_a_player_away_besides_is_told_where_it_is_set() {
+    let pool = pool(vec![row("a", &["a.example"])], Vec::new());
+    let found = Found::look(&pool, "a.example");
+    let told = |config: &AdmitConfig| {
+        let explanation = Explanation::of(&found, config, |route| known(route, MANAGER, &[]));
+        said(&explanation, "admission")
+    };
+    assert_eq!(told(&AdmitConfig::default()), "");
+    let mut config = AdmitConfig {
+        players: Some("/players.json".into()),
+        ..AdmitConfig::default()
+    };
+    has(&told(&config), &["who may wake", "AUTO_SCALE_ALLOW_DENY"]);
+    config.gate_join = true;
+    config.filter.deny = Networks::new(&["192.0.2.0/24".parse().unwrap()]);
+    config.limits.everybody = Some(Rate {
+        count: 2,
+        per: Duration::from_secs(2),
+    });
+    let text = told(&config);
+    has(&text, &["CLIENTS_TO_DENY", "RATE_LIMIT", "who may join"]);
+    assert!(!text.contains("CLIENTS_TO_ALLOW"), "{text}");
 }

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::AdmitConfig;
 use crate::config::values::short;
 use crate::health::Reading;
 use crate::join::{Attempt, Waiting, chain};
@@ -40,9 +41,12 @@ pub struct Outlook {
 #[must_use]
 pub fn server(route: &Route, known: &Known) -> String {
     let seen = &known.seen;
-    let since = seconds(known.now.saturating_duration_since(seen.since));
+    let since = known.now.saturating_duration_since(seen.since);
     let state = seen.state.name();
-    let mut text = format!("server {:?} is {state} since {since}", &*route.key());
+    let mut text = format!("server {:?} is {state}", &*route.key());
+    if since.as_secs() > 0 {
+        text += &format!(" since {}", seconds(since));
+    }
     if seen.waiting + seen.sessions > 0 {
         let (waiting, sessions) = (seen.waiting, seen.sessions);
         text += &format!(", {waiting} waiting for it and {sessions} playing on it");
@@ -75,6 +79,40 @@ pub fn health(route: &Route, reading: &Reading) -> String {
         text += &format!("; {} failed checks in a row", reading.failures);
     }
     text
+}
+
+/// What else counts at a login, and is not looked at since it goes by who comes; nothing where all are let in.
+#[must_use]
+pub fn admission(config: &AdmitConfig) -> Option<String> {
+    let filter = &config.filter;
+    let whom = if config.gate_join {
+        "who may join (AUTO_SCALE_ALLOW_DENY, AUTOMC_PLAYERS_GATE_JOIN)"
+    } else {
+        "who may wake a server (AUTO_SCALE_ALLOW_DENY)"
+    };
+    let told = [
+        (
+            !filter.allow.is_empty(),
+            "from where clients may come (CLIENTS_TO_ALLOW)",
+        ),
+        (
+            !filter.deny.is_empty(),
+            "from where they may not (CLIENTS_TO_DENY)",
+        ),
+        (
+            config.limits.everybody.is_some(),
+            "how many come at once (CONNECTION_RATE_LIMIT)",
+        ),
+        (config.players.is_some(), whom),
+    ];
+    let told = told.into_iter().filter(|(counts, _)| *counts);
+    let told: Vec<_> = told.map(|(_, what)| what).collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "not looked at here, and may turn a player away: {}",
+            told.join("; ")
+        )
+    })
 }
 
 /// What a login would come to now.

@@ -118,7 +118,8 @@ pub struct Record {
     latency: Option<NonZeroU32>,
     /// What was heard last.
     word: Word,
-    status: Status,
+    /// What it was told to be last.
+    told: Status,
     /// Bad words in a row.
     failures: u8,
     /// The most it has shown, ever.
@@ -148,7 +149,7 @@ pub struct Step {
 impl Record {
     /// Takes `word`.
     pub fn hear(&mut self, word: Word, by: By, now: Moment) -> Step {
-        let before = self.status;
+        let before = self.status();
         let failures = self.failures;
         self.heard = Some(now);
         // Servers can be told to answer no status: they close such connections, and let players in.
@@ -163,7 +164,6 @@ impl Record {
             self.failures = 0;
             self.seen = Some(now);
             self.good_since.get_or_insert(now);
-            self.status = Status::Healthy;
         } else {
             self.failures = match by {
                 By::Check => failures.saturating_add(1),
@@ -171,15 +171,10 @@ impl Record {
             };
             if self.failures >= FAILURES_MAX {
                 self.good_since = None;
-                self.status = if word.is_error() {
-                    Status::Error
-                } else {
-                    Status::Unhealthy
-                };
             }
         }
         Step {
-            from: (before != self.status).then_some(before),
+            from: (before != self.status()).then_some(before),
             suspect: self.failures > failures && self.failures < FAILURES_MAX,
         }
     }
@@ -193,7 +188,18 @@ impl Record {
     /// How it is, by its own words.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.status
+        match self.failures {
+            FAILURES_MAX.. if self.word.is_error() => Status::Error,
+            FAILURES_MAX.. => Status::Unhealthy,
+            _ if self.good_since.is_some() => Status::Healthy,
+            _ => Status::Unknown,
+        }
+    }
+
+    /// Takes note that it is told to be `status`; comes with what was told before, if that is something else.
+    pub fn tell(&mut self, status: Status) -> Option<Status> {
+        let before = std::mem::replace(&mut self.told, status);
+        (before != status).then_some(before)
     }
 
     /// What was heard last.
@@ -270,7 +276,7 @@ impl Server {
 /// How a route is whose backend has this `record`, and why.
 #[must_use]
 pub fn status(record: &Record, server: &Server) -> (Status, &'static str) {
-    let own = (record.status, record.word.text());
+    let own = (record.status(), record.word.text());
     let newer = record.heard.is_some_and(|heard| heard >= server.since);
     match server.state {
         State::Asleep => (Status::Asleep, "its server does not run"),
@@ -284,7 +290,7 @@ pub fn status(record: &Record, server: &Server) -> (Status, &'static str) {
             Status::Unhealthy,
             "its server does not run, and cannot be started",
         ),
-        State::Failed if !(server.may_be_asked() && newer && record.status.is_good()) => {
+        State::Failed if !(server.may_be_asked() && newer && record.status().is_good()) => {
             let text = "its server ended by itself, or did not start";
             (Status::Unhealthy, text)
         }
@@ -292,7 +298,7 @@ pub fn status(record: &Record, server: &Server) -> (Status, &'static str) {
             (Status::Unknown, "its server came up since it was asked")
         }
         // Nobody says that it runs, so this is what it looks like when it sleeps.
-        _ if record.status == Status::Unhealthy
+        _ if record.status() == Status::Unhealthy
             && record.word.is_absence()
             && server.wakeable
             && server.hint == StateHint::Unknown =>

@@ -48,8 +48,23 @@ pub struct Health {
     hasher: RandomState,
     parts: [Mutex<Part>; PARTS],
     count: AtomicUsize,
-    /// Who is to be asked again soon.
+    /// Who is to be looked at: suspects, which are asked again soon, and whom players found well again.
     suspects: mpsc::Sender<BackendAddr>,
+}
+
+/// What changed about a backend, by what was heard from it and the state of its server together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthChange {
+    /// Its address.
+    pub backend: BackendAddr,
+    /// A route that leads there.
+    pub route: Arc<Route>,
+    /// How it was.
+    pub from: Status,
+    /// How it is.
+    pub to: Status,
+    /// Why.
+    pub detail: &'static str,
 }
 
 /// What is known of a backend, by what was heard from it alone.
@@ -148,37 +163,47 @@ impl Health {
     /// Hears what became of a dial or a ping for a player: a short look into a table, and
     /// nothing at all where nobody asks. `None` says nothing.
     pub fn met(&self, backend: &BackendAddr, word: Option<Word>) {
-        if let Some(word) = word.filter(|_| !self.interval.is_zero())
-            && self.hear(backend, word, By::Player, None)
-        {
-            // If too many are suspects already, its turn comes all the same.
-            drop(self.suspects.try_send(backend.clone()));
+        if let Some(word) = word {
+            self.heard_by_player(backend, word, None);
         }
     }
 
     /// Hears that `backend` answered a status request in `latency`.
     pub fn answered(&self, backend: &BackendAddr, latency: Duration) {
-        if !self.interval.is_zero() {
-            self.hear(backend, Word::Answered, By::Player, Some(latency));
+        self.heard_by_player(backend, Word::Answered, Some(latency));
+    }
+
+    fn heard_by_player(&self, backend: &BackendAddr, word: Word, latency: Option<Duration>) {
+        if self.interval.is_zero() {
+            return;
+        }
+        let step = self.hear(backend, word, By::Player, latency);
+        if step.is_some_and(|step| step.suspect || step.from.is_some()) {
+            // If too many are to be looked at already, its turn comes all the same.
+            drop(self.suspects.try_send(backend.clone()));
         }
     }
 
-    /// Takes a word of `backend`; whether it is a suspect now and was none, or a worse one.
-    fn hear(&self, backend: &BackendAddr, word: Word, by: By, latency: Option<Duration>) -> bool {
+    /// Takes a word of `backend`; what that has changed, if it is watched.
+    fn hear(
+        &self,
+        backend: &BackendAddr,
+        word: Word,
+        by: By,
+        latency: Option<Duration>,
+    ) -> Option<Step> {
         let now = Moment::new(self.began, now());
         let place = self.place(backend);
         let step = {
             let mut part = self.part(place);
-            let Some(slot) = part.get_mut(place, backend) else {
-                return false;
-            };
+            let slot = part.get_mut(place, backend)?;
             if let Some(latency) = latency {
                 slot.record.took(latency);
             }
             slot.record.hear(word, by, now)
         };
         tell(backend, word, step);
-        step.suspect
+        Some(step)
     }
 
     /// Watches the backends of the routes of `table` from now on; of the others everything is
@@ -235,6 +260,21 @@ impl Health {
     fn record(&self, backend: &BackendAddr) -> Option<Record> {
         let place = self.place(backend);
         self.part(place).get(place, backend).map(|slot| slot.record)
+    }
+
+    /// What is new about the backend of `slot` if its server is like this: how it was told to be last, and is now.
+    fn news(&self, slot: &Slot, server: &Server) -> Option<HealthChange> {
+        let mut part = self.part(slot.place());
+        let slot = part.get_mut(slot.place(), &slot.backend)?;
+        let (to, detail) = ladder::status(&slot.record, server);
+        let from = slot.record.tell(to)?;
+        Some(HealthChange {
+            backend: slot.backend.clone(),
+            route: Arc::clone(&slot.route),
+            from,
+            to,
+            detail,
+        })
     }
 
     fn server(&self, route: &Route, servers: &Servers, starters: Starters) -> Server {

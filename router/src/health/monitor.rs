@@ -1,6 +1,9 @@
 //! Asks backends how they are, each when it is its turn, a few at a time.
 //!
-//! A check is a task of its own. No answer ends the monitor: what came is a [`Word`], whatever it was.
+//! A check is a task of its own. Whoever's turn it is, asked or not, is also looked at for the journal: a change is told
+//! once a check has ended or a player has found it well, and what servers have changed when the turn comes.
+//!
+//! No answer ends the monitor: what came is a [`Word`], whatever it was.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ladder::{By, Moment};
+use super::ladder::{By, Moment, Server};
 use super::ring::{Place, Slot};
 use super::schedule::{Schedule, Turn};
 use super::word::Word;
@@ -41,7 +44,7 @@ const LOOK_SHARE: u32 = 50;
 pub struct Monitor {
     /// Where it is kept.
     pub health: Arc<Health>,
-    /// Who is to be asked again soon.
+    /// Who is to be looked at, and asked again soon if it is a suspect.
     pub suspected: mpsc::Receiver<BackendAddr>,
     /// The routes.
     pub registry: Arc<Registry>,
@@ -97,9 +100,16 @@ impl Monitor {
                 Ok(()) = changes.changed(), if look_at.is_none() => {
                     look_at = Some(not_before);
                 }
-                Some(suspect) = self.suspected.recv() => round.schedule.again(suspect, now()),
+                Some(backend) = self.suspected.recv() => {
+                    if self.look_again(&backend) {
+                        round.schedule.again(backend, now());
+                    }
+                }
                 Some(ended) = round.checks.join_next() => match ended {
-                    Ok(backend) => drop(round.asked.remove(&backend)),
+                    Ok(backend) => {
+                        round.asked.remove(&backend);
+                        self.look_again(&backend);
+                    }
                     // A bug in one check must not end the others, nor keep its backend from the next.
                     Err(_) => round.asked.clear(),
                 },
@@ -143,7 +153,8 @@ impl Monitor {
                     slot
                 }
             };
-            if let Some(slot) = slot.filter(|slot| self.is_to_be_asked(slot))
+            if let Some(slot) = slot
+                && self.is_to_be_asked(&slot, &self.look_at(&slot))
                 && round.asked.insert(slot.backend.clone())
             {
                 round.schedule.asked(now());
@@ -154,11 +165,28 @@ impl Monitor {
         }
     }
 
-    fn is_to_be_asked(&self, slot: &Slot) -> bool {
+    /// Looks at a backend of which something was heard; whether it is a suspect.
+    fn look_again(&self, backend: &BackendAddr) -> bool {
+        let slot = self.health.slot(backend);
+        slot.is_some_and(|slot| {
+            self.look_at(&slot);
+            slot.record.failures() > 0
+        })
+    }
+
+    /// How the server of a backend is. If that, or what was heard of it meanwhile, makes the backend another one, it is
+    /// taken down.
+    fn look_at(&self, slot: &Slot) -> Server {
+        let (servers, starters) = (&self.servers, self.starters);
+        let server = self.health.server(&slot.route, servers, starters);
+        if let Some(change) = self.health.news(slot, &server) {
+            self.registry.journal().health(change);
+        }
+        server
+    }
+
+    fn is_to_be_asked(&self, slot: &Slot, server: &Server) -> bool {
         let now = Moment::new(self.health.began, now());
-        let server = self
-            .health
-            .server(&slot.route, &self.servers, self.starters);
         server.may_be_asked() && !slot.record.is_fresh(self.health.interval / 2, now)
     }
 
@@ -172,8 +200,8 @@ impl Monitor {
         async move {
             let Slot { backend, route, .. } = slot;
             let (word, latency) = ask(address, &route, limit).await;
-            let suspect = word.is_some_and(|word| health.hear(&backend, word, By::Check, latency));
-            if suspect {
+            let step = word.and_then(|word| health.hear(&backend, word, By::Check, latency));
+            if step.is_some_and(|step| step.suspect) {
                 drop(suspects.try_send(backend.clone()));
             }
             backend

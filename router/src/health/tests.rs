@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicUsize;
 use super::monitor::{CHECKS_MAX, Monitor};
 use super::*;
 use crate::host::{Host, Names};
+use crate::journal::Journal;
+use crate::journal::ring::What;
 use crate::protocol::status::response;
 use crate::routes::offer::{Offer, Provider};
 use crate::routes::registry::Registry;
@@ -22,18 +24,23 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct Watched {
     health: Arc<Health>,
     registry: Arc<Registry>,
+    servers: Arc<Servers>,
     _end: DropGuard,
 }
 
 impl Watched {
     fn new(backends: &[BackendAddr]) -> Self {
+        Self::every(INTERVAL, backends)
+    }
+
+    fn every(interval: Duration, backends: &[BackendAddr]) -> Self {
         let host = |number| Host::parse(&format!("h{number}.example")).unwrap();
         let mapping = (0..)
             .zip(backends)
             .map(|(number, one)| (host(number), one.clone()));
         let registry = Registry::new(mapping, None, Arc::default(), Names::default());
         let (registry, end) = (Arc::new(registry.unwrap()), CancellationToken::new());
-        let (health, suspected) = Health::new(INTERVAL);
+        let (health, suspected) = Health::new(interval);
         let monitor = Monitor {
             health: Arc::clone(&health),
             suspected,
@@ -43,10 +50,12 @@ impl Watched {
             scaler: None,
             dial_limit: LIMIT,
         };
+        let servers = Arc::clone(&monitor.servers);
         tokio::spawn(monitor.run(end.clone()));
         Self {
             health,
             registry,
+            servers,
             _end: end.drop_guard(),
         }
     }
@@ -63,6 +72,27 @@ impl Watched {
         let reached = timeout(DEADLINE, reached).await;
         reached.unwrap_or_else(|_| panic!("not {wanted:?}: {:?}", self.health.of(backend)))
     }
+}
+
+/// What is taken down of health after `id`, once there is something.
+async fn told(journal: &Journal, id: u64) -> Vec<(Status, Status, &'static str)> {
+    let mut news = journal.follow();
+    let told = async {
+        loop {
+            news.borrow_and_update();
+            let changes = journal.after(id, 100).entries.into_iter();
+            let changes = changes.filter_map(|entry| match entry.what {
+                What::Health(change) => Some((change.from, change.to, change.detail)),
+                _ => None,
+            });
+            let changes: Vec<_> = changes.collect();
+            if !changes.is_empty() {
+                return changes;
+            }
+            news.changed().await.unwrap();
+        }
+    };
+    timeout(DEADLINE, told).await.unwrap()
 }
 
 async fn listen() -> (TcpListener, BackendAddr) {
@@ -159,6 +189,64 @@ async fn there_are_never_more_checks_than_may_be_and_everybody_gets_a_turn() {
     assert!((CHECKS_MAX / 2..=CHECKS_MAX + 2).contains(&most), "{most}");
 }
 
+/// By a check, or because its server is said to be another way.
+#[tokio::test]
+async fn every_change_of_a_backend_is_told_once() {
+    let (listener, backend) = listen().await;
+    let watched = Watched::new(std::slice::from_ref(&backend));
+    let journal = watched.registry.journal();
+    let newest = || *journal.follow().borrow();
+    let (began, mut at) = (newest(), newest());
+    let mut up = JoinSet::new();
+    up.spawn(async move {
+        loop {
+            drop(reply(&listener, &status()).await);
+        }
+    });
+    let (unknown, healthy) = (Status::Unknown, Status::Healthy);
+    let change = (unknown, healthy, Word::Answered.text());
+    assert_eq!(told(journal, at).await, [change]);
+    at = newest();
+    up.shutdown().await;
+    let change = (healthy, Status::Unhealthy, Word::Refused.text());
+    assert_eq!(told(journal, at).await, [change]);
+    at = newest();
+    let route = watched.registry.table().get("h0.example").map(Arc::clone);
+    let route = route.unwrap();
+    let target = Target {
+        wakeable: true,
+        ..Target::of(&route, Starters::default())
+    };
+    let waking = watched.servers.wake(&target);
+    waking.accepted();
+    let [(from, to, _)] = told(journal, at).await[..] else {
+        panic!("more than one")
+    };
+    assert_eq!((from, to), (Status::Unhealthy, Status::Starting));
+    assert_eq!(told(journal, began).await.len(), 3);
+}
+
+/// And not when its turn comes.
+#[tokio::test(start_paused = true)]
+async fn what_a_player_finds_well_is_told_at_once() {
+    let (_silent, backend) = listen().await;
+    let hour = Duration::from_secs(3_600);
+    let watched = Watched::every(hour, std::slice::from_ref(&backend));
+    let journal = watched.registry.journal();
+    let began = *journal.follow().borrow();
+    let looked = async {
+        while watched.health.of(&backend).is_none() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, looked).await.unwrap();
+    let met = now();
+    watched.health.met(&backend, Some(Word::LetIn));
+    let change = (Status::Unknown, Status::Healthy, Word::LetIn.text());
+    assert_eq!(told(journal, began).await, [change]);
+    assert_eq!(now() - met, Duration::ZERO);
+}
+
 #[tokio::test]
 async fn of_backends_without_a_route_nothing_is_kept() {
     let (listener, backend) = listen().await;
@@ -190,6 +278,7 @@ async fn what_players_meet_is_heard_and_condemns_nobody_by_itself() {
     assert_eq!(status(), Status::Unknown);
     health.answered(&backend, Duration::from_millis(7));
     assert_eq!(status(), Status::Healthy);
+    assert_eq!(suspected.try_recv(), Ok(backend.clone()), "worth a look");
     for _ in 0..1_000 {
         health.met(&backend, Some(Word::Refused));
     }

@@ -1,4 +1,4 @@
-//! What happened to routes, servers and the sync, for whoever asks later or listens.
+//! What happened to routes, servers, health and the sync, for whoever asks later or listens.
 //!
 //! Whoever takes something down never waits: it is a short look into a [`ring`] under a lock. Readers
 //! come for what is new at their own pace, and are told when they were too slow.
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::health::HealthChange;
 use crate::routes::changes::Changes;
 use crate::routes::history;
 use crate::routes::offer::Provider;
@@ -65,6 +66,11 @@ impl Journal {
     /// Takes down that the connection to Postgres is lost or back.
     pub fn sync(&self, connected: bool) {
         self.write(|ring| ring.other(SystemTime::now(), What::Sync { connected }));
+    }
+
+    /// Takes down a change of a backend's health.
+    pub fn health(&self, change: HealthChange) {
+        self.write(|ring| ring.health(SystemTime::now(), change));
     }
 
     /// Takes down that so many events of servers were missed.

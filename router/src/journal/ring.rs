@@ -1,17 +1,21 @@
 //! The latest things that happened, under ids that only grow, within bounds.
 //!
-//! Pure. Changes of routes have a ring of their own, so that nothing else makes them forgotten.
+//! Pure. Changes of routes have a ring of their own, so that nothing else makes them forgotten; those of health another one, since
+//! there are many when everything comes up.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::health::HealthChange;
 use crate::routes::history::RouteChange;
 use crate::routes::offer::Provider;
 use crate::servers::State;
 
 /// Most changes of routes that are remembered.
 pub const ROUTE_CHANGES_MAX: usize = 1_000;
+/// Most changes of health that are remembered.
+pub const HEALTH_CHANGES_MAX: usize = 1_000;
 /// Most other things that are remembered.
 pub const OTHERS_MAX: usize = 1_000;
 
@@ -29,6 +33,8 @@ pub enum What {
         /// The state since.
         to: State,
     },
+    /// A backend is healthier, or less so.
+    Health(HealthChange),
     /// So many things happened to servers that nobody had the time to take them down.
     Missed(u64),
     /// The connection to Postgres is lost, or back.
@@ -65,6 +71,7 @@ pub struct Page {
 pub struct Ring {
     newest: u64,
     routes: Kept,
+    health: Kept,
     others: Kept,
 }
 
@@ -108,6 +115,7 @@ impl Ring {
         Self {
             newest,
             routes: Kept::new(ROUTE_CHANGES_MAX, newest),
+            health: Kept::new(HEALTH_CHANGES_MAX, newest),
             others: Kept::new(OTHERS_MAX, newest),
         }
     }
@@ -141,6 +149,13 @@ impl Ring {
         }
     }
 
+    /// Takes down a change of health.
+    pub fn health(&mut self, at: SystemTime, change: HealthChange) {
+        self.newest += 1;
+        let (id, what) = (self.newest, What::Health(change));
+        self.health.push(Entry { id, at, what });
+    }
+
     /// Takes down something else.
     pub fn other(&mut self, at: SystemTime, what: What) {
         self.newest += 1;
@@ -152,21 +167,22 @@ impl Ring {
     #[must_use]
     pub fn after(&self, id: u64, limit: usize) -> Page {
         let (begin, is_ours) = self.since(id);
-        let mut routes = self.routes.after(begin).peekable();
-        let mut others = self.others.after(begin).peekable();
+        let all = [&self.routes, &self.health, &self.others];
+        let mut left = all.map(|kept| kept.after(begin).peekable());
         let mut entries = Vec::new();
         while entries.len() < limit {
-            let next = match (routes.peek(), others.peek()) {
-                (Some(route), Some(other)) if route.id < other.id => routes.next(),
-                (_, Some(_)) => others.next(),
-                (_, None) => routes.next(),
-            };
-            match next {
+            let next = left
+                .iter_mut()
+                .filter_map(|kept| Some((kept.peek()?.id, kept)));
+            match next
+                .min_by_key(|(id, _)| *id)
+                .and_then(|(_, kept)| kept.next())
+            {
                 Some(entry) => entries.push(entry.clone()),
                 None => break,
             }
         }
-        let missed = !is_ours || id < self.routes.forgotten.max(self.others.forgotten);
+        let missed = !is_ours || all.iter().any(|kept| id < kept.forgotten);
         self.page(entries, missed, limit)
     }
 

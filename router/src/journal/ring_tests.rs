@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::addr::BackendAddr;
+use crate::health::ladder::Status;
+use crate::routes::Route;
 use crate::routes::history::Kind;
 use crate::routes::offer::Provider;
 
@@ -26,6 +29,18 @@ fn changes(ring: &mut Ring, count: usize) {
     );
 }
 
+fn health(ring: &mut Ring) {
+    let backend = BackendAddr::parse("h:1").unwrap();
+    let change = HealthChange {
+        backend: backend.clone(),
+        route: Arc::new(Route::fixed(None, backend, Arc::default())),
+        from: Status::Unknown,
+        to: Status::Healthy,
+        detail: "",
+    };
+    ring.health(AT, change);
+}
+
 fn sync(ring: &mut Ring) {
     ring.other(AT, What::Sync { connected: true });
 }
@@ -41,6 +56,11 @@ fn what_is_after_an_id_comes_in_order_whatever_it_is() {
     sync(&mut ring);
     changes(&mut ring, 1);
     let page = ring.after(100, 10);
+    let kinds = page
+        .entries
+        .iter()
+        .map(|entry| matches!(entry.what, What::Sync { .. }));
+    assert_eq!(kinds.collect::<Vec<_>>(), [false, false, true, false]);
     assert_eq!((ids(&page), page.missed), (vec![101, 102, 103, 104], false));
     assert_eq!(ids(&ring.after(101, 2)), [102, 103]);
     assert_eq!(ids(&ring.routes_after(101, 9)), [102, 104]);
@@ -80,6 +100,20 @@ fn an_id_of_another_time_is_told_to_have_missed_something() {
 }
 
 #[test]
+fn no_flood_of_one_kind_makes_another_forgotten() {
+    let mut ring = Ring::new(0);
+    changes(&mut ring, 1);
+    sync(&mut ring);
+    for _ in 0..3 * HEALTH_CHANGES_MAX {
+        health(&mut ring);
+    }
+    let page = ring.after(0, usize::MAX);
+    assert_eq!(&ids(&page)[..2], [1, 2]);
+    assert_eq!(page.entries.len(), 2 + HEALTH_CHANGES_MAX);
+    assert!(page.missed && !ring.routes_after(0, 9).missed);
+}
+
+#[test]
 fn a_huge_change_costs_no_more_than_what_is_kept_of_it() {
     let mut ring = Ring::new(0);
     changes(&mut ring, 3);
@@ -105,17 +139,22 @@ fn a_huge_change_costs_no_more_than_what_is_kept_of_it() {
 proptest! {
     #[test]
     fn a_reader_hears_everything_once_and_in_order_or_that_it_missed_something(
-        steps in proptest::collection::vec((0_usize..700, any::<bool>()), 1..12),
+        steps in proptest::collection::vec((0_usize..700, 0..3), 1..12),
         reads in proptest::collection::vec(0_usize..12, 0..6),
     ) {
         let mut ring = Ring::new(7);
         let (mut at, mut heard) = (7, Vec::new());
         let mut missed_any = false;
-        for (step, (count, other)) in steps.iter().enumerate() {
+        for (step, (count, kind)) in steps.iter().enumerate() {
             for _ in 0..*count {
-                if *other { sync(&mut ring) } else { changes(&mut ring, 1) }
+                match kind {
+                    0 => changes(&mut ring, 1),
+                    1 => health(&mut ring),
+                    _ => sync(&mut ring),
+                }
             }
             prop_assert!(ring.routes.entries.len() <= ROUTE_CHANGES_MAX);
+            prop_assert!(ring.health.entries.len() <= HEALTH_CHANGES_MAX);
             prop_assert!(ring.others.entries.len() <= OTHERS_MAX);
             if reads.contains(&step) {
                 loop {

@@ -155,6 +155,31 @@ pub struct Finding {
     pub text: String,
 }
 
+impl Finding {
+    /// What is as it should be.
+    #[must_use]
+    pub fn good(text: impl Into<String>) -> Self {
+        Self::new(Severity::Good, text)
+    }
+
+    /// What costs some routes, or time.
+    #[must_use]
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, text)
+    }
+
+    /// What keeps routes from coming.
+    #[must_use]
+    pub fn error(text: impl Into<String>) -> Self {
+        Self::new(Severity::Error, text)
+    }
+
+    fn new(severity: Severity, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { severity, text }
+    }
+}
+
 impl Facts {
     fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
@@ -210,11 +235,10 @@ impl Facts {
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = self.errors();
         if findings.is_empty() {
-            findings.push(Finding {
-                severity: Severity::Good,
-                text: format!("table servers can be read by role {}", self.role),
-            });
-            findings.extend(self.hidden_rows().map(warning));
+            let role = &self.role;
+            let text = format!("table servers can be read by role {role}");
+            findings.push(Finding::good(text));
+            findings.extend(self.hidden_rows().map(Finding::warning));
             findings.extend(self.hidden_settings());
             findings.extend(self.announcements());
         }
@@ -265,13 +289,7 @@ impl Facts {
                 ));
             }
         }
-        texts
-            .into_iter()
-            .map(|text| Finding {
-                severity: Severity::Error,
-                text,
-            })
-            .collect()
+        texts.into_iter().map(Finding::error).collect()
     }
 
     /// Rows that are there and not for this role, which looks like an empty table.
@@ -295,12 +313,11 @@ impl Facts {
             .map(|column| column.name.as_str())
             .collect();
         let (role, names) = (&self.role, hidden.join(", "));
-        (!hidden.is_empty()).then(|| Finding {
-            severity: Severity::Warning,
-            text: format!(
+        (!hidden.is_empty()).then(|| {
+            Finding::warning(format!(
                 "role {role} may not read {names} of table servers, so the defaults count; \
                  as its owner: GRANT SELECT ON servers TO {role};"
-            ),
+            ))
         })
     }
 
@@ -327,10 +344,10 @@ impl Facts {
     /// Whether changes are announced; if not, they are only seen by the next full read.
     fn announcements(&self) -> Vec<Finding> {
         let live: Vec<_> = self.live().collect();
-        let mut findings: Vec<_> = self.disabled().map(warning).collect();
+        let mut findings: Vec<_> = self.disabled().map(Finding::warning).collect();
         if live.is_empty() {
             if findings.is_empty() {
-                findings.push(warning(format!(
+                findings.push(Finding::warning(format!(
                     "no trigger on servers notifies {CHANNEL}, so changes take up to a minute; {REMEDY}"
                 )));
             }
@@ -338,7 +355,7 @@ impl Facts {
         }
         for (event, name) in EVENTS {
             if !live.iter().any(|trigger| trigger.events & event != 0) {
-                findings.push(warning(format!(
+                findings.push(Finding::warning(format!(
                     "no trigger announces {name}, so it takes up to a minute; {REMEDY}"
                 )));
             }
@@ -346,18 +363,15 @@ impl Facts {
         let unseen = self.unseen();
         if !unseen.is_empty() {
             let columns = unseen.join(", ");
-            findings.push(warning(format!(
+            findings.push(Finding::warning(format!(
                 "no trigger announces a change of {columns}, so it takes up to a minute; {REMEDY}"
             )));
         }
-        findings.extend(self.uncounted().map(warning));
+        findings.extend(self.uncounted().map(Finding::warning));
         if findings.is_empty() {
             let names: Vec<_> = live.iter().map(|trigger| &*trigger.name).collect();
             let text = format!("every change is announced, by {}", names.join(", "));
-            findings.push(Finding {
-                severity: Severity::Good,
-                text,
-            });
+            findings.push(Finding::good(text));
         }
         findings
     }
@@ -441,13 +455,6 @@ fn bounded(column: &str) -> String {
         "CASE WHEN octet_length({column}::text) > {TEXT_BYTES_MAX} THEN left({column}::text, {more}) \
          ELSE {column}::text END"
     )
-}
-
-fn warning(text: String) -> Finding {
-    Finding {
-        severity: Severity::Warning,
-        text,
-    }
 }
 
 #[cfg(test)]

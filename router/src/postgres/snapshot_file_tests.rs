@@ -135,19 +135,19 @@ fn what_is_no_snapshot_is_set_aside_and_what_is_not_there_is_no_trouble() {
 #[test]
 fn what_was_never_begun_is_no_end_of_the_trouble() {
     let (folder, path) = folder();
-    let write = |path: &Path, trouble: &Trouble| {
+    let attempt = |path: &Path, trouble: &Trouble| {
         let (orders, inbox) = sync_channel(ORDERS_MAX);
         for order in [Order::Begin, Order::Bytes(snapshot::first()), Order::Finish] {
             orders.send(order).unwrap();
         }
         drop(orders);
-        super::write(path, &inbox, trouble);
+        write(path, &inbox, trouble);
         trouble.lock().unwrap().clone()
     };
     let trouble = Trouble::default();
     let gone = folder.path().join("gone/routes.jsonl");
-    assert!(write(&gone, &trouble).is_some());
-    assert_eq!(write(&path, &trouble), None);
+    assert!(attempt(&gone, &trouble).is_some());
+    assert_eq!(attempt(&path, &trouble), None);
 }
 
 #[tokio::test]

@@ -9,7 +9,6 @@ use super::Route;
 use super::changes::{Changes, Shadowed};
 use super::diff::Change;
 use super::offer::{Excluded, Provider};
-use crate::addr::BackendAddr;
 use crate::host::Host;
 
 /// What kind of change it is.
@@ -67,16 +66,16 @@ pub struct RouteChange {
     pub name: Arc<str>,
     /// The host; `None` for the default, and for entries that are no routes.
     pub host: Option<Host>,
-    /// Where it led.
-    pub old: Option<BackendAddr>,
-    /// Where it leads.
-    pub new: Option<BackendAddr>,
+    /// The route that it had.
+    pub old: Option<Arc<Route>>,
+    /// The route that it has.
+    pub new: Option<Arc<Route>>,
     /// Why not, of what is excluded.
     pub why: Option<Why>,
 }
 
 impl RouteChange {
-    fn of(host: Option<&Host>, old: Option<&Route>, new: Option<&Route>) -> Option<Self> {
+    fn of(host: Option<&Host>, old: Option<&Arc<Route>>, new: Option<&Arc<Route>>) -> Option<Self> {
         let route = new.or(old)?;
         let kind = match (old, new) {
             (None, _) => Kind::Added,
@@ -88,8 +87,8 @@ impl RouteChange {
             provider: route.provider,
             name: Arc::clone(&route.name),
             host: host.cloned(),
-            old: old.map(|route| route.backend.clone()),
-            new: new.map(|route| route.backend.clone()),
+            old: old.cloned(),
+            new: new.cloned(),
             why: None,
         })
     }
@@ -136,7 +135,7 @@ pub fn each(provider: Provider, changes: &Changes) -> impl Iterator<Item = Route
         Change::Remove(host, old) => RouteChange::of(Some(host), Some(old), None),
     });
     let (old, new) = &changes.default_routes;
-    let default = RouteChange::of(None, old.as_deref(), new.as_deref());
+    let default = RouteChange::of(None, old.as_ref(), new.as_ref());
     let excluded = changes.excluded.iter();
     let excluded = excluded.map(move |excluded| RouteChange::excluded(provider, excluded));
     let shadowed = changes.shadowed.iter().map(RouteChange::shadowed);
@@ -145,7 +144,7 @@ pub fn each(provider: Provider, changes: &Changes) -> impl Iterator<Item = Route
 
 #[cfg(test)]
 mod tests {
-    use super::super::offer::tests::{host, route};
+    use super::super::offer::tests::{host, listed, route};
     use super::super::offer::{Offer, Reason};
     use super::super::pool::Pool;
     use super::*;
@@ -164,12 +163,28 @@ mod tests {
                 change.kind.name(),
                 change.name,
                 text(change.host.map(|host| host.to_string())),
-                text(change.old.map(|old| old.to_string())),
-                text(change.new.map(|new| new.to_string())),
+                text(change.old.map(|old| old.leads_to())),
+                text(change.new.map(|new| new.leads_to())),
                 text(change.why.map(|why| why.to_string())),
             )
         });
         told.collect()
+    }
+
+    #[test]
+    fn of_several_backends_all_are_told() {
+        let mut pool = Pool::new(Names::default());
+        let several = |list| Some(Offer::from(listed("b", "a.example", list)));
+        for (address, expected) in [
+            ("b:1, b:2", "added b a.example - b:1, b:2 -"),
+            (
+                "b:1, b:3 weight=2",
+                "changed b a.example b:1, b:2 b:1, b:3 weight=2 -",
+            ),
+            ("b:1", "changed b a.example b:1, b:3 weight=2 b:1 -"),
+        ] {
+            assert_eq!(told(&mut pool, vec![("b", several(address))]), [expected]);
+        }
     }
 
     #[test]

@@ -157,8 +157,10 @@ impl From<Arc<Route>> for Offer {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::row::{Row, offers};
     use super::*;
     use crate::addr::BackendAddr;
+    use crate::host::Names;
 
     pub(crate) fn host(text: &str) -> Host {
         Host::parse(text).unwrap()
@@ -173,5 +175,17 @@ pub(crate) mod tests {
             server: Some(name.into()),
             ..Route::fixed(Some(host(domain)), backend, Arc::default())
         })
+    }
+
+    /// The route of a row, whose `address` may list several backends.
+    pub(crate) fn listed(name: &str, domain: &str, address: &str) -> Arc<Route> {
+        let row = Row {
+            name: Some(name.to_owned()),
+            domain: Some(domain.to_owned()),
+            address: Some(address.to_owned()),
+            ..Row::default()
+        };
+        let offers = offers(vec![row], &Arc::default(), Names::default());
+        offers.into_iter().next().unwrap().outcome.unwrap()
     }
 }

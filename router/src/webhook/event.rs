@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::addr::BackendAddr;
 use crate::error::ConnectionError;
+use crate::routes::Route;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,6 +96,14 @@ impl Status {
     }
 }
 
+/// Where `route` leads, as payloads have it. Copies nothing where that is one backend.
+pub(super) fn backend_of(route: &Route) -> Arc<str> {
+    match route.addresses().nth(1) {
+        None => route.backend.shared(),
+        Some(_) => route.leads_to().into(),
+    }
+}
+
 /// Who logs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Player {
@@ -120,8 +128,8 @@ pub struct Event {
     pub server: Arc<str>,
     /// Who; `None` for pings and routes.
     pub player: Option<Arc<Player>>,
-    /// To which backend.
-    pub backend: Option<BackendAddr>,
+    /// To which backend; of a route with several, all of them as its source has them.
+    pub backend: Option<Arc<str>>,
     /// Why not.
     pub error: Option<String>,
 }
@@ -173,7 +181,7 @@ impl Event {
                 name: &player.name,
                 uuid: hyphenated(player.uuid),
             }),
-            backend: self.backend.as_ref().map(BackendAddr::as_str),
+            backend: self.backend.as_deref(),
             error: self.error.as_deref(),
         };
         // Texts and numbers alone: there is nothing to fail.
@@ -222,6 +230,7 @@ pub fn failure(error: &ConnectionError) -> Option<(Status, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::BackendAddr;
     use proptest::prelude::*;
     use serde_json::{Value, json};
     use std::time::Duration;
@@ -237,7 +246,7 @@ mod tests {
                 name: "Steve".to_owned(),
                 uuid: 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef,
             })),
-            backend: BackendAddr::parse("backend:25565").ok(),
+            backend: Some("backend:25565".into()),
             error: None,
         }
     }

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::event::EventKind;
-use crate::addr::BackendAddr;
+use super::event::{EventKind, backend_of};
 use crate::host::Host;
 use crate::routes::diff::{Change, diff};
 use crate::routes::table::Table;
@@ -14,18 +13,18 @@ use crate::routes::table::Table;
 /// The routes that have been told of. It begins with none, so that the first news are all there are.
 #[derive(Debug, Default)]
 pub struct RouteNews {
-    hosts: BTreeMap<Host, BackendAddr>,
-    default: Option<BackendAddr>,
+    hosts: BTreeMap<Host, Arc<str>>,
+    default: Option<Arc<str>>,
 }
 
-/// One piece of news: what, of which host, and to which backend.
-pub type News = (EventKind, Arc<str>, Option<BackendAddr>);
+/// One piece of news: what, of which host, and to which backend, or backends.
+pub type News = (EventKind, Arc<str>, Option<Arc<str>>);
 
 impl RouteNews {
     /// What is new in `table`. A route that leads elsewhere was removed and added.
     pub fn of(&mut self, table: &Table) -> Vec<News> {
         let hosts = table.iter();
-        let hosts = hosts.map(|(host, route)| (host.clone(), route.backend.clone()));
+        let hosts = hosts.map(|(host, route)| (host.clone(), backend_of(route)));
         let hosts: BTreeMap<_, _> = hosts.collect();
         let added = |host: Host, backend| (EventKind::RouteAdded, host.shared(), Some(backend));
         let removed = |host: &Host| (EventKind::RouteRemoved, host.shared(), None);
@@ -39,7 +38,7 @@ impl RouteNews {
                 }
             }
         }
-        let default = table.default_route().map(|route| route.backend.clone());
+        let default = table.default_route().map(|route| backend_of(route));
         if self.default != default {
             let kind = match default {
                 Some(_) => EventKind::DefaultRouteSet,
@@ -55,20 +54,26 @@ impl RouteNews {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::BackendAddr;
     use crate::host::Names;
+    use crate::routes::offer::tests::listed;
+    use crate::routes::offer::{Offer, Provider};
     use crate::routes::registry::Registry;
+
+    fn lines(told: Vec<News>) -> Vec<String> {
+        let line = |(kind, host, backend): News| {
+            let backend = backend.as_deref().unwrap_or_default();
+            format!("{} {host} {backend}", kind.name())
+        };
+        told.into_iter().map(line).collect()
+    }
 
     fn told(news: &mut RouteNews, routes: &[(&str, &str)], default: Option<&str>) -> Vec<String> {
         let address = |text: &str| BackendAddr::parse(text).unwrap();
         let route = |(host, backend): &(&str, &str)| (Host::parse(host).unwrap(), address(backend));
         let (routes, default) = (routes.iter().map(route), default.map(address));
         let registry = Registry::new(routes, default, Arc::default(), Names::default()).unwrap();
-        let line = |(kind, host, backend): News| {
-            let backend = backend.map(|backend| backend.to_string());
-            format!("{} {host} {}", kind.name(), backend.unwrap_or_default())
-        };
-        let told = news.of(&registry.table());
-        told.into_iter().map(line).collect()
+        lines(news.of(&registry.table()))
     }
 
     #[test]
@@ -91,5 +96,18 @@ mod tests {
                 "default-route-removed  "
             ]
         );
+    }
+    #[test]
+    fn of_several_backends_all_are_told_and_a_change_of_one_is_news() {
+        let (mut news, registry) = (RouteNews::default(), Registry::default());
+        let mut told = |list| {
+            let offer = Offer::from(listed("a", "a.example", list));
+            registry.replace(Provider::Postgres, vec![offer]);
+            lines(news.of(&registry.table()))
+        };
+        assert_eq!(told("a:1, a:2"), ["route-added a.example a:1, a:2"]);
+        assert!(told("a:1, a:2").is_empty());
+        let changed = ["route-removed a.example ", "route-added a.example a:1, a:3"];
+        assert_eq!(told("a:1, a:3"), changed);
     }
 }

@@ -1,9 +1,11 @@
 use super::visit::Visit;
 use super::*;
 use crate::addr::BackendAddr;
+use crate::error::ConnectionError;
 use crate::protocol::greeting::Greeting;
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::relay::counters::Totals;
+use crate::routes::offer::tests::listed;
 use proptest::prelude::*;
 
 const BOTH: [EventKind; 2] = [EventKind::Connect, EventKind::Disconnect];
@@ -64,10 +66,26 @@ fn a_full_queue_loses_those_who_come_and_none_who_leave() {
     assert_eq!(counted, 9_000 - 2_048);
     assert_eq!(
         (&*came[0].server, came[0].backend.clone()),
-        ("play.example", Some(backend()))
+        ("play.example", Some(backend().shared()))
     );
     let player = came[0].player.clone().unwrap();
     assert_eq!((player.name.as_str(), player.uuid), ("Steve", 0));
+}
+
+#[test]
+fn who_reached_none_of_several_backends_is_told_with_all_of_them() {
+    let (notifier, mut queue) = notifier(BOTH.to_vec(), false);
+    let route = listed("play", "play.example", "a:1, b:2 weight=3");
+    let unreachable = ConnectionError::Unreachable {
+        backend: BackendAddr::parse("b:2").unwrap(),
+        error: std::io::ErrorKind::ConnectionRefused.into(),
+    };
+    visit(&notifier, 1).ended(Some(&route), &Err(unreachable));
+    let told = drain(&mut queue);
+    let [failed] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(failed.backend.as_deref(), Some("a:1, b:2 weight=3"));
 }
 
 #[test]

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Notifier;
-use super::event::{Event, EventKind, Player, Status, failure};
+use super::event::{Event, EventKind, Player, Status, backend_of, failure};
 use crate::addr::BackendAddr;
 use crate::connection::Served;
 use crate::error::ConnectionError;
 use crate::protocol::greeting::Greeting;
 use crate::protocol::legacy::LegacyPing;
+use crate::routes::Route;
 
 /// What is told of one client. Dropped, it tells that the client has left, if it was connected.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct Visit {
     server: Arc<str>,
     player: Option<Arc<Player>>,
     /// What it talks to, or has talked to.
-    backend: Option<BackendAddr>,
+    backend: Option<Arc<str>>,
     connected: bool,
 }
 
@@ -55,16 +56,16 @@ impl Visit {
 
     /// The client talks to `backend` now, or has been told its words.
     pub(crate) fn reached(&mut self, backend: &BackendAddr) {
-        self.backend = Some(backend.clone());
+        self.backend = Some(backend.shared());
         let event = self.event(EventKind::Connect, Status::Success, None);
         // Nobody is told the end of what was not told to have begun.
         self.connected = self.notifier.tell(event);
     }
 
-    /// It came to `outcome`; `route` leads to this backend, if there is a route.
+    /// It came to `outcome`, on this `route`, if there is one.
     pub(crate) fn ended(
         &mut self,
-        route: Option<&BackendAddr>,
+        route: Option<&Route>,
         outcome: &Result<Served, ConnectionError>,
     ) {
         if self.backend.is_some() {
@@ -81,7 +82,7 @@ impl Visit {
         };
         if let Some((status, error)) = failed {
             if status == Status::FailedBackendConnection {
-                self.backend = route.cloned();
+                self.backend = route.map(backend_of);
             }
             let event = self.event(EventKind::Connect, status, Some(error));
             self.notifier.tell(event);
