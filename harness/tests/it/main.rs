@@ -102,6 +102,7 @@ mod status_kept;
 mod sync;
 #[cfg(test)]
 mod table_trouble;
+#[cfg(test)]
 mod texts;
 #[cfg(test)]
 mod tidy;
