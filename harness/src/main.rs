@@ -328,7 +328,6 @@ async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
                         out,
                         sizes: sizes.copied().collect(),
                         storm: number("storm").unwrap_or_default(),
-                        time: Duration::from_secs(10),
                     };
                     Box::pin(bench::registry::run(&options)).await
                 }

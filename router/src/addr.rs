@@ -1,7 +1,8 @@
 //! Where a backend listens: `host:port`, checked once and then carried as it is.
 
 use std::fmt;
-use std::sync::Arc;
+
+use crate::shared_str::SharedStr;
 
 /// Longest host part, in bytes: the limit of the domain name system.
 const HOST_BYTES_MAX: usize = 253;
@@ -9,7 +10,7 @@ const HOST_BYTES_MAX: usize = 253;
 /// The address of a backend: a host name or an IP address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendAddr {
-    text: Arc<str>,
+    text: SharedStr,
 }
 
 /// Why a text is not the address of a backend.
@@ -110,8 +111,14 @@ impl BackendAddr {
 
     /// The same without a copy.
     #[must_use]
-    pub fn shared(&self) -> Arc<str> {
-        Arc::clone(&self.text)
+    pub fn shared(&self) -> SharedStr {
+        self.text.clone()
+    }
+
+    /// The same address, kept where `text` is.
+    pub(crate) fn in_place(self, text: SharedStr) -> Self {
+        debug_assert_eq!(self.text, text);
+        Self { text }
     }
 }
 

@@ -145,7 +145,7 @@ impl Closing {
         if let Some(host) = &route.host {
             span.record("host", display(host));
         }
-        if let Some(server) = &route.server {
+        if let Some(server) = route.server() {
             span.record("server", display(server.escape_debug()));
         }
     }

@@ -39,6 +39,7 @@ use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::servers::state::Signal;
 use crate::servers::{Servers, Session, Starter, Starters, Target};
+use crate::shared_str::SharedStr;
 use crate::socket;
 use crate::status::answer::overlay;
 use crate::status::cache::StatusCache;
@@ -352,7 +353,7 @@ impl Services {
             End::Failed(Side::Backend, error) if session.down == 0 => {
                 if let Some(route) = closing
                     .found()
-                    .filter(|route| own && route.backends.is_none())
+                    .filter(|route| own && route.backends().is_none())
                 {
                     let begun = Instant::now().into_std();
                     let away = Signal::DialFailed { begun };
@@ -429,7 +430,7 @@ impl Services {
     }
 
     /// Who starts the server of `route`, and by which name it goes there.
-    pub(crate) fn waker_of(&self, route: &Route) -> Option<(&Arc<Waker>, Arc<str>)> {
+    pub(crate) fn waker_of(&self, route: &Route) -> Option<(&Arc<Waker>, SharedStr)> {
         let waker = match self.starters().of(route)? {
             Starter::Manager => &self.waker,
             Starter::Webhook => &self.scaler,

@@ -83,7 +83,7 @@ impl Services {
             {
                 scaler.forget(&route.key(), &this.at);
             }
-            if route.backends.is_some() {
+            if route.backends().is_some() {
                 debug!(backend = %this.at, why = ?this.why, "not let in");
             }
             failed = Some(match failed {
@@ -113,7 +113,7 @@ impl Services {
     ) -> Result<LoginEnd, NotIn> {
         // Who comes at the same time sees that this one is on its way here.
         let _using = self.using(guest.route, at);
-        if guest.route.backends.is_some() && self.is_being_stopped(at) {
+        if guest.route.backends().is_some() && self.is_being_stopped(at) {
             let refused = io::ErrorKind::ConnectionRefused;
             return Err(NotIn::Unreachable(refused.into()));
         }
@@ -271,7 +271,7 @@ impl Services {
         address: &BackendAddr,
     ) -> Result<LoginEnd, NotIn> {
         let using = self.using(guest.route, address);
-        let listens = guest.holds() || guest.route.backends.is_some();
+        let listens = guest.holds() || guest.route.backends().is_some();
         let introduced = introduce(hold, backend, listens).await;
         match &introduced {
             // That its port is open proves nothing.

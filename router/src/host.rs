@@ -6,7 +6,8 @@
 
 use std::borrow::{Borrow, Cow};
 use std::fmt;
-use std::sync::Arc;
+
+use crate::shared_str::SharedStr;
 
 /// Longest host name, in bytes (RFC 1035 allows 253 characters; the protocol 255).
 pub const HOST_BYTES_MAX: usize = 255;
@@ -93,7 +94,7 @@ pub fn undecorated(address: &str) -> &str {
 
 /// The host name of a route, cleaned up: what [`lookup_key`] gives for every spelling of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Host(Arc<str>);
+pub struct Host(SharedStr);
 
 /// Why a text cannot be the host name of a route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -158,8 +159,14 @@ impl Host {
 
     /// The same without a copy.
     #[must_use]
-    pub fn shared(&self) -> Arc<str> {
-        Arc::clone(&self.0)
+    pub fn shared(&self) -> SharedStr {
+        self.0.clone()
+    }
+
+    /// The same name, kept where `text` is.
+    pub(crate) fn in_place(self, text: SharedStr) -> Self {
+        debug_assert_eq!(self.0, text);
+        Self(text)
     }
 }
 

@@ -44,6 +44,7 @@ pub mod log;
 mod login;
 pub mod memory;
 pub mod metrics;
+mod moment;
 pub mod networks;
 #[cfg(feature = "ngrok")]
 pub mod ngrok;
@@ -58,6 +59,7 @@ pub mod routes;
 pub mod run;
 mod server_list;
 pub mod servers;
+pub mod shared_str;
 pub mod socket;
 pub mod status;
 pub mod stop;

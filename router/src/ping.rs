@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +14,7 @@ use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::status::StatusRequest;
 use crate::protocol::{DecodeError, Reader, decode_frame};
 use crate::proxy_protocol::{Ends, Version, header};
+use crate::shared_str::SharedStr;
 
 /// Longest status frame that is read; modded servers say more than a client would take.
 pub const STATUS_FRAME_BYTES_MAX: usize = 256 * 1024;
@@ -43,7 +43,7 @@ pub struct Ping {
     /// The backend.
     pub backend: BackendAddr,
     /// The host name the handshake names.
-    pub host: Arc<str>,
+    pub host: SharedStr,
     /// The protocol number the handshake names; servers that speak several answer in kind.
     pub protocol: i32,
     /// The PROXY header it hears first, if any. It names this router as the client: it is the one who
@@ -111,7 +111,7 @@ impl Ping {
         let port = port.and_then(|(_, port)| port.parse().ok());
         let handshake = Handshake {
             protocol: self.protocol,
-            address: self.host.as_ref().to_owned(),
+            address: self.host.to_string(),
             port: port.unwrap_or_default(),
             intent: Intent::Status,
         };

@@ -66,7 +66,7 @@ impl Services {
 
     fn ordered(&self, route: &Route, balance: Balance, client: IpAddr) -> Vec<BackendAddr> {
         let said = self.backend_of(route);
-        let Some(backends) = &route.backends else {
+        let Some(backends) = route.backends() else {
             return vec![said];
         };
         let list = backends.list();
@@ -105,7 +105,7 @@ impl Services {
     /// Counts a player who is let in at `address`, until this is dropped: where it makes a difference to
     /// others, since they are shared out, or since servers are stopped where nobody plays.
     pub(crate) fn using(&self, route: &Route, address: &BackendAddr) -> Option<Using> {
-        let counts = self.in_use.is_for_all() || route.backends.is_some();
+        let counts = self.in_use.is_for_all() || route.backends().is_some();
         counts.then(|| self.in_use.enter(address))
     }
 }

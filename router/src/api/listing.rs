@@ -18,6 +18,7 @@ use crate::routes::offer::{Excluded, Provider};
 use crate::routes::pool::{Counts, Pool};
 use crate::routes::table::Table;
 use crate::servers::{State as ServerState, Target};
+use crate::shared_str::SharedStr;
 
 /// How many routes are listed at once unless asked otherwise.
 const LIMIT_DEFAULT: usize = 1_000;
@@ -25,7 +26,7 @@ const LIMIT_DEFAULT: usize = 1_000;
 const LIMIT_MAX: usize = 10_000;
 
 /// Unique, and the order in which routes are listed.
-type Key = (Provider, Arc<str>);
+type Key = (Provider, SharedStr);
 /// When entries last changed.
 type Times = HashMap<Key, SystemTime>;
 
@@ -117,7 +118,7 @@ impl Wanted {
         });
         let after = query.get("after")?.map(|text| {
             let (source, name) = text.split_once('/').unwrap_or((&text, ""));
-            Ok((source_called(source)?, Arc::from(name)))
+            Ok((source_called(source)?, SharedStr::from(name)))
         });
         let after: Option<Result<Key, Refusal>> = after;
         Ok(Self {
@@ -164,7 +165,7 @@ impl First {
         &mut self,
         wanted: &Wanted,
         provider: Provider,
-        name: &Arc<str>,
+        name: &SharedStr,
         item: impl FnOnce() -> Item,
     ) {
         self.total += 1;
@@ -184,7 +185,7 @@ impl First {
             }
             self.items.pop_last();
         }
-        self.items.insert((provider, Arc::clone(name)), item());
+        self.items.insert((provider, name.clone()), item());
     }
 }
 
@@ -197,7 +198,7 @@ fn is_first(table: &Table, route: &Arc<Route>, host: Option<&Host>) -> bool {
         };
         winner.is_some_and(|winner| Arc::ptr_eq(winner, route))
     };
-    route.aliases.is_empty() || route.hosts().find(|host| has(*host)) == Some(host)
+    route.aliases().is_empty() || route.hosts().find(|host| has(*host)) == Some(host)
 }
 
 impl Api {
@@ -273,12 +274,12 @@ impl Api {
             provider: route.provider.name(),
             pool,
             domain: route.host.as_ref().map(Host::to_string),
-            aliases: route.aliases.iter().map(Host::to_string).collect(),
+            aliases: route.aliases().iter().map(Host::to_string).collect(),
             backend: Some(backend.to_owned()),
             scheme: Some("minecraft"),
             host: Some(host.trim_matches(['[', ']']).to_owned()),
             port: port.parse().ok(),
-            scaling_target: route.server.as_deref().unwrap_or_default().to_owned(),
+            scaling_target: route.server().map_or("", SharedStr::as_str).to_owned(),
             state: Some(self.state_of(route).name()),
             health: matches!(item, Item::Active(_)).then(|| {
                 let reading = self.health.of_route(route, &self.servers, self.starters);
@@ -311,8 +312,8 @@ impl Api {
         }
     }
 
-    fn last_change(&self, provider: Provider, name: &Arc<str>, times: &Times) -> Option<String> {
-        let known = times.get(&(provider, Arc::clone(name))).copied();
+    fn last_change(&self, provider: Provider, name: &SharedStr, times: &Times) -> Option<String> {
+        let known = times.get(&(provider, name.clone())).copied();
         known.or_else(|| self.registry.heard(provider).at).map(time)
     }
 
@@ -457,14 +458,14 @@ mod tests {
             names in proptest::collection::hash_set((0_usize..3, "[a-c]{1,3}"), 0..40), limit in 1_usize..9
         ) {
             let all: BTreeMap<Key, ()> = names.iter().map(|(provider, name)| {
-                ((Provider::ALL[*provider], Arc::from(name.as_str())), ())
+                ((Provider::ALL[*provider], SharedStr::from(name.as_str())), ())
             }).collect();
             let (mut seen, mut after) = (Vec::new(), None);
             loop {
                 let wanted = Wanted { limit, after: after.clone(), ..Wanted::default() };
                 let mut first = First::default();
                 for (provider, name) in &names {
-                    let name = Arc::from(name.as_str());
+                    let name = SharedStr::from(name.as_str());
                     first.add(&wanted, Provider::ALL[*provider], &name, || {
                         Item::Active(route(&name, "a.example", "h:1"))
                     });

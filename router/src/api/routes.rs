@@ -60,7 +60,7 @@ impl Listed {
         let seen = api.servers.snapshot(&Target::of(route, api.starters));
         Self {
             backend: route.backend.to_string(),
-            backends: match route.backends {
+            backends: match route.backends() {
                 Some(_) => route.addresses().map(ToString::to_string).collect(),
                 None => Vec::new(),
             },

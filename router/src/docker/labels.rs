@@ -164,11 +164,11 @@ impl Seen {
             });
         }
         if let Some((first, others)) = hosts.split_first() {
-            routes.push(Route {
+            let route = Route {
                 host: Some(first.clone()),
-                aliases: others.into(),
                 ..route
-            });
+            };
+            routes.push(route.with_aliases(others.into()));
         }
         let offer = |route| Offer::from(Arc::new(route));
         let mut offers: Vec<_> = routes.into_iter().map(offer).collect();
@@ -226,11 +226,10 @@ impl Seen {
         let route = Route {
             name: container.key(),
             provider: Provider::Docker,
-            container: Some(Arc::new(container)),
             state,
             ..Route::fixed(None, backend, policy)
         };
-        Ok(Some((hosts, is_default, route)))
+        Ok(Some((hosts, is_default, route.with_container(container))))
     }
 
     /// Where the container is reached now; `None` while it has no address.

@@ -308,7 +308,7 @@ fn scaling_and_texts_are_the_labels_over_what_stands_for_all() {
     ];
     let defaults = defaults(true, true);
     let own = route(seen("lobby", &labels), &defaults);
-    let container = own.container.as_ref().unwrap();
+    let container = own.container().unwrap();
     assert_eq!((container.up, container.down), (true, false));
     assert_eq!(container.wait, Some(Duration::from_secs(120)));
     let fields = crate::texts::Fields {
@@ -329,7 +329,7 @@ fn scaling_and_texts_are_the_labels_over_what_stands_for_all() {
         Arc::ptr_eq(&plain.policy, &defaults.policy),
         "nothing is kept twice"
     );
-    assert!(plain.container.as_ref().unwrap().down);
+    assert!(plain.container().unwrap().down);
 }
 
 #[test]
@@ -436,7 +436,7 @@ proptest! {
         for route in &routes {
             prop_assert!(route.hosts().count() <= HOSTS_MAX);
             prop_assert!(BackendAddr::parse(route.backend.as_str()).is_ok());
-            let container = route.container.as_ref().unwrap();
+            let container = route.container().unwrap();
             prop_assert!(container.up || route.state == StateHint::Running);
         }
         for one in &wrong {

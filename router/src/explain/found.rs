@@ -136,7 +136,7 @@ fn excluded(pool: &Pool, key: &str) -> Vec<(Provider, Arc<Excluded>)> {
     for provider in Provider::ALL {
         for entry in pool.excluded(provider) {
             if *entry.name == *key || entry.hosts.iter().any(asks) {
-                found.insert((provider, Arc::clone(&entry.name)), Arc::clone(entry));
+                found.insert((provider, entry.name.clone()), entry.clone());
                 if found.len() > SHOWN_MAX {
                     found.pop_last();
                 }

@@ -30,13 +30,12 @@ fn route(provider: Provider, name: &str, hosts: &[&str], backend: &str) -> Route
     let mut hosts = hosts.iter().map(|host| Host::parse(host).unwrap());
     let backend = BackendAddr::template(backend, 9).unwrap();
     let first = hosts.next();
-    Route {
-        name: name.into(),
+    let route = Route {
         provider,
-        aliases: hosts.collect(),
-        server: (provider == Provider::Postgres).then(|| name.into()),
+        managed: provider == Provider::Postgres,
         ..Route::fixed(first, backend, Arc::default())
-    }
+    };
+    route.named(name).with_aliases(hosts.collect())
 }
 
 fn row(name: &str, hosts: &[&str]) -> Route {

@@ -179,7 +179,7 @@ pub fn login(route: &Route, known: &Known) -> Outlook {
 
 /// Who is dialled: the backend, or one of several.
 fn dialled(route: &Route) -> String {
-    match &route.backends {
+    match route.backends() {
         None => route.backend.to_string(),
         Some(backends) => {
             let balance = route.policy.balance.name();

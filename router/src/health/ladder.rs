@@ -15,16 +15,15 @@
 //! A server known to sleep, to start or to have failed is just that, whatever its address says; see [`status`].
 
 use std::num::NonZeroU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::word::Word;
+use crate::moment::Moment;
 use crate::routes::StateHint;
 use crate::servers::State;
 
 /// Bad words in a row that make a backend unhealthy.
 pub const FAILURES_MAX: u8 = 3;
-/// In what moments are counted.
-const TICK: Duration = Duration::from_millis(100);
 
 /// How healthy something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -72,27 +71,6 @@ impl Status {
     #[must_use]
     pub fn is_good(self) -> bool {
         matches!(self, Self::Healthy | Self::Asleep | Self::Starting)
-    }
-}
-
-/// A moment, in tenths of a second since health began to be watched: a quarter of an [`Instant`], and
-/// good for 13 years.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(NonZeroU32);
-
-impl Moment {
-    /// What `now` is for who began at `began`.
-    #[must_use]
-    pub fn new(began: Instant, now: Instant) -> Self {
-        let ticks = now.saturating_duration_since(began).as_millis() / TICK.as_millis();
-        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
-        Self(NonZeroU32::MIN.saturating_add(ticks))
-    }
-
-    /// How long ago `earlier` is.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        TICK * self.0.get().saturating_sub(earlier.0.get())
     }
 }
 

@@ -22,11 +22,12 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::addr::BackendAddr;
+use crate::moment::Moment;
 use crate::routes::Route;
 use crate::routes::table::Table;
 use crate::servers::state::Machine;
 use crate::servers::{Servers, Starters, Target};
-use ladder::{By, Moment, Record, Server, Status, Step};
+use ladder::{By, Record, Server, Status, Step};
 use ring::{Part, Place, Slot};
 use schedule::SOON_MAX;
 use word::Word;

@@ -14,18 +14,20 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ladder::{By, Moment, Server};
+use super::ladder::{By, Server};
 use super::ring::{Place, Slot};
 use super::schedule::{Schedule, Turn};
 use super::word::Word;
 use super::{Health, now};
 use crate::addr::BackendAddr;
 use crate::dial::{addresses, is_out_of_files};
+use crate::moment::Moment;
 use crate::ping::{ANY_PROTOCOL, Ping};
 use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::routes::wildcard::is_wildcard;
 use crate::servers::{Servers, Starters};
+use crate::shared_str::SharedStr;
 use crate::status::answer::read;
 use crate::status::cache::ANSWER_TIMEOUT;
 use crate::wake::Waker;
@@ -214,7 +216,7 @@ impl Monitor {
         if *backend != route.backend {
             return backend.clone();
         }
-        let scaler = self.scaler.as_ref().filter(|_| route.server.is_none());
+        let scaler = self.scaler.as_ref().filter(|_| route.server().is_none());
         let said = scaler.and_then(|scaler| scaler.address(&route.key(), &route.backend));
         said.unwrap_or_else(|| route.backend.clone())
     }
@@ -238,7 +240,7 @@ pub(super) async fn ask(
     let ping = Ping {
         host: match &route.host {
             Some(host) if !is_wildcard(host.as_str()) => host.shared(),
-            _ => Arc::from(""),
+            _ => SharedStr::new(),
         },
         backend: address,
         protocol: ANY_PROTOCOL,

@@ -112,8 +112,9 @@ impl Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::ladder::{By, Moment};
+    use crate::health::ladder::By;
     use crate::health::word::Word;
+    use crate::moment::Moment;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::time::Instant;

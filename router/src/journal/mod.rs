@@ -20,6 +20,7 @@ use crate::routes::changes::Changes;
 use crate::routes::history;
 use crate::routes::offer::Provider;
 use crate::servers::events::{Event, EventKind};
+use crate::shared_str::SharedStr;
 use ring::{Page, Ring, What};
 
 /// Ids in one millisecond: those of a later process are greater than those of an earlier one that took down less.
@@ -104,7 +105,7 @@ impl Journal {
 
     /// When which entry of which source last changed, as far as it is remembered.
     #[must_use]
-    pub fn last_changes(&self) -> HashMap<(Provider, Arc<str>), SystemTime> {
+    pub fn last_changes(&self) -> HashMap<(Provider, SharedStr), SystemTime> {
         self.ring().last_changes()
     }
 

@@ -4,13 +4,13 @@
 //! there are many when everything comes up.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::health::HealthChange;
 use crate::routes::history::RouteChange;
 use crate::routes::offer::Provider;
 use crate::servers::State;
+use crate::shared_str::SharedStr;
 
 /// Most changes of routes that are remembered.
 pub const ROUTE_CHANGES_MAX: usize = 1_000;
@@ -27,7 +27,7 @@ pub enum What {
     /// A server's state changed.
     Server {
         /// Its name, else its host.
-        server: Arc<str>,
+        server: SharedStr,
         /// The state before.
         from: State,
         /// The state since.
@@ -214,10 +214,10 @@ impl Ring {
 
     /// When which entry of which source last changed, as far as it is remembered.
     #[must_use]
-    pub fn last_changes(&self) -> HashMap<(Provider, Arc<str>), SystemTime> {
+    pub fn last_changes(&self) -> HashMap<(Provider, SharedStr), SystemTime> {
         let entries = self.routes.entries.iter();
         let changes = entries.filter_map(|entry| match &entry.what {
-            What::Route(change) => Some(((change.provider, Arc::clone(&change.name)), entry.at)),
+            What::Route(change) => Some(((change.provider, change.name.clone()), entry.at)),
             _ => None,
         });
         changes.collect()

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::addr::BackendAddr;
 use crate::health::ladder::Status;

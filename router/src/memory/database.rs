@@ -18,6 +18,7 @@ use super::{Memory, now, tell_broken};
 use crate::postgres::connect::{ConnectError, connect_and_drive};
 use crate::postgres::dsn::Dsn;
 use crate::postgres::explain;
+use crate::shared_str::SharedStr;
 
 /// Least time between two connections.
 pub const PAUSE: Duration = Duration::from_secs(60);
@@ -103,7 +104,7 @@ struct Store {
     /// When the newest row that was read was written.
     read_until: SystemTime,
     /// Servers in a write of which it is not known how it ended.
-    in_doubt: Vec<Arc<str>>,
+    in_doubt: Vec<SharedStr>,
     told: bool,
 }
 
@@ -159,7 +160,7 @@ impl Store {
             .await?;
         let (now, mut broken) = (now(), Vec::new());
         for row in rows {
-            let (key, json): (Arc<str>, &str) =
+            let (key, json): (SharedStr, &str) =
                 (row.try_get::<_, &str>(0)?.into(), row.try_get(1)?);
             // A clock that is ahead must not hide what comes after.
             let updated = row.try_get::<_, SystemTime>(2)?.min(SystemTime::now());

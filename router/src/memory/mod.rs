@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::config::PostgresConfig;
+use crate::shared_str::SharedStr;
 use crate::status::answer::Known;
 use model::Model;
 
@@ -59,14 +60,14 @@ impl Memory {
     }
 
     /// Takes note of the status that `server` has just shown to a client that speaks `protocol`.
-    pub fn remember_status(&self, server: &Arc<str>, protocol: i32, known: &Known) {
+    pub fn remember_status(&self, server: &SharedStr, protocol: i32, known: &Known) {
         if self.model().remember_status(server, protocol, known, now()) {
             self.changed.send_replace(());
         }
     }
 
     /// Takes note of a start of `server` that took so long.
-    pub fn remember_start(&self, server: &Arc<str>, took: Duration) {
+    pub fn remember_start(&self, server: &SharedStr, took: Duration) {
         self.model().remember_start(server, took, now());
         self.changed.send_replace(());
     }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::routes::row::SERVER_NAME_BYTES_MAX;
 use crate::servers::history::STARTS_KEPT;
+use crate::shared_str::SharedStr;
 use crate::status::answer::{Known, Lasting, is_icon};
 
 /// The version of what is written.
@@ -42,7 +43,7 @@ pub enum NoMemory {
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Model {
-    servers: HashMap<Arc<str>, Server>,
+    servers: HashMap<SharedStr, Server>,
     bytes: usize,
     /// Whether the file has less than this.
     changed: bool,
@@ -71,7 +72,7 @@ impl Model {
     /// Takes note of a status; whether anything is new but the time.
     pub fn remember_status(
         &mut self,
-        key: &Arc<str>,
+        key: &SharedStr,
         protocol: i32,
         known: &Known,
         now: u64,
@@ -84,7 +85,7 @@ impl Model {
     }
 
     /// Takes note of a start.
-    pub fn remember_start(&mut self, key: &Arc<str>, took: Duration, now: u64) {
+    pub fn remember_start(&mut self, key: &SharedStr, took: Duration, now: u64) {
         let millis = u32::try_from(took.as_millis()).unwrap_or(u32::MAX);
         self.update(key, |server| {
             let (at, starts) = &mut server.starts;
@@ -127,7 +128,7 @@ impl Model {
     }
 
     /// Adds what the database has of one server: the newer of each part stays.
-    pub fn merge_row(&mut self, key: &Arc<str>, row: &Server) {
+    pub fn merge_row(&mut self, key: &SharedStr, row: &Server) {
         self.update(key, |own| own.merge(row.clone()));
         if let Some(own) = self.servers.get_mut(key) {
             own.changed = !own.is_like(row);
@@ -147,7 +148,7 @@ impl Model {
 
     /// Servers of which the database has less, with their JSON: `max` of them and `bytes` of JSON at
     /// most, but one in any case. They count as written; see [`Self::not_written`].
-    pub fn take_changed(&mut self, max: usize, bytes: usize) -> Vec<(Arc<str>, String)> {
+    pub fn take_changed(&mut self, max: usize, bytes: usize) -> Vec<(SharedStr, String)> {
         let (mut taken, mut length) = (Vec::new(), 0);
         for (key, server) in self.servers.iter_mut().filter(|(_, server)| server.changed) {
             let json = server.to_json().to_string();
@@ -156,7 +157,7 @@ impl Model {
                 break;
             }
             server.changed = false;
-            taken.push((Arc::clone(key), json));
+            taken.push((key.clone(), json));
         }
         taken
     }
@@ -179,7 +180,7 @@ impl Model {
     pub fn to_json(&self) -> String {
         let servers = self.servers.iter();
         let servers: Map<_, _> = servers
-            .map(|(key, server)| (key.as_ref().to_owned(), server.to_json()))
+            .map(|(key, server)| (key.to_string(), server.to_json()))
             .collect();
         json!({ "version": VERSION, "servers": servers }).to_string()
     }
@@ -206,12 +207,12 @@ impl Model {
     }
 
     /// Changes a server within the bounds; `change` says whether there is something to write.
-    fn update(&mut self, key: &Arc<str>, change: impl FnOnce(&mut Server) -> bool) -> bool {
+    fn update(&mut self, key: &SharedStr, change: impl FnOnce(&mut Server) -> bool) -> bool {
         let server = match self.servers.get_mut(key) {
             Some(server) => server,
             None => {
                 self.bytes += key_bytes(key);
-                self.servers.entry(Arc::clone(key)).or_default()
+                self.servers.entry(key.clone()).or_default()
             }
         };
         let before = server.bytes();
@@ -224,7 +225,7 @@ impl Model {
                 .servers
                 .iter()
                 .min_by_key(|(key, server)| (server.news(), *key));
-            let Some(oldest) = oldest.map(|(key, _)| Arc::clone(key)) else {
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
                 break;
             };
             let dropped = self.servers.remove(&oldest).unwrap_or_default();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::shared_str::SharedStr;
 use crate::status::answer::read;
 use proptest::prelude::*;
 
@@ -13,7 +14,7 @@ fn known(version: &str, icon: Option<&str>) -> Known {
     read(&json.to_string()).unwrap().1
 }
 
-fn key(name: &str) -> Arc<str> {
+fn key(name: &str) -> SharedStr {
     name.into()
 }
 
@@ -118,7 +119,7 @@ fn a_broken_entry_is_left_out_and_nothing_else() {
 
     let model = Model::read(&json.to_string(), 100, &mut broken).unwrap();
 
-    let mut servers: Vec<_> = model.servers.keys().map(AsRef::as_ref).collect();
+    let mut servers: Vec<_> = model.servers.keys().map(SharedStr::as_str).collect();
     servers.sort_unstable();
     assert_eq!(servers, ["good", "half"]);
     assert_eq!(model.last_known("good", 47), Some(known("v", Some(ICON))));

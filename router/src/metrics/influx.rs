@@ -124,7 +124,7 @@ mod tests {
     use super::super::Failure;
     use super::*;
 
-    fn host(name: &str, begun: u64, open: u64) -> Counted<std::sync::Arc<str>> {
+    fn host(name: &str, begun: u64, open: u64) -> Counted<crate::shared_str::SharedStr> {
         let name = Some(name.into());
         Counted { name, begun, open }
     }

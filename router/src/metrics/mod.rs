@@ -9,7 +9,6 @@ pub mod influx;
 pub mod push;
 pub mod series;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use crate::greet::GreetError;
 use crate::host::Host;
 use crate::relay::{End, counters::Totals};
 use crate::routes::Route;
+use crate::shared_str::SharedStr;
 use crate::wake::WakeError;
 use histogram::{Histogram, Spread};
 use series::{Counted, Open, Series};
@@ -114,11 +114,11 @@ impl Failure {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Player {
     /// The name.
-    pub name: Arc<str>,
+    pub name: SharedStr,
     /// The UUID; 0 where the client's version tells none.
     pub uuid: u128,
     /// The route's host.
-    pub host: Arc<str>,
+    pub host: SharedStr,
 }
 
 impl Player {
@@ -140,7 +140,7 @@ pub struct Metrics {
     events_lost: AtomicU64,
     greeting: Histogram,
     dial: Histogram,
-    hosts: Series<Arc<str>>,
+    hosts: Series<SharedStr>,
     /// `None` where nobody wants to know who plays.
     players: Option<Series<Player>>,
 }
@@ -214,7 +214,7 @@ impl Metrics {
                 players.begin(Player {
                     name: name.into(),
                     uuid: uuid.unwrap_or_default(),
-                    host: Arc::clone(&host),
+                    host: host.clone(),
                 })
             });
         Session {
@@ -266,14 +266,14 @@ pub struct Reading {
     /// From the begin of a login's dial to the connection.
     pub dial: Spread,
     /// Sessions by host.
-    pub hosts: Vec<Counted<Arc<str>>>,
+    pub hosts: Vec<Counted<SharedStr>>,
     /// Players' sessions, where they are counted by name.
     pub players: Vec<Counted<Player>>,
 }
 
 /// The label of a host.
 #[must_use]
-pub fn host_label(counted: &Counted<Arc<str>>) -> &str {
+pub fn host_label(counted: &Counted<SharedStr>) -> &str {
     counted.name.as_deref().unwrap_or(OTHERS)
 }
 

@@ -8,6 +8,7 @@ use crate::routes::diff::Change;
 use crate::routes::offer::{Excluded, Reason};
 use crate::routes::pool::Changes;
 use crate::routes::{Route, overrides};
+use crate::shared_str::SharedStr;
 
 /// Most lines logged about the changes of one read.
 const CHANGE_LINES_MAX: usize = 100;
@@ -44,14 +45,14 @@ pub(super) fn tell(changes: &Changes) {
 }
 
 fn arrow(route: &Route) -> String {
-    let server = route.server.as_deref().unwrap_or_default();
+    let server = route.server().map_or("", SharedStr::as_str);
     format!("{} ({server})", route.leads_to())
 }
 
 /// `→ 127.0.0.1:1 (a), has other settings: hold_max`: where it leads or else its state, and settings.
 fn what_changed(old: &Route, new: &Route) -> String {
     let mut parts = Vec::new();
-    if old.leads_to() != new.leads_to() || old.server != new.server {
+    if old.leads_to() != new.leads_to() || old.server() != new.server() {
         parts.push(format!("→ {}", arrow(new)));
     } else if old.state != new.state {
         parts.push(format!("is {:?}", new.state));

@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 
 use futures_core::Stream;
 use tokio_postgres::Client;
@@ -21,6 +20,7 @@ use crate::routes::offer::{Offer, Outcome, Provider, name};
 use crate::routes::overrides::Policies;
 use crate::routes::registry::Registry;
 use crate::routes::row::{self, Row};
+use crate::shared_str::SharedStr;
 
 const POSTGRES: Provider = Provider::Postgres;
 
@@ -32,9 +32,9 @@ pub(super) struct Reading {
     /// Rows that were read.
     pub(super) rows: usize,
     /// Entries that are new, or other than they were.
-    pub(super) changed: HashMap<Arc<str>, Offer>,
+    pub(super) changed: HashMap<SharedStr, Offer>,
     /// Entries that are no more.
-    pub(super) gone: Vec<Arc<str>>,
+    pub(super) gone: Vec<SharedStr>,
     /// Routes that would be none.
     pub(super) loss: Loss,
 }
@@ -46,7 +46,7 @@ impl Reading {
     }
 
     /// What comes of it, for [`Registry::update`].
-    pub(super) fn news(self) -> impl Iterator<Item = (Arc<str>, Option<Offer>)> {
+    pub(super) fn news(self) -> impl Iterator<Item = (SharedStr, Option<Offer>)> {
         let changed = self.changed.into_iter();
         let gone = self.gone.into_iter().map(|name| (name, None));
         changed.map(|(name, offer)| (name, Some(offer))).chain(gone)
@@ -112,13 +112,13 @@ struct Comparison {
     /// changes its entries.
     met: HashSet<usize>,
     /// Routes with settings that are not honoured: whether those are the same is not compared.
-    flawed: HashSet<Arc<str>>,
+    flawed: HashSet<SharedStr>,
 }
 
 impl Comparison {
     fn with(registry: &Registry) -> Self {
         let flawed = registry.read(|pool| {
-            let names = pool.ignored(POSTGRES).map(|(name, _)| Arc::clone(name));
+            let names = pool.ignored(POSTGRES).map(|(name, _)| name.clone());
             names.collect()
         });
         Self {
@@ -145,7 +145,7 @@ impl Comparison {
                 reading.loss.add(name(known));
             }
         }
-        let name = Arc::clone(name(&offer.outcome));
+        let name = name(&offer.outcome).clone();
         reading.changed.entry(name).or_insert(offer);
     }
 
@@ -180,7 +180,7 @@ impl Reading {
         if entry.is_ok() {
             self.loss.add(name(entry));
         }
-        self.gone.push(Arc::clone(name(entry)));
+        self.gone.push(name(entry).clone());
     }
 }
 

@@ -6,13 +6,12 @@
 //!
 //! Pure.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::revision::Mark;
 use crate::routes::overrides::Setting;
 use crate::routes::row::Row;
+use crate::shared_str::SharedStr;
 
 /// What the first line says; another one is somebody else's file, or a later version's.
 pub const VERSION: u32 = 1;
@@ -96,7 +95,7 @@ pub fn row(row: &Row) -> Vec<u8> {
 #[must_use]
 pub fn change<'a>(
     rows: &[Row],
-    gone: impl Iterator<Item = &'a Arc<str>>,
+    gone: impl Iterator<Item = &'a SharedStr>,
     mark: Option<&Mark>,
 ) -> Option<Vec<u8>> {
     let line = text(&Line {
@@ -223,7 +222,7 @@ mod tests {
             cut in any::<prop::sample::Index>(),
         ) {
             let mark = Mark { epoch: "epoch".into(), revision };
-            let names: Vec<Arc<str>> = gone.iter().map(|name| name.as_str().into()).collect();
+            let names: Vec<SharedStr> = gone.iter().map(|name| name.as_str().into()).collect();
             let written = change(&rows, names.iter(), Some(&mark)).unwrap();
             let torn = String::from_utf8_lossy(&written[..cut.index(written.len())]).into_owned();
             prop_assert_eq!(read(&torn), None);

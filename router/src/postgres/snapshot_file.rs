@@ -22,6 +22,7 @@ use crate::host::Names;
 use crate::routes::offer::{Offer, name};
 use crate::routes::overrides::Policies;
 use crate::routes::row::{self, Row};
+use crate::shared_str::SharedStr;
 
 /// Largest file that is read: a million rows of 1 KiB, and what is appended.
 const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
@@ -39,7 +40,7 @@ const ORDERS_MAX: usize = 128;
 /// What a snapshot holds.
 pub(super) struct Loaded {
     /// The rows' routes, by their names.
-    pub(super) offers: HashMap<Arc<str>, Offer>,
+    pub(super) offers: HashMap<SharedStr, Offer>,
     /// The state they are of.
     pub(super) mark: Option<Mark>,
     /// When it was written last.
@@ -99,9 +100,7 @@ fn read(path: &Path, policies: &mut Policies, names: Names) -> io::Result<Option
         };
         for row in content.rows {
             let offer = row::offer(row, policies, names);
-            loaded
-                .offers
-                .insert(Arc::clone(name(&offer.outcome)), offer);
+            loaded.offers.insert(name(&offer.outcome).clone(), offer);
         }
         for gone in content.gone {
             loaded.offers.remove(gone.as_str());
@@ -225,7 +224,7 @@ impl Keeper {
     pub(super) fn some<'a>(
         &mut self,
         rows: &[Row],
-        gone: impl Iterator<Item = &'a Arc<str>>,
+        gone: impl Iterator<Item = &'a SharedStr>,
         mark: Option<&Mark>,
     ) {
         if self.behind {

@@ -64,7 +64,7 @@ async fn the_file_has_every_read_that_was_applied() {
     whole(&mut keeper, &[row("a", "h:1"), row("b", "h:2")], 5, now);
     keeper.some(
         &[row("a", "h:3"), row("c", "h:4")],
-        [Arc::from("b")].iter(),
+        [SharedStr::from("b")].iter(),
         Some(&mark(7)),
     );
     keeper.begin(now);

@@ -72,9 +72,9 @@ impl fmt::Display for Backends {
 /// `route`, with the next turn where `old` had it: a row that changes in other ways does not begin anew.
 #[must_use]
 pub fn going_on(mut route: Arc<Route>, old: Option<&Route>) -> Arc<Route> {
-    let turns = old.and_then(|old| old.backends.as_ref());
-    if turns.is_some() && turns == route.backends.as_ref() {
-        Arc::make_mut(&mut route).backends = turns.cloned();
+    let turns = old.and_then(Route::backends);
+    if turns.is_some() && turns == route.backends() {
+        route = Arc::new(Arc::unwrap_or_clone(route).with_backends(turns.cloned()));
     }
     route
 }

@@ -9,6 +9,7 @@ use super::Route;
 use super::diff::Change;
 use super::offer::{Excluded, IgnoredSetting};
 use crate::host::Host;
+use crate::shared_str::SharedStr;
 
 /// What changed of the routes in force.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +27,7 @@ pub struct Changes {
     /// Routes that lost a host, or never got it, and whose it is instead.
     pub shadowed: Vec<Shadowed>,
     /// Settings that are not honoured, and were, or were not there; by their routes' names.
-    pub ignored: Vec<(Arc<str>, IgnoredSetting)>,
+    pub ignored: Vec<(SharedStr, IgnoredSetting)>,
 }
 
 /// A host that one route wants and another has.

@@ -22,7 +22,7 @@ fn postgres(rows: &Table) -> Vec<Offer> {
     let route = |(name, backend): (&String, &String)| {
         let route = Route {
             provider: Provider::Postgres,
-            server: Some(name.as_str().into()),
+            managed: true,
             ..Route::fixed(Some(host(name)), addr(backend), Arc::default())
         };
         Offer::from(Arc::new(route))

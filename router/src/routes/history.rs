@@ -10,6 +10,7 @@ use super::changes::{Changes, Shadowed};
 use super::diff::Change;
 use super::offer::{Excluded, Provider};
 use crate::host::Host;
+use crate::shared_str::SharedStr;
 
 /// What kind of change it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub struct RouteChange {
     /// Whose entry it is now, or was.
     pub provider: Provider,
     /// What that calls it.
-    pub name: Arc<str>,
+    pub name: SharedStr,
     /// The host; `None` for the default, and for entries that are no routes.
     pub host: Option<Host>,
     /// The route that it had.
@@ -85,7 +86,7 @@ impl RouteChange {
         Some(Self {
             kind,
             provider: route.provider,
-            name: Arc::clone(&route.name),
+            name: route.name.clone(),
             host: host.cloned(),
             old: old.cloned(),
             new: new.cloned(),
@@ -97,7 +98,7 @@ impl RouteChange {
         Self {
             kind: Kind::Excluded,
             provider,
-            name: Arc::clone(&excluded.name),
+            name: excluded.name.clone(),
             host: None,
             old: None,
             new: None,
@@ -109,7 +110,7 @@ impl RouteChange {
         Self {
             kind: Kind::Excluded,
             provider: shadowed.loser.provider,
-            name: Arc::clone(&shadowed.loser.name),
+            name: shadowed.loser.name.clone(),
             host: shadowed.host.clone(),
             old: None,
             new: None,
@@ -152,7 +153,7 @@ mod tests {
 
     fn told(pool: &mut Pool, news: Vec<(&str, Option<Offer>)>) -> Vec<String> {
         let news = news.into_iter();
-        let news = news.map(|(name, offer)| (Provider::Postgres, Arc::from(name), offer));
+        let news = news.map(|(name, offer)| (Provider::Postgres, SharedStr::from(name), offer));
         let changes = pool.apply(news.collect::<Vec<_>>());
         let told: Vec<_> = each(Provider::Postgres, &changes).collect();
         assert_eq!(told.len(), count(&changes));

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::addr::BackendAddr;
 use crate::host::Host;
+use crate::shared_str::{SharedStr, joined};
 use backends::Backends;
 use offer::Provider;
 use policy::Policy;
@@ -67,7 +68,7 @@ impl StateHint {
 /// A container that a route leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
-    key: Arc<str>,
+    key: SharedStr,
     /// Whether it may be started.
     pub up: bool,
     /// Whether it may be stopped.
@@ -94,8 +95,8 @@ impl Container {
 
     /// What is remembered of it goes by this.
     #[must_use]
-    pub fn key(&self) -> Arc<str> {
-        Arc::clone(&self.key)
+    pub fn key(&self) -> SharedStr {
+        self.key.clone()
     }
 
     /// What the engine calls it.
@@ -111,29 +112,36 @@ impl Container {
     }
 }
 
-/// One route.
+/// One route. There may be as many as rows, so what few of them have is kept apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// What its source calls it, once; for most the host, for rows their name.
-    pub name: Arc<str>,
-    /// Where it comes from.
-    pub provider: Provider,
+    pub name: SharedStr,
     /// The host name or pattern, cleaned up; `None` for the default route.
     pub host: Option<Host>,
-    /// Further host names and patterns that lead here.
-    pub aliases: Box<[Host]>,
     /// Where its server listens; of several backends the first.
     pub backend: BackendAddr,
-    /// All of them, where there are several.
-    pub backends: Option<Arc<Backends>>,
-    /// What the server-manager calls the server; `None` when it cannot be woken.
-    pub server: Option<Arc<str>>,
-    /// The container that it comes from, if it does.
-    pub container: Option<Arc<Container>>,
-    /// What the table says of it.
-    pub state: StateHint,
     /// What becomes of players while it is not ready.
     pub policy: Arc<Policy>,
+    /// What few routes have.
+    pub more: Option<Box<More>>,
+    /// Where it comes from.
+    pub provider: Provider,
+    /// What the table says of it.
+    pub state: StateHint,
+    /// Whether a server-manager knows the server, by the name of the route.
+    pub managed: bool,
+}
+
+/// What few routes have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct More {
+    /// Further host names and patterns that lead there.
+    pub aliases: Box<[Host]>,
+    /// All backends, where there are several.
+    pub backends: Option<Arc<Backends>>,
+    /// The container that it comes from, if it does.
+    pub container: Option<Container>,
 }
 
 impl Route {
@@ -141,28 +149,86 @@ impl Route {
     #[must_use]
     pub fn fixed(host: Option<Host>, backend: BackendAddr, policy: Arc<Policy>) -> Self {
         Self {
-            name: host.as_ref().map_or_else(|| Arc::from(""), Host::shared),
-            provider: Provider::Configuration,
+            name: host.as_ref().map_or_else(SharedStr::new, Host::shared),
             host,
-            aliases: Box::default(),
             backend,
-            backends: None,
-            server: None,
-            container: None,
-            state: StateHint::Unknown,
             policy,
+            more: None,
+            provider: Provider::Configuration,
+            state: StateHint::Unknown,
+            managed: false,
         }
+    }
+
+    /// The same, called `name` by its source; all of its texts are in one piece of memory.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        let host = self.host.as_ref().map_or("", Host::as_str);
+        let [name, host, backend] = joined([name, host, self.backend.as_str()]);
+        self.name = name;
+        self.host = self.host.map(|old| old.in_place(host));
+        self.backend = self.backend.in_place(backend);
+        self
+    }
+
+    /// The same with further host names and patterns.
+    #[must_use]
+    pub fn with_aliases(mut self, aliases: Box<[Host]>) -> Self {
+        if !aliases.is_empty() {
+            self.more.get_or_insert_default().aliases = aliases;
+        }
+        self
+    }
+
+    /// The same with several backends, if there are.
+    #[must_use]
+    pub fn with_backends(mut self, backends: Option<Arc<Backends>>) -> Self {
+        if backends.is_some() {
+            self.more.get_or_insert_default().backends = backends;
+        }
+        self
+    }
+
+    /// The same, of a container.
+    #[must_use]
+    pub fn with_container(mut self, container: Container) -> Self {
+        self.more.get_or_insert_default().container = Some(container);
+        self
+    }
+
+    /// Further host names and patterns that lead here.
+    #[must_use]
+    pub fn aliases(&self) -> &[Host] {
+        self.more.as_ref().map_or(&[], |more| &more.aliases)
+    }
+
+    /// All backends, where there are several.
+    #[must_use]
+    pub fn backends(&self) -> Option<&Arc<Backends>> {
+        self.more.as_ref()?.backends.as_ref()
+    }
+
+    /// The container that it comes from, if it does.
+    #[must_use]
+    pub fn container(&self) -> Option<&Container> {
+        self.more.as_ref()?.container.as_ref()
+    }
+
+    /// What the server-manager calls the server; `None` when it cannot be woken by one.
+    #[must_use]
+    pub fn server(&self) -> Option<&SharedStr> {
+        self.managed.then_some(&self.name)
     }
 
     /// What is remembered of its server goes by this: the container's or server's name, else the
     /// host, else the backend. Copies nothing.
     #[must_use]
-    pub fn key(&self) -> Arc<str> {
-        if let Some(container) = &self.container {
+    pub fn key(&self) -> SharedStr {
+        if let Some(container) = self.container() {
             return container.key();
         }
-        match (&self.server, &self.host) {
-            (Some(server), _) => Arc::clone(server),
+        match (self.server(), &self.host) {
+            (Some(server), _) => server.clone(),
             (None, Some(host)) => host.shared(),
             (None, None) => self.backend.shared(),
         }
@@ -170,7 +236,8 @@ impl Route {
 
     /// Every backend, the first one first.
     pub fn addresses(&self) -> impl Iterator<Item = &BackendAddr> {
-        let all = self.backends.iter().flat_map(|backends| backends.list());
+        let all = self.backends().into_iter();
+        let all = all.flat_map(|backends| backends.list());
         let others = all.skip(1).map(|other| &other.address);
         [&self.backend].into_iter().chain(others)
     }
@@ -178,31 +245,32 @@ impl Route {
     /// Where it leads, as its source has it.
     #[must_use]
     pub fn leads_to(&self) -> String {
-        match &self.backends {
+        match self.backends() {
             Some(backends) => backends.to_string(),
             None => self.backend.to_string(),
         }
     }
 
-    /// The same for a moment.
+    /// The key for a moment.
     #[must_use]
     pub fn key_str(&self) -> &str {
-        let container = self.container.as_ref().map(|container| &*container.key);
+        let container = self.container().map(|container| &*container.key);
+        let server = self.server().map(SharedStr::as_str);
         let host = self.host.as_ref().map(Host::as_str);
-        let name = container.or(self.server.as_deref()).or(host);
+        let name = container.or(server).or(host);
         name.unwrap_or(self.backend.as_str())
     }
 
     /// What its server is called, where that is not the host.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
-        let container = self.container.as_ref().map(|container| container.name());
-        container.or(self.server.as_deref())
+        let container = self.container().map(Container::name);
+        container.or_else(|| self.server().map(SharedStr::as_str))
     }
 
     /// Every host and pattern that leads here; `None` stands for those that nobody has.
     pub fn hosts(&self) -> impl Iterator<Item = Option<&Host>> {
-        let aliases = self.aliases.iter().map(Some);
+        let aliases = self.aliases().iter().map(Some);
         [self.host.as_ref()].into_iter().chain(aliases)
     }
 }

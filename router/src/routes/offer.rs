@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Route;
 use crate::host::Host;
+use crate::shared_str::SharedStr;
 
 /// Where routes come from; the earlier a source, the more its word counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,7 +103,7 @@ impl fmt::Display for Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excluded {
     /// What its source calls it.
-    pub name: Arc<str>,
+    pub name: SharedStr,
     /// The hosts it asks for, as far as they can be told, for whoever misses one of them.
     pub hosts: Box<[Host]>,
     /// Why it is no route, for whoever wrote it.
@@ -139,7 +140,7 @@ pub struct Offer {
 
 /// What the source calls the entry that came to `outcome`.
 #[must_use]
-pub fn name(outcome: &Outcome) -> &Arc<str> {
+pub fn name(outcome: &Outcome) -> &SharedStr {
     match outcome {
         Ok(route) => &route.name,
         Err(excluded) => &excluded.name,
@@ -170,10 +171,9 @@ pub(crate) mod tests {
     pub(crate) fn route(name: &str, domain: &str, backend: &str) -> Arc<Route> {
         let backend = BackendAddr::template(backend, 9).unwrap();
         Arc::new(Route {
-            name: name.into(),
             provider: Provider::Postgres,
-            server: Some(name.into()),
-            ..Route::fixed(Some(host(domain)), backend, Arc::default())
+            managed: true,
+            ..Route::fixed(Some(host(domain)), backend, Arc::default()).named(name)
         })
     }
 

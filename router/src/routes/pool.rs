@@ -21,6 +21,7 @@ use super::offer::{Excluded, IgnoredSetting, Offer, Outcome, Provider, Reason, n
 use super::table::Table;
 use super::wildcard::{WILDCARDS_MAX, is_wildcard};
 use crate::host::{Host, Names};
+use crate::shared_str::SharedStr;
 
 /// What the router makes of everything that sources offer.
 #[derive(Debug)]
@@ -32,10 +33,10 @@ pub struct Pool {
 }
 
 /// What a source says of the entry of this name; `None` if there is nothing any more.
-pub type News = (Provider, Arc<str>, Option<Offer>);
+pub type News = (Provider, SharedStr, Option<Offer>);
 
 /// The lower wins.
-type Rank = (Provider, Arc<str>);
+type Rank = (Provider, SharedStr);
 
 /// What one source says.
 #[derive(Debug, Default)]
@@ -44,7 +45,7 @@ struct Source {
     hasher: FixedState,
     /// How many hosts of its routes are patterns.
     wildcards: usize,
-    ignored: BTreeMap<Arc<str>, Vec<IgnoredSetting>>,
+    ignored: BTreeMap<SharedStr, Vec<IgnoredSetting>>,
 }
 
 impl Source {
@@ -76,12 +77,12 @@ impl Source {
     }
 
     /// Takes down which settings are not honoured; those that were not there come back.
-    fn ignore(&mut self, name: &Arc<str>, ignored: Vec<IgnoredSetting>) -> Vec<IgnoredSetting> {
+    fn ignore(&mut self, name: &SharedStr, ignored: Vec<IgnoredSetting>) -> Vec<IgnoredSetting> {
         let old = self.ignored.remove(name).unwrap_or_default();
         let new = ignored.iter().filter(|setting| !old.contains(setting));
         let new = new.cloned().collect();
         if !ignored.is_empty() {
-            self.ignored.insert(Arc::clone(name), ignored);
+            self.ignored.insert(name.clone(), ignored);
         }
         new
     }
@@ -95,7 +96,7 @@ struct Draft {
     excluded: Vec<Arc<Excluded>>,
     /// Who has to wait for which host, at least for now.
     waiting: Vec<(Option<Host>, Arc<Route>)>,
-    ignored: Vec<(Arc<str>, IgnoredSetting)>,
+    ignored: Vec<(SharedStr, IgnoredSetting)>,
 }
 
 impl Pool {
@@ -137,7 +138,7 @@ impl Pool {
     pub fn ignored(
         &self,
         provider: Provider,
-    ) -> impl Iterator<Item = (&Arc<str>, &IgnoredSetting)> {
+    ) -> impl Iterator<Item = (&SharedStr, &IgnoredSetting)> {
         let by_name = self.source(provider).map(|source| source.ignored.iter());
         by_name
             .into_iter()
@@ -179,7 +180,7 @@ impl Pool {
 
     /// The routes of `provider` that have none of their hosts, by name. Only who lost a host can be one.
     #[must_use]
-    pub fn without_host(&self, provider: Provider) -> BTreeMap<&Arc<str>, &Arc<Route>> {
+    pub fn without_host(&self, provider: Provider) -> BTreeMap<&SharedStr, &Arc<Route>> {
         let waiting = self.contested.values().flat_map(BTreeMap::values);
         let mine = waiting.filter(|route| route.provider == provider && !self.is_active(route));
         mine.map(|route| (&route.name, route)).collect()
@@ -209,14 +210,14 @@ impl Pool {
         let mut seen = HashSet::with_capacity(offers.len());
         let mut news = Vec::with_capacity(offers.len());
         for offer in offers {
-            let name = Arc::clone(name(&offer.outcome));
-            if seen.insert(Arc::clone(&name)) {
+            let name = name(&offer.outcome).clone();
+            if seen.insert(name.clone()) {
                 news.push((provider, name, Some(offer)));
             }
         }
         let known = self.entries(provider).map(name);
         let gone = known.filter(|name| !seen.contains(*name));
-        news.extend(gone.map(|name| (provider, Arc::clone(name), None)));
+        news.extend(gone.map(|name| (provider, name.clone(), None)));
         news
     }
 
@@ -243,7 +244,7 @@ impl Pool {
     fn put(
         &mut self,
         provider: Provider,
-        name: &Arc<str>,
+        name: &SharedStr,
         offer: Option<Offer>,
         draft: &mut Draft,
     ) {
@@ -257,7 +258,7 @@ impl Pool {
         let ignored = source.ignore(name, ignored).into_iter();
         draft
             .ignored
-            .extend(ignored.map(|setting| (Arc::clone(name), setting)));
+            .extend(ignored.map(|setting| (name.clone(), setting)));
         let known = source.get(name);
         let outcome = outcome.map(|outcome| {
             let room = WILDCARDS_MAX + known.map_or(0, wildcards) - source.wildcards;
@@ -407,14 +408,14 @@ fn wildcards(outcome: &Outcome) -> usize {
 fn one_wildcard_too_many(outcome: &Outcome) -> Arc<Excluded> {
     let reason = format!("there are {WILDCARDS_MAX} wildcards already, which is the limit");
     Arc::new(Excluded {
-        name: Arc::clone(name(outcome)),
+        name: name(outcome).clone(),
         hosts: hosts(outcome).cloned().collect(),
         reason: Reason::Domain(reason.into()),
     })
 }
 
 fn rank(route: &Route) -> Rank {
-    (route.provider, Arc::clone(&route.name))
+    (route.provider, route.name.clone())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::super::offer::tests::{host, route};
 use super::super::{StateHint, backends};
 use super::*;
+use crate::shared_str::SharedStr;
 
 fn pool() -> Pool {
     Pool::new(Names::default())
@@ -27,10 +28,9 @@ fn offer(provider: Provider, name: &str, hosts: &[&str], backend: &str) -> Offer
     let route = Route {
         provider,
         host: first,
-        aliases: aliases.collect(),
         ..Route::clone(&route(name, "x.example", backend))
     };
-    Offer::from(Arc::new(route))
+    Offer::from(Arc::new(route.with_aliases(aliases.collect())))
 }
 
 fn postgres(name: &str, hosts: &[&str]) -> News {
@@ -64,7 +64,7 @@ fn an_alias_that_moves_to_another_server_takes_neither_server_away() {
 
     let changes = pool.apply([gone("a")]);
     assert_eq!(names(&changes.gone), ["a"]);
-    assert_eq!(pool.table().get("both.example").unwrap().name.as_ref(), "b");
+    assert_eq!(pool.table().get("both.example").unwrap().name, "b");
 }
 
 #[test]
@@ -94,14 +94,14 @@ fn turns_go_on_where_a_row_changes_in_other_ways() {
         let route = offer.unwrap().outcome.unwrap();
         let route = Route {
             state,
-            backends: backends::parse(list, 0).unwrap().1,
             ..(*route).clone()
         };
+        let route = route.with_backends(backends::parse(list, 0).unwrap().1);
         (provider, name, Some(Arc::new(route).into()))
     };
     let turn = |pool: &Pool| {
         let route = pool.table().get("a.example").unwrap();
-        route.backends.as_ref().unwrap().turn()
+        route.backends().unwrap().turn()
     };
     pool.apply([row(StateHint::Running, "a:1,b:1")]);
     assert_eq!([turn(&pool), turn(&pool)], [0, 1]);
@@ -123,7 +123,7 @@ fn settings_that_are_not_honoured_are_known_as_long_as_their_route() {
         ignored: vec![setting.clone()],
         ..offer
     });
-    pool.apply([(provider, Arc::clone(&name), flawed)]);
+    pool.apply([(provider, name.clone(), flawed)]);
     assert_eq!(
         pool.ignored(provider).collect::<Vec<_>>(),
         [(&name, &setting)]
@@ -172,7 +172,7 @@ fn offers() -> impl Strategy<Value = News> {
 }
 
 /// Everything that is said, and by whom.
-type Said = BTreeMap<(Provider, Arc<str>), Offer>;
+type Said = BTreeMap<(Provider, SharedStr), Offer>;
 
 /// The rules, written down once more: for each host the route of the first that wants it.
 fn in_force(said: &Said) -> BTreeMap<Option<Host>, Arc<Route>> {
@@ -208,8 +208,8 @@ proptest! {
             let before = seen(pool.table());
             for (provider, name, offer) in &step {
                 match offer {
-                    Some(offer) => drop(said.insert((*provider, Arc::clone(name)), offer.clone())),
-                    None => drop(said.remove(&(*provider, Arc::clone(name)))),
+                    Some(offer) => drop(said.insert((*provider, name.clone()), offer.clone())),
+                    None => drop(said.remove(&(*provider, name.clone()))),
                 }
             }
             let changes = pool.apply(step);
@@ -255,12 +255,12 @@ proptest! {
         let mut said = Said::new();
         let mut whole = Vec::new();
         for offer in second.into_iter().filter_map(|(provider, _, offer)| offer.filter(|_| provider == Provider::Postgres)) {
-            said.entry((Provider::Postgres, Arc::clone(name(&offer.outcome)))).or_insert_with(|| offer.clone());
+            said.entry((Provider::Postgres, name(&offer.outcome).clone())).or_insert_with(|| offer.clone());
             whole.push(offer);
         }
         let news = pool.whole(Provider::Postgres, whole);
         pool.apply(news);
-        let mine: BTreeMap<_, _> = pool.entries(Provider::Postgres).map(|entry| (Arc::clone(name(entry)), entry.clone())).collect();
+        let mine: BTreeMap<_, _> = pool.entries(Provider::Postgres).map(|entry| (name(entry).clone(), entry.clone())).collect();
         let expected: BTreeMap<_, _> = said.into_iter().map(|((_, name), offer)| (name, offer.outcome)).collect();
         prop_assert_eq!(mine, expected);
         prop_assert_eq!(pool.entries(Provider::Configuration).count() + pool.entries(Provider::File).count(), others);

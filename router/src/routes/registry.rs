@@ -19,6 +19,7 @@ use super::table::Table;
 use crate::addr::BackendAddr;
 use crate::host::{Host, Names};
 use crate::journal::Journal;
+use crate::shared_str::SharedStr;
 
 /// Most routes the configuration may hold; and the routes file, or else the REST API, as many.
 pub const STATIC_ROUTES_MAX: usize = 100_000;
@@ -172,7 +173,7 @@ impl Registry {
     pub fn update(
         &self,
         provider: Provider,
-        offers: impl IntoIterator<Item = (Arc<str>, Option<Offer>)>,
+        offers: impl IntoIterator<Item = (SharedStr, Option<Offer>)>,
     ) -> Changes {
         let news = offers.into_iter();
         let news = news.map(|(name, offer)| (provider, name, offer));
@@ -348,10 +349,9 @@ mod tests {
             let route = Route {
                 name: name.into(),
                 provider: Provider::Docker,
-                container: Some(Arc::new(container)),
                 ..fixed
             };
-            Offer::from(Arc::new(route))
+            Offer::from(Arc::new(route.with_container(container)))
         };
         let offers = [
             of_container("one", Some("a.example")),

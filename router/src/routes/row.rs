@@ -47,8 +47,8 @@ pub fn offers(rows: Vec<Row>, defaults: &Arc<Policy>, names: Names) -> Vec<Offer
 #[must_use]
 pub fn offer(mut row: Row, policies: &mut Policies, names: Names) -> Offer {
     let (policy, ignored) = policies.of(std::mem::take(&mut row.overrides));
-    let name: Arc<str> = row.name.take().unwrap_or_default().into();
-    match route(&row, Arc::clone(&name), policy, names) {
+    let name = row.name.take().unwrap_or_default();
+    match route(&row, &name, policy, names) {
         Ok(route) => {
             let ignored = ignored.into_iter().map(|(setting, reason)| IgnoredSetting {
                 column: setting.column(),
@@ -61,7 +61,7 @@ pub fn offer(mut row: Row, policies: &mut Policies, names: Names) -> Offer {
         }
         Err(reason) => Offer {
             outcome: Err(Arc::new(Excluded {
-                name,
+                name: name.into(),
                 hosts: wanted(&row, names),
                 reason,
             })),
@@ -70,11 +70,11 @@ pub fn offer(mut row: Row, policies: &mut Policies, names: Names) -> Offer {
     }
 }
 
-fn route(row: &Row, name: Arc<str>, policy: Arc<Policy>, names: Names) -> Result<Route, Reason> {
+fn route(row: &Row, name: &str, policy: Arc<Policy>, names: Names) -> Result<Route, Reason> {
     if row.enabled == Some(false) {
         return Err(Reason::Disabled);
     }
-    check(&name)?;
+    check(name)?;
     let domain = row.domain.as_deref().unwrap_or_default();
     if domain.is_empty() {
         return Err(Reason::NoDomain);
@@ -90,16 +90,17 @@ fn route(row: &Row, name: Arc<str>, policy: Arc<Policy>, names: Names) -> Result
     let (backend, backends) =
         backends::parse(address, stars).map_err(|reason| Reason::Address(reason.into()))?;
     let state = row.state.as_deref().map(StateHint::parse);
-    Ok(Route {
+    let route = Route {
         provider: Provider::Postgres,
-        aliases,
-        backends,
         // One name cannot stand for as many servers as there are addresses.
-        server: (!backend.is_template()).then(|| Arc::clone(&name)),
+        managed: !backend.is_template(),
         state: state.unwrap_or_default(),
-        name,
         ..Route::fixed(Some(host), backend, policy)
-    })
+    };
+    Ok(route
+        .named(name)
+        .with_aliases(aliases)
+        .with_backends(backends))
 }
 
 /// The hosts of a row that is no route.
@@ -298,11 +299,11 @@ mod tests {
             .outcome
             .unwrap();
         assert_eq!(
-            (route.backend.as_str(), &route.server),
-            ("$1.internal:1", &None)
+            (route.backend.as_str(), route.server()),
+            ("$1.internal:1", None)
         );
         let one = with("*.a.example", "", "h:1").outcome.unwrap();
-        assert_eq!(one.server.as_deref(), Some("a"));
+        assert_eq!(one.server_name(), Some("a"));
         for (domain, alias, address) in [
             ("a.example", "", "$1.internal:1"),
             ("*.a.example", "b.example", "$1.internal:1"),
@@ -322,9 +323,9 @@ mod tests {
         let route = route.outcome.unwrap();
         let addresses: Vec<_> = route.addresses().map(BackendAddr::as_str).collect();
         assert_eq!(addresses, ["b:1", "c:1", "d:1"]);
-        assert_eq!(route.server.as_deref(), Some("a"));
+        assert_eq!(route.server_name(), Some("a"));
         let one = offer(row("a", "a.example", "b:1")).outcome.unwrap();
-        assert_eq!(one.backends, None);
+        assert_eq!(one.backends(), None);
         assert_eq!(one.addresses().collect::<Vec<_>>(), [&one.backend]);
         for (address, entry) in [("b:1, c", "\"c\""), ("b:1, c:1 weight=x", "weight=x")] {
             let reason = reason(row("a", "a.example", address));

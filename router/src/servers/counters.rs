@@ -1,12 +1,12 @@
 //! What became of wakes and of the players who waited, counted.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::state::{Spent, WakeEnd};
 use crate::counts::Counts;
+use crate::shared_str::SharedStr;
 
 /// Upper bounds of the histogram of wakes, in seconds; longer ones are only in the sum.
 pub const WAKE_SECONDS: [u32; 13] = [1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300];
@@ -188,7 +188,7 @@ pub struct Totals {
     /// Time spent in states, all servers together.
     pub spent: Spent,
     /// Time asleep by server: the first [`SERVERS_TOLD_MAX`] by name.
-    pub asleep: Vec<(Arc<str>, Duration)>,
+    pub asleep: Vec<(SharedStr, Duration)>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! What happens to servers and to who waits for them, for whoever wants to know.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::broadcast;
@@ -8,6 +7,7 @@ use tracing::{debug, info};
 
 use super::counters::HeldEnd;
 use super::state::{State, WakeEnd};
+use crate::shared_str::SharedStr;
 
 /// Events a slow listener may lag behind; the oldest are lost to it, and it is told how many.
 pub const EVENTS_KEPT: usize = 1_024;
@@ -18,7 +18,7 @@ pub struct Event {
     /// When.
     pub at: SystemTime,
     /// To which server: its name, else its host.
-    pub server: Arc<str>,
+    pub server: SharedStr,
     /// What.
     pub kind: EventKind,
 }
@@ -73,13 +73,13 @@ impl Default for Events {
 }
 
 impl Events {
-    pub(super) fn send(&self, server: &Arc<str>, kind: EventKind) {
+    pub(super) fn send(&self, server: &SharedStr, kind: EventKind) {
         if self.sender.receiver_count() == 0 {
             return;
         }
         let event = Event {
             at: SystemTime::now(),
-            server: Arc::clone(server),
+            server: server.clone(),
             kind,
         };
         // The last listener may have gone meanwhile.
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn who_listens_hears_and_who_lags_loses_the_oldest() {
-        let (events, server) = (Events::default(), Arc::from("a"));
+        let (events, server) = (Events::default(), SharedStr::from("a"));
         events.send(&server, EventKind::Held);
         let mut listener = events.subscribe();
         assert_eq!(listener.try_recv().unwrap_err(), TryRecvError::Empty);

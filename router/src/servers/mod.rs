@@ -13,6 +13,7 @@ pub mod retry;
 mod shard;
 pub mod state;
 
+use std::array;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,7 @@ use tokio::sync::broadcast;
 use crate::memory::Memory;
 use crate::routes::pool::Changes;
 use crate::routes::{Route, StateHint};
+use crate::shared_str::SharedStr;
 use counters::{Counters, HeldEnd, Refusal, SERVERS_TOLD_MAX, Totals};
 use entry::{Change, Entry};
 use events::{Event, EventKind, Events};
@@ -76,9 +78,9 @@ impl Starters {
     /// server-manager if the route tells its name there.
     #[must_use]
     pub fn of(self, route: &Route) -> Option<Starter> {
-        if let Some(container) = &route.container {
+        if let Some(container) = route.container() {
             container.up.then_some(Starter::Docker)
-        } else if self.manager && route.server.is_some() {
+        } else if self.manager && route.managed {
             Some(Starter::Manager)
         } else {
             self.webhook.then_some(Starter::Webhook)
@@ -99,7 +101,7 @@ impl<'r> Target<'r> {
 }
 
 /// What is known of all servers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Servers {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
@@ -117,9 +119,13 @@ impl Servers {
     /// Nothing is known yet but what `memory` has of earlier starts, which learns of new ones.
     #[must_use]
     pub fn new(memory: Arc<Memory>) -> Arc<Self> {
+        let now = now();
         Arc::new(Self {
+            shards: array::from_fn(|_| Mutex::new(Shard::new(now))),
+            hasher: RandomState::new(),
+            counters: Counters::default(),
+            events: Events::default(),
             memory,
-            ..Self::default()
         })
     }
 
@@ -146,7 +152,7 @@ impl Servers {
         self.routed(&target.server.into(), target, now());
     }
 
-    fn routed(&self, server: &Arc<str>, target: &Target<'_>, now: Instant) {
+    fn routed(&self, server: &SharedStr, target: &Target<'_>, now: Instant) {
         let mut shard = self.shard(server);
         let changed = shard.routed(server, target, now);
         self.tell(server, changed);
@@ -246,7 +252,7 @@ impl Servers {
             totals.spent = totals.spent.plus(shard.gone());
             for (server, spent) in shard.spent(now) {
                 totals.spent = totals.spent.plus(spent);
-                asleep.insert(Arc::clone(server), spent.asleep);
+                asleep.insert(server.clone(), spent.asleep);
                 if asleep.len() > SERVERS_TOLD_MAX {
                     asleep.pop_last();
                 }
@@ -269,7 +275,7 @@ impl Servers {
         &self,
         target: &Target<'_>,
         held: bool,
-        act: impl FnOnce(&Arc<str>, &mut Entry, Instant) -> (R, Option<Change>),
+        act: impl FnOnce(&SharedStr, &mut Entry, Instant) -> (R, Option<Change>),
     ) -> Option<R> {
         let now = now();
         let mut shard = self.shard(target.server);
@@ -285,17 +291,17 @@ impl Servers {
     fn hold(
         &self,
         target: &Target<'_>,
-        act: impl FnOnce(&Arc<str>, &mut Entry, Instant) -> Option<Change>,
-    ) -> Arc<str> {
+        act: impl FnOnce(&SharedStr, &mut Entry, Instant) -> Option<Change>,
+    ) -> SharedStr {
         let name = self.within(target, true, |server, entry, now| {
             let change = act(server, entry, now);
-            (Arc::clone(server), change)
+            (server.clone(), change)
         });
         name.unwrap_or_else(|| target.server.into())
     }
 
     /// Acts on the entry of a server somebody holds.
-    fn held(&self, server: &Arc<str>, act: impl FnOnce(&mut Entry, Instant) -> Option<Change>) {
+    fn held(&self, server: &SharedStr, act: impl FnOnce(&mut Entry, Instant) -> Option<Change>) {
         let now = now();
         let mut shard = self.shard(server);
         if let Some(entry) = shard.entry(server) {
@@ -306,7 +312,7 @@ impl Servers {
     }
 
     /// Under the lock, so that the changes of one server are told in order.
-    fn tell(&self, server: &Arc<str>, change: Option<Change>) {
+    fn tell(&self, server: &SharedStr, change: Option<Change>) {
         if let Some(Change { from, to }) = change {
             self.events.send(server, EventKind::State { from, to });
         }
@@ -322,7 +328,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 pub struct Waiter {
     /// `None` once the wait is over.
     servers: Option<Arc<Servers>>,
-    server: Arc<str>,
+    server: SharedStr,
 }
 
 impl Waiter {
@@ -354,7 +360,7 @@ impl Drop for Waiter {
 #[derive(Debug)]
 pub struct Session {
     servers: Arc<Servers>,
-    server: Arc<str>,
+    server: SharedStr,
 }
 
 impl Drop for Session {
@@ -369,7 +375,7 @@ impl Drop for Session {
 #[derive(Debug)]
 pub struct Waking {
     servers: Arc<Servers>,
-    server: Arc<str>,
+    server: SharedStr,
     number: u32,
 }
 

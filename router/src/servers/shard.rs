@@ -3,29 +3,41 @@
 //!
 //! Pure.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
+
+use hashbrown::HashTable;
 
 use super::entry::{Change, Entry};
 use super::state::{Signal, Spent, State};
 use super::{SERVERS_MAX, SHARDS, Target};
+use crate::moment::Moment;
 use crate::routes::StateHint;
+use crate::shared_str::SharedStr;
 
 /// Most entries of one part.
 pub(super) const ENTRIES_MAX: usize = SERVERS_MAX / SHARDS;
 /// How long a part that found no room does not look for it again.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shard {
-    slots: HashMap<Arc<str>, Slot>,
+    servers: HashTable<Server>,
+    hasher: RandomState,
+    began: Instant,
     /// How many of them are [`Slot::Known`].
     known: usize,
     /// Time spent by servers that were forgotten.
     gone: Spent,
     /// Room is not looked for before.
     full_until: Option<Instant>,
+}
+
+/// A server, and what it is kept by.
+#[derive(Debug)]
+struct Server {
+    name: SharedStr,
+    slot: Slot,
 }
 
 #[derive(Debug)]
@@ -39,33 +51,53 @@ enum Slot {
 struct Resting {
     hint: StateHint,
     wakeable: bool,
-    since: Instant,
+    since: Moment,
 }
 
 impl Resting {
-    fn of(target: &Target<'_>, since: Instant) -> Self {
-        Self {
-            hint: target.hint,
-            wakeable: target.wakeable,
-            since,
-        }
-    }
-
-    fn entry(self) -> Entry {
-        Entry::new(self.hint, self.wakeable, self.since)
+    fn entry(self, began: Instant) -> Entry {
+        Entry::new(self.hint, self.wakeable, self.since.instant(began))
     }
 }
 
 impl Slot {
-    fn spent(&self, now: Instant) -> Spent {
+    fn spent(&self, began: Instant, now: Instant) -> Spent {
         match self {
-            Self::Resting(resting) => resting.entry().spent(now),
+            Self::Resting(resting) => resting.entry(began).spent(now),
             Self::Known(entry) => entry.spent(now),
         }
     }
 }
 
 impl Shard {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            servers: HashTable::new(),
+            hasher: RandomState::new(),
+            began: now,
+            known: 0,
+            gone: Spent::default(),
+            full_until: None,
+        }
+    }
+
+    fn server(&self, name: &str) -> Option<&Server> {
+        let hash = self.hasher.hash_one(name);
+        self.servers.find(hash, |server| server.name == *name)
+    }
+
+    fn server_mut(&mut self, name: &str) -> Option<&mut Server> {
+        let hash = self.hasher.hash_one(name);
+        self.servers.find_mut(hash, |server| server.name == *name)
+    }
+
+    /// Keeps a server that is not kept yet.
+    fn insert(&mut self, server: Server) {
+        let hasher = &self.hasher;
+        let hash = |server: &Server| hasher.hash_one(server.name.as_str());
+        self.servers.insert_unique(hash(&server), server, hash);
+    }
+
     /// How many servers there is an entry of.
     #[cfg(test)]
     pub(super) fn known(&self) -> usize {
@@ -78,29 +110,41 @@ impl Shard {
     }
 
     /// Every server, and the time it spent in states until `now`.
-    pub(super) fn spent(&self, now: Instant) -> impl Iterator<Item = (&Arc<str>, Spent)> {
-        let slots = self.slots.iter();
-        slots.map(move |(server, slot)| (server, slot.spent(now)))
+    pub(super) fn spent(&self, now: Instant) -> impl Iterator<Item = (&SharedStr, Spent)> {
+        let servers = self.servers.iter();
+        servers.map(move |Server { name, slot }| (name, slot.spent(self.began, now)))
     }
 
-    /// Hears the table's word of a server that is routed; `server` is what it is kept by.
+    /// Hears the table's word of a server that is routed; `name` is what it is kept by.
     pub(super) fn routed(
         &mut self,
-        server: &Arc<str>,
+        name: &SharedStr,
         target: &Target<'_>,
         now: Instant,
     ) -> Option<Change> {
-        match self.slots.get_mut(&**server) {
+        let since = Moment::new(self.began, now);
+        match self.server_mut(name) {
             None => {
-                let slot = Slot::Resting(Resting::of(target, now));
-                self.slots.insert(Arc::clone(server), slot);
+                self.insert(Server {
+                    name: name.clone(),
+                    slot: Slot::Resting(Resting {
+                        hint: target.hint,
+                        wakeable: target.wakeable,
+                        since,
+                    }),
+                });
                 return None;
             }
-            Some(Slot::Resting(resting)) if resting.hint == target.hint => {
-                resting.wakeable = target.wakeable;
-                return None;
+            Some(server) => {
+                // The new route's, or else this would be all that is left of the old one.
+                server.name = name.clone();
+                if let Slot::Resting(resting) = &mut server.slot
+                    && resting.hint == target.hint
+                {
+                    resting.wakeable = target.wakeable;
+                    return None;
+                }
             }
-            Some(_) => {}
         }
         let (_, entry) = self.enter(target, true, now)?;
         entry.set_routed(true);
@@ -113,27 +157,31 @@ impl Shard {
         target: &Target<'_>,
         held: bool,
         now: Instant,
-    ) -> Option<(Arc<str>, &mut Entry)> {
-        if !matches!(self.slots.get(target.server), Some(Slot::Known(_))) {
+    ) -> Option<(SharedStr, &mut Entry)> {
+        if self.entry(target.server).is_none() {
             if !self.has_room(now) && !held {
                 return None;
             }
-            let entry = match self.slots.get(target.server) {
-                Some(Slot::Resting(resting)) => resting.entry(),
-                _ => Entry::new(target.hint, target.wakeable, now),
-            };
-            let name = self.slots.get_key_value(target.server);
-            let name = name.map_or_else(|| target.server.into(), |(name, _)| Arc::clone(name));
-            self.slots.insert(name, Slot::Known(Box::new(entry)));
+            let slot = Slot::Known(Box::new(self.unknown(target, now)));
+            match self.server_mut(target.server) {
+                Some(server) => server.slot = slot,
+                None => self.insert(Server {
+                    name: target.server.into(),
+                    slot,
+                }),
+            }
             self.known += 1;
         }
-        let name = Arc::clone(self.slots.get_key_value(target.server)?.0);
-        Some((name, self.entry(target.server)?))
+        let server = self.server_mut(target.server)?;
+        match &mut server.slot {
+            Slot::Known(entry) => Some((server.name.clone(), entry)),
+            Slot::Resting(_) => None,
+        }
     }
 
     /// The entry of a server, if there is one.
     pub(super) fn entry(&mut self, server: &str) -> Option<&mut Entry> {
-        match self.slots.get_mut(server)? {
+        match &mut self.server_mut(server)?.slot {
             Slot::Known(entry) => Some(entry),
             Slot::Resting(_) => None,
         }
@@ -141,16 +189,16 @@ impl Shard {
 
     /// The state of a server, and since when, if anything was heard of it.
     pub(super) fn state(&self, server: &str) -> Option<(State, Instant)> {
-        Some(match self.slots.get(server)? {
+        Some(match &self.server(server)?.slot {
             Slot::Known(entry) => entry.state(),
-            Slot::Resting(resting) => resting.entry().state(),
+            Slot::Resting(resting) => resting.entry(self.began).state(),
         })
     }
 
     /// What an entry of a server would be that has none; from the row's word, if that was heard.
     pub(super) fn unknown(&self, target: &Target<'_>, now: Instant) -> Entry {
-        match self.slots.get(target.server) {
-            Some(Slot::Resting(resting)) => resting.entry(),
+        match self.server(target.server).map(|server| &server.slot) {
+            Some(Slot::Resting(resting)) => resting.entry(self.began),
             _ => Entry::new(target.hint, target.wakeable, now),
         }
     }
@@ -175,10 +223,13 @@ impl Shard {
         }
     }
 
-    fn forget(&mut self, server: &str, now: Instant) {
-        if let Some(slot) = self.slots.remove(server) {
+    fn forget(&mut self, name: &str, now: Instant) {
+        let hash = self.hasher.hash_one(name);
+        let found = self.servers.find_entry(hash, |server| server.name == *name);
+        if let Ok(found) = found {
+            let (Server { slot, .. }, _) = found.remove();
             self.known -= usize::from(matches!(slot, Slot::Known(_)));
-            self.gone = self.gone.plus(slot.spent(now));
+            self.gone = self.gone.plus(slot.spent(self.began, now));
         }
     }
 
@@ -189,22 +240,19 @@ impl Shard {
         if self.full_until.is_some_and(|until| now < until) {
             return false;
         }
-        let gone = &mut self.gone;
-        self.slots.retain(|_, slot| {
+        let (gone, began) = (&mut self.gone, self.began);
+        self.servers.retain(|Server { slot, .. }| {
             let keep = match slot {
                 Slot::Known(entry) => !entry.is_at_rest(),
                 Slot::Resting(_) => true,
             };
             if !keep {
-                *gone = gone.plus(slot.spent(now));
+                *gone = gone.plus(slot.spent(began, now));
             }
             keep
         });
-        let known = self
-            .slots
-            .values()
-            .filter(|slot| matches!(slot, Slot::Known(_)));
-        self.known = known.count();
+        let slots = self.servers.iter().map(|server| &server.slot);
+        self.known = slots.filter(|slot| matches!(slot, Slot::Known(_))).count();
         let room = self.known < ENTRIES_MAX;
         self.full_until = (!room).then(|| now + NO_ROOM_PAUSE);
         room

@@ -1,3 +1,5 @@
+use arcstr::ArcStr;
+
 use super::*;
 use crate::addr::BackendAddr;
 use crate::host::Host;
@@ -82,7 +84,7 @@ async fn a_night_of_one_server_is_told_from_first_to_last() {
     assert!(totals.held.contains(&(HeldEnd::LetIn, 1)));
     assert!(totals.held.contains(&(HeldEnd::Abandoned, 1)));
     assert_eq!(totals.spent.asleep, secs(100));
-    assert_eq!(totals.asleep, [(Arc::from("test1"), secs(100))]);
+    assert_eq!(totals.asleep, [("test1".into(), secs(100))]);
     assert_eq!(servers.memory.starts("test1"), [secs(30)]);
     let state = |from, to| EventKind::State { from, to };
     assert_eq!(
@@ -155,12 +157,12 @@ async fn what_is_no_longer_routed_is_forgotten_unless_somebody_holds_it() {
     let route = |name: &str| {
         let backend = BackendAddr::parse("h:1").unwrap();
         let host = Host::parse(&format!("{name}.example")).unwrap();
-        Arc::new(Route {
-            server: Some(name.into()),
-            container: None,
+        let route = Route {
+            managed: true,
             state: StateHint::Stopped,
             ..Route::fixed(Some(host), backend, Arc::default())
-        })
+        };
+        Arc::new(route.named(name))
     };
     let gone = |names: &[&str]| Changes {
         gone: names.iter().map(|name| route(name)).collect(),
@@ -189,6 +191,31 @@ fn what_was_no_start_is_not_remembered_as_one() {
     let servers = Servers::new(Arc::default());
     servers.wake(&target("ran already")).end(WakeEnd::Ready);
     assert!(servers.memory.starts("ran already").is_empty());
+}
+
+#[test]
+fn a_route_that_is_replaced_leaves_nothing_of_itself_behind() {
+    let servers = Servers::new(Arc::default());
+    let route = |backend: &str| {
+        let host = Host::parse("a.example").unwrap();
+        let backend = BackendAddr::parse(backend).unwrap();
+        let route = Route {
+            managed: true,
+            ..Route::fixed(Some(host), backend, Arc::default())
+        };
+        Arc::new(route.named("a"))
+    };
+    let come = |route: &Arc<Route>| Changes {
+        come: vec![Arc::clone(route)],
+        ..Changes::default()
+    };
+    let old = route("old:1");
+    let references = || ArcStr::strong_count(old.name.parent()).unwrap();
+    let own = references();
+    servers.changed(&come(&old), STARTERS);
+    assert_eq!(references(), own + 1);
+    servers.changed(&come(&route("new:1")), STARTERS);
+    assert_eq!(references(), own);
 }
 
 #[test]

@@ -24,6 +24,7 @@ use crate::ping::{Ping, PingError};
 use crate::routes::StateHint;
 use crate::servers::state::Signal;
 use crate::servers::{Servers, Target};
+use crate::shared_str::SharedStr;
 
 /// How long a backend that took the connection may take to answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,16 +87,16 @@ impl StatusCache {
             Look::Fresh(shown) => return shown,
             Look::Join(outcome) => outcome,
             Look::Ask(number, outcome) => {
-                let host = Arc::from(question.address);
+                let host = SharedStr::from(question.address);
                 let pings = question.backends.iter().map(|backend| Ping {
                     backend: backend.clone(),
-                    host: Arc::clone(&host),
+                    host: host.clone(),
                     protocol: known_protocol(question.protocol),
                     proxy: question.proxy,
                 });
                 let landing = Landing {
                     cache: Arc::clone(self),
-                    key: Arc::clone(question.key),
+                    key: question.key.clone(),
                     hint: question.state,
                     wakeable: question.wakeable,
                     number,
@@ -135,7 +136,7 @@ impl StatusCache {
 /// A question under way. When it ends, however it ends, the table learns of it, and whoever waits.
 struct Landing {
     cache: Arc<StatusCache>,
-    key: Arc<str>,
+    key: SharedStr,
     hint: StateHint,
     wakeable: bool,
     number: u64,

@@ -15,6 +15,7 @@ use crate::addr::BackendAddr;
 use crate::host::lookup_key;
 use crate::proxy_protocol::Version;
 use crate::routes::StateHint;
+use crate::shared_str::SharedStr;
 
 /// How long a failure stands: a dead backend is asked once in this time, however many ping.
 pub const FAILURE_TTL: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ const NO_PROTOCOL: i32 = -1;
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The server, see [`crate::routes::Route::key`].
-    pub key: &'a Arc<str>,
+    pub key: &'a SharedStr,
     /// Where it is: its backends, the one to be asked first at the front.
     pub backends: &'a [BackendAddr],
     /// What it hears first.
@@ -94,7 +95,7 @@ pub enum Look<F> {
 #[derive(Debug)]
 pub struct Live<F> {
     ttl: Duration,
-    servers: HashMap<Arc<str>, Vec<Entry<F>>>,
+    servers: HashMap<SharedStr, Vec<Entry<F>>>,
     flights: u64,
     sweep_at: Option<Instant>,
 }
@@ -136,7 +137,7 @@ impl<F: Clone> Live<F> {
         let protocol = known_protocol(question.protocol);
         let entries = match self.servers.get_mut(&**question.key) {
             Some(entries) => entries,
-            None => self.servers.entry(Arc::clone(question.key)).or_default(),
+            None => self.servers.entry(question.key.clone()).or_default(),
         };
         let same = |entry: &Entry<F>| entry.protocol == protocol && *entry.host == *host;
         if let Some(entry) = entries.iter_mut().find(|entry| same(entry))
@@ -239,7 +240,7 @@ impl<F: Clone> Live<F> {
         while self.servers.len() > SERVERS_MAX || bytes > BYTES_MAX {
             let used = |entries: &[Entry<F>]| entries.iter().map(|entry| entry.used).max();
             let oldest = self.servers.iter().min_by_key(|(_, entries)| used(entries));
-            let Some(oldest) = oldest.map(|(key, _)| Arc::clone(key)) else {
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
                 return;
             };
             let dropped = self.servers.remove(&oldest).unwrap_or_default();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::shared_str::SharedStr;
 use crate::status::answer::read;
 use proptest::prelude::*;
 
@@ -14,7 +15,7 @@ struct Scene {
     live: Live<&'static str>,
     begin: Instant,
     now: Duration,
-    key: Arc<str>,
+    key: SharedStr,
     backend: BackendAddr,
     address: String,
     protocol: i32,
@@ -65,7 +66,7 @@ impl Scene {
     }
 
     fn lands(&mut self, number: u64, fetched: Fetched) -> Option<Arc<Answer>> {
-        let key = Arc::clone(&self.key);
+        let key = self.key.clone();
         self.live.land(&key, number, fetched, self.begin + self.now)
     }
 

@@ -20,6 +20,7 @@ use crate::docker::engine::Engine;
 use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::servers::{Servers, Starter, Starters, Target};
+use crate::shared_str::SharedStr;
 
 /// What stops servers.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Stopper {
             Self::Webhook(_) => starters.of(route) == Some(Starter::Webhook),
             #[cfg(feature = "docker")]
             Self::Docker(_) => {
-                let down = route.container.as_ref().is_some_and(|own| own.down);
+                let down = route.container().is_some_and(|own| own.down);
                 down && route.state == crate::routes::StateHint::Running
             }
         }
@@ -83,7 +84,7 @@ impl Stopper {
 }
 
 /// As many as there are fixed routes.
-type Idles = HashMap<Arc<str>, Idle>;
+type Idles = HashMap<SharedStr, Idle>;
 
 impl Down {
     /// Stops servers until `stop` is cancelled.
@@ -146,7 +147,7 @@ impl Down {
             let snapshot = self.servers.snapshot(&Target::of(route, self.starters));
             let seen = Seen::of(&snapshot, &route.policy);
             // An engine knows better than whoever could not reach it.
-            let up = seen.up || route.container.is_some();
+            let up = seen.up || route.container().is_some();
             Seen { up, ..seen }
         });
         let others = routes.iter().flat_map(|route| route.addresses().skip(1));

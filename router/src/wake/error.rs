@@ -1,10 +1,10 @@
 //! Why a server did not wake, for the log; the player's words are elsewhere.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addr::BackendAddr;
 use crate::config::values::short;
+use crate::shared_str::SharedStr;
 
 /// Why a server did not wake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum WakeError {
     #[error("waker timeout for {server} after {}{}", short(*.after), last_problem(.problem.as_deref()))]
     TimedOut {
         /// The server's name.
-        server: Arc<str>,
+        server: SharedStr,
         /// The configured limit.
         after: Duration,
         /// What was wrong with the last poll, if anything.

@@ -25,6 +25,7 @@ use crate::addr::BackendAddr;
 use crate::routes::registry::Registry;
 use crate::servers::state::WakeEnd;
 use crate::servers::{Servers, Waking};
+use crate::shared_str::SharedStr;
 
 /// How long after a wake its address is known to players who prove that they waited for it.
 pub const RETURN_WINDOW: Duration = Duration::from_secs(60);
@@ -55,9 +56,9 @@ pub struct Waker {
 #[derive(Debug, Default)]
 struct Flights {
     /// Wakes under way.
-    flying: HashMap<Arc<str>, Flight>,
+    flying: HashMap<SharedStr, Flight>,
     /// How the last ones ended; looked through whenever one ends, for what is too old.
-    landed: HashMap<Arc<str>, Landed>,
+    landed: HashMap<SharedStr, Landed>,
 }
 
 #[derive(Debug)]
@@ -99,7 +100,7 @@ impl Landed {
 #[derive(Debug)]
 pub struct Ticket {
     waker: Arc<Waker>,
-    server: Arc<str>,
+    server: SharedStr,
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
@@ -170,7 +171,7 @@ impl Waker {
 
     /// Begins to stop the server at `backend`, which goes by these names: no start of it is asked
     /// for until that is over.
-    pub fn stop(&self, backend: BackendAddr, servers: Vec<Arc<str>>) -> Stopping<'_> {
+    pub fn stop(&self, backend: BackendAddr, servers: Vec<SharedStr>) -> Stopping<'_> {
         self.stops.begin(backend, servers)
     }
 
@@ -194,7 +195,7 @@ impl Waker {
     /// outcome is [`WakeError::BackingOff`].
     #[must_use]
     pub fn join(self: &Arc<Self>, wanted: Wanted) -> Ticket {
-        let server = Arc::clone(&wanted.server);
+        let server = wanted.server.clone();
         let mut flights = self.flights();
         let outcome = match self.board(&mut flights, wanted) {
             Ok(flight) => {
@@ -242,7 +243,7 @@ impl Waker {
             }
             wanted.expected = seen.eta;
         }
-        let flight = flying.entry(Arc::clone(&wanted.server));
+        let flight = flying.entry(wanted.server.clone());
         Ok(flight.or_insert_with(|| {
             let call_off = self.stop.child_token();
             let (sender, outcome) = watch::channel(None);
@@ -414,7 +415,7 @@ impl Pilot {
             Err(error) => Landed::Failed { error, at },
         };
         flights.landed.retain(|_, landed| !landed.is_stale(at));
-        flights.landed.insert(Arc::clone(server), landed);
+        flights.landed.insert(server.clone(), landed);
         self.leave(&mut flights);
     }
 

@@ -119,17 +119,17 @@ async fn backend() -> SocketAddr {
 fn route() -> Route {
     let host = Host::parse("test1.example.com").unwrap();
     let backend = BackendAddr::parse("127.0.0.1:1").unwrap();
-    Route {
-        server: Some("test1".into()),
-        container: None,
+    let route = Route {
+        managed: true,
         state: StateHint::Stopped,
         ..Route::fixed(Some(host), backend, Arc::default())
-    }
+    };
+    route.named("test1")
 }
 
 fn wanted() -> Wanted {
     let route = route();
-    Wanted::new(route.server.as_ref().unwrap(), &route)
+    Wanted::new(route.server().unwrap(), &route)
 }
 
 async fn outcome(ticket: &mut Ticket) -> Outcome {

@@ -6,7 +6,6 @@
 //! Pure: [`Wake::next`] says what to do, and [`Wake::started`], [`Wake::polled`],
 //! [`Wake::probed`] and [`Wake::announced`] take what came of it. `now` is passed in.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::WakeError;
@@ -18,6 +17,7 @@ use crate::addr::BackendAddr;
 use crate::config::values::short;
 use crate::dial::READY_WINDOW;
 use crate::routes::StateHint;
+use crate::shared_str::SharedStr;
 
 /// How long after a broken start the one retry follows.
 pub const START_RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -124,7 +124,7 @@ enum Stage {
 /// One wake of one server.
 #[derive(Debug, Clone)]
 pub struct Wake {
-    server: Arc<str>,
+    server: SharedStr,
     limits: Limits,
     settle: Duration,
     shows_status: bool,
@@ -150,7 +150,7 @@ impl Wake {
         let timeout = wanted.wait.unwrap_or(limits.timeout);
         let limits = Limits { timeout, ..limits };
         Self {
-            server: Arc::clone(&wanted.server),
+            server: wanted.server.clone(),
             limits,
             settle: wanted.settle,
             shows_status: wanted.shows_status,
@@ -358,7 +358,7 @@ impl Wake {
             Stage::Waiting if now >= self.deadline => {
                 let problem = self.problem.take().or_else(|| self.unanswered(now));
                 self.stage = Stage::Done(Err(WakeError::TimedOut {
-                    server: Arc::clone(&self.server),
+                    server: self.server.clone(),
                     after: self.limits.timeout,
                     problem,
                 }));

@@ -5,12 +5,12 @@
 //! only asked about where a new one would begin.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::hours::Hours;
 use crate::rate::{Rate, Recent, client_of};
 use crate::servers::counters::Refusal;
+use crate::shared_str::SharedStr;
 
 /// Most players on one list.
 pub const PLAYERS_MAX: usize = 1_000;
@@ -88,7 +88,7 @@ impl From<&Refused> for Refusal {
 #[derive(Debug)]
 pub struct Permits {
     by_address: Recent<IpAddr>,
-    by_name: Recent<Arc<str>>,
+    by_name: Recent<SharedStr>,
 }
 
 impl Permits {
@@ -124,7 +124,7 @@ impl Permits {
             return Err(Refused::Hours { opens_in });
         }
         let address = client_of(claim.address);
-        let name: Arc<str> = claim.name.to_ascii_lowercase().into();
+        let name: SharedStr = claim.name.to_ascii_lowercase().into();
         let waits = [
             self.by_address.wait(&address, now),
             self.by_name.wait(&name, now),

@@ -67,7 +67,7 @@ impl Prober {
         };
         let ping = Ping {
             backend,
-            host: Arc::clone(&wanted.host),
+            host: wanted.host.clone(),
             protocol: ANY_PROTOCOL,
             proxy: wanted.proxy,
         };

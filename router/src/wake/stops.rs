@@ -4,11 +4,10 @@
 //! Whoever logs in says so ([`InUse`](super::in_use::InUse)) before asking here, and whoever stops says so
 //! here before looking who is there: one of the two always sees the other.
 
-use std::sync::Arc;
-
 use tokio::sync::watch;
 
 use crate::addr::BackendAddr;
+use crate::shared_str::SharedStr;
 
 /// The stop that is under way, if there is one; there is one at a time.
 #[derive(Debug, Default)]
@@ -19,7 +18,7 @@ pub struct Stops {
 #[derive(Debug)]
 struct Stop {
     backend: BackendAddr,
-    servers: Vec<Arc<str>>,
+    servers: Vec<SharedStr>,
 }
 
 impl Stop {
@@ -36,7 +35,7 @@ pub struct Stopping<'s>(&'s Stops);
 impl Stops {
     /// Begins to stop the server at `backend`, which routes know by these names. One that was under
     /// way is taken for done.
-    pub fn begin(&self, backend: BackendAddr, servers: Vec<Arc<str>>) -> Stopping<'_> {
+    pub fn begin(&self, backend: BackendAddr, servers: Vec<SharedStr>) -> Stopping<'_> {
         self.current.send_replace(Some(Stop { backend, servers }));
         Stopping(self)
     }
@@ -73,6 +72,8 @@ impl Drop for Stopping<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::wake::in_use::InUse;
     use std::task::Poll;

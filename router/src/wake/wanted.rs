@@ -1,6 +1,5 @@
 //! What a wake has to know of the server it is for.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::addr::BackendAddr;
@@ -8,14 +7,15 @@ use crate::host::Host;
 use crate::proxy_protocol::Version;
 use crate::routes::{Route, StateHint};
 use crate::servers::Target;
+use crate::shared_str::SharedStr;
 
 /// A server to wake, as its route has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// What the server-manager calls it.
-    pub server: Arc<str>,
+    pub server: SharedStr,
     /// The host name of its route, which is looked up for news and named in status pings.
-    pub host: Arc<str>,
+    pub host: SharedStr,
     /// Where its row says it listens.
     pub backend: BackendAddr,
     /// What its row says of it.
@@ -37,18 +37,15 @@ pub struct Wanted {
 impl Wanted {
     /// `server`, which is that of `route`. Nothing is expected of it yet.
     #[must_use]
-    pub fn new(server: &Arc<str>, route: &Route) -> Self {
+    pub fn new(server: &SharedStr, route: &Route) -> Self {
         let host = route.host.as_ref().map_or("", Host::as_str);
         Self {
-            server: Arc::clone(server),
+            server: server.clone(),
             host: host.into(),
             backend: route.backend.clone(),
             state: route.state,
             settle: route.policy.settle,
-            wait: route
-                .container
-                .as_ref()
-                .and_then(|container| container.wait),
+            wait: route.container().and_then(|container| container.wait),
             proxy: route.policy.proxy_protocol,
             expected: None,
             shows_status: false,

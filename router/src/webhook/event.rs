@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::error::ConnectionError;
 use crate::routes::Route;
+use crate::shared_str::SharedStr;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,7 +98,7 @@ impl Status {
 }
 
 /// Where `route` leads, as payloads have it. Copies nothing where that is one backend.
-pub(super) fn backend_of(route: &Route) -> Arc<str> {
+pub(super) fn backend_of(route: &Route) -> SharedStr {
     match route.addresses().nth(1) {
         None => route.backend.shared(),
         Some(_) => route.leads_to().into(),
@@ -125,11 +126,11 @@ pub struct Event {
     /// Where the client connects from; `None` for routes.
     pub client: Option<SocketAddr>,
     /// The host, or nothing for the default route.
-    pub server: Arc<str>,
+    pub server: SharedStr,
     /// Who; `None` for pings and routes.
     pub player: Option<Arc<Player>>,
     /// To which backend; of a route with several, all of them as its source has them.
-    pub backend: Option<Arc<str>>,
+    pub backend: Option<SharedStr>,
     /// Why not.
     pub error: Option<String>,
 }

@@ -3,22 +3,22 @@
 //! Pure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::event::{EventKind, backend_of};
 use crate::host::Host;
 use crate::routes::diff::{Change, diff};
 use crate::routes::table::Table;
+use crate::shared_str::SharedStr;
 
 /// The routes that have been told of. It begins with none, so that the first news are all there are.
 #[derive(Debug, Default)]
 pub struct RouteNews {
-    hosts: BTreeMap<Host, Arc<str>>,
-    default: Option<Arc<str>>,
+    hosts: BTreeMap<Host, SharedStr>,
+    default: Option<SharedStr>,
 }
 
 /// One piece of news: what, of which host, and to which backend, or backends.
-pub type News = (EventKind, Arc<str>, Option<Arc<str>>);
+pub type News = (EventKind, SharedStr, Option<SharedStr>);
 
 impl RouteNews {
     /// What is new in `table`. A route that leads elsewhere was removed and added.
@@ -44,7 +44,7 @@ impl RouteNews {
                 Some(_) => EventKind::DefaultRouteSet,
                 None => EventKind::DefaultRouteRemoved,
             };
-            news.push((kind, Arc::from(""), default.clone()));
+            news.push((kind, SharedStr::new(), default.clone()));
         }
         (self.hosts, self.default) = (hosts, default);
         news
@@ -53,6 +53,8 @@ impl RouteNews {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::addr::BackendAddr;
     use crate::host::Names;

@@ -12,16 +12,17 @@ use crate::error::ConnectionError;
 use crate::protocol::greeting::Greeting;
 use crate::protocol::legacy::LegacyPing;
 use crate::routes::Route;
+use crate::shared_str::SharedStr;
 
 /// What is told of one client. Dropped, it tells that the client has left, if it was connected.
 #[derive(Debug)]
 pub(crate) struct Visit {
     notifier: Arc<Notifier>,
     client: SocketAddr,
-    server: Arc<str>,
+    server: SharedStr,
     player: Option<Arc<Player>>,
     /// What it talks to, or has talked to.
-    backend: Option<Arc<str>>,
+    backend: Option<SharedStr>,
     connected: bool,
 }
 
@@ -95,7 +96,7 @@ impl Visit {
             at: SystemTime::now(),
             status,
             client: Some(self.client),
-            server: Arc::clone(&self.server),
+            server: self.server.clone(),
             player: self.player.clone(),
             backend: self.backend.clone(),
             error,

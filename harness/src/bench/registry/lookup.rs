@@ -146,6 +146,8 @@ pub(super) fn measure(rows: usize) -> Result<Figures> {
         }
         changes.push(begin.elapsed() / u32::try_from(CHANGES)?);
     }
+    // Memory that is free again would be what the next size is made of, and its figure too small.
+    std::mem::forget((registry, asked));
     let [busy, any] = lookups.map(ordered);
     Ok(Figures {
         bytes_per_route: held / u64::try_from(rows)?.max(1),

@@ -26,8 +26,6 @@ pub struct Options {
     pub sizes: Vec<usize>,
     /// Rows of the table in a storm; 0 for none.
     pub storm: usize,
-    /// Length of a storm.
-    pub time: Duration,
 }
 
 /// Measures, prints, and writes it all.
