@@ -16,6 +16,15 @@ BEGIN;
 -- Two sessions that apply this file at once must not trip over each other.
 SELECT pg_advisory_xact_lock(hashtext('automc schema'));
 
+-- Where the table is, the rest belongs, and no second table in front of it: CREATE looks into the first
+-- schema of search_path alone.
+DO $$
+BEGIN
+    PERFORM set_config('search_path', relnamespace::regnamespace::text, true)
+        FROM pg_class WHERE oid = to_regclass('servers');
+END;
+$$;
+
 CREATE TABLE IF NOT EXISTS servers (
     name    TEXT PRIMARY KEY,                  -- what the server-manager calls the server
     domain  TEXT,                              -- the host name players type; NULL is not routed

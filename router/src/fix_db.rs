@@ -22,16 +22,17 @@ const FIX_TIMEOUT: Duration = Duration::from_secs(300);
 const WARNINGS_MAX: usize = 20;
 
 /// What this role may not do, of what it takes.
-const LACKING: &str = "SELECT
-    'ownership of table ' || relation || ', which belongs to ' || relowner::regrole
+const LACKING: &str = "WITH place AS (SELECT COALESCE((SELECT relnamespace::regnamespace FROM pg_class
+        WHERE oid = to_regclass('servers')), current_schema()::regnamespace) AS home)
+    SELECT 'ownership of table ' || relation || ', which belongs to ' || relowner::regrole
         FROM pg_class, unnest(ARRAY['servers', 'automc_memory', 'automc_revision', 'automc_pending']) AS relation
         WHERE oid = to_regclass(relation) AND NOT pg_has_role(relowner, 'MEMBER')
     UNION ALL SELECT 'ownership of function ' || proname || ', which belongs to ' || proowner::regrole
-        FROM pg_proc WHERE pronamespace = current_schema()::regnamespace AND proname LIKE 'automc\\_%'
+        FROM pg_proc, place WHERE pronamespace = home AND proname LIKE 'automc\\_%'
         AND NOT pg_has_role(proowner, 'MEMBER')
     UNION ALL SELECT 'a schema to create tables in: '
-        || COALESCE('GRANT CREATE ON SCHEMA ' || current_schema() || ' TO ' || current_user, 'there is none in search_path')
-        WHERE NOT COALESCE(has_schema_privilege(current_schema(), 'CREATE'), false)";
+        || COALESCE('GRANT CREATE ON SCHEMA ' || home || ' TO ' || current_user, 'there is none in search_path')
+        FROM place WHERE NOT COALESCE(has_schema_privilege(home, 'CREATE'), false)";
 
 /// Applies [`SCHEMA`] to the database. All of it is applied, or nothing.
 pub async fn fix(dsn: &Dsn) -> Vec<Finding> {

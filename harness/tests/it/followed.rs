@@ -123,7 +123,7 @@ impl Followed {
         // Of long queries, only the begin is shown there.
         let query = format!(
             "SELECT count(*) FROM {ROUTERS} AND $1 IN (wait_event_type, wait_event) \
-             AND (query LIKE '%FROM servers LIMIT%' OR query LIKE '%UNION ALL (SELECT name::text%')"
+             AND (query LIKE 'SELECT CASE WHEN octet_length(name%' OR query LIKE '%UNION ALL (SELECT %')"
         );
         eventually("the router's query to wait", DEADLINE, async || {
             let row = self.sql.query_one(&query, &[&what]).await?;

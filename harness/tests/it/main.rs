@@ -101,6 +101,8 @@ mod status_kept;
 #[cfg(test)]
 mod sync;
 #[cfg(test)]
+mod table_trouble;
+#[cfg(test)]
 mod texts;
 #[cfg(test)]
 mod tidy;

@@ -139,6 +139,25 @@ async fn a_constraint_that_others_rely_on_stays_and_is_told() {
     assert_eq!(ear.hints().await, ["a"]);
 }
 
+/// A role with a schema of its own, which comes first in its search path, and a table where others look, too.
+#[tokio::test]
+async fn a_table_in_another_schema_than_the_first_is_upgraded_there_and_none_is_put_before_it() {
+    let (_database, mut ear) = after(BARE).await;
+    ear.run(ROWS).await;
+    ear.run("CREATE SCHEMA own; SET search_path = own, public")
+        .await;
+    ear.run(SCHEMA).await;
+    assert_eq!(column(&ear.sql, HELD).await.len(), 3);
+    let own = "SELECT relname::text FROM pg_class WHERE relnamespace = 'own'::regnamespace";
+    assert_eq!(column(&ear.sql, own).await, Vec::<String>::new());
+    let path = column(&ear.sql, "SELECT current_setting('search_path')").await;
+    assert_eq!(path, ["own, public"], "only while it is applied");
+    ear.forget().await;
+    ear.run("UPDATE servers SET state = 'x' WHERE name = 'a'")
+        .await;
+    assert_eq!(ear.hints().await, ["a"]);
+}
+
 #[tokio::test]
 async fn somebody_elses_table_is_left_as_it_is() {
     let (_database, ear) = after("CREATE TABLE servers (id INTEGER, name TEXT)").await;

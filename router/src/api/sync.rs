@@ -69,7 +69,7 @@ pub(super) struct Sync {
     set_aside: Vec<SetAside>,
     ignored_settings_count: usize,
     ignored_settings: Vec<IgnoredSetting>,
-    /// What is wrong with the table's triggers.
+    /// What is wrong with the table and its triggers, and with the snapshot file.
     warnings: Vec<String>,
     reconnects: u64,
     last_error: Option<String>,
@@ -108,7 +108,7 @@ pub(super) async fn show(State(api): State<Api>) -> Json<Sync> {
         set_aside: first(shown.set_aside),
         ignored_settings_count: shown.ignored.len(),
         ignored_settings: first(shown.ignored),
-        warnings: now.warnings,
+        warnings: now.warnings.into_iter().chain(now.unsaved).collect(),
         reconnects: now.reconnects,
         last_error: now.last_error,
     })

@@ -5,6 +5,7 @@
 
 use super::CHANNEL;
 use crate::routes::overrides::Setting;
+use crate::routes::row::TEXT_BYTES_MAX;
 
 /// Most rows that are read.
 pub const ROWS_MAX: usize = 1_000_000;
@@ -105,6 +106,8 @@ pub enum Revision {
     Missing,
     /// It is there, and not for this role.
     Hidden,
+    /// It is there, and this role sees no row in it.
+    Empty,
     /// It is there.
     Readable,
 }
@@ -124,6 +127,10 @@ pub struct Facts {
     pub announced: bool,
     /// What there is to count revisions with.
     pub revision: Revision,
+    /// Whether row level security keeps every row of it from this role.
+    pub rows_hidden: bool,
+    /// A number for the table, its columns and triggers: another one says to look at them again.
+    pub shape: i64,
     /// Whether the server is a standby, on which LISTEN does not work.
     pub standby: bool,
 }
@@ -182,24 +189,22 @@ impl Facts {
     /// revisions are counted, one more row tells the one that all others are of.
     #[must_use]
     pub fn query(&self, named: bool) -> String {
-        let state = match self.column("state") {
-            Some(column) if column.readable => "state::text",
-            _ => "NULL::text",
+        let text = |name: &str| match self.column(name) {
+            Some(column) if column.readable => bounded(name),
+            _ => "NULL::text".to_owned(),
         };
+        let [name, domain, address] = NEEDED.map(bounded);
+        let (state, aliases) = (text("state"), text("aliases"));
         let enabled = match self.column("enabled") {
             Some(_) => "enabled",
             None => "NULL::boolean",
-        };
-        let aliases = match self.column("aliases") {
-            Some(column) if column.readable => "aliases::text",
-            _ => "NULL::text",
         };
         let settings = Setting::ALL.into_iter().map(Setting::column);
         let settings =
             settings.filter(|name| self.column(name).is_some_and(|column| column.readable));
         let (mut values, mut nulls) = (String::new(), String::new());
         for name in settings {
-            values.push_str(&format!(", {name}::text AS {name}"));
+            values.push_str(&format!(", {} AS {name}", bounded(name)));
             nulls.push_str(&format!(", NULL::text AS {name}"));
         }
         let filter = match self.column("name") {
@@ -212,7 +217,7 @@ impl Facts {
         };
         let limit = ROWS_MAX + 1;
         let rows = format!(
-            "SELECT name::text, domain::text, address::text, {state}, {enabled}, {aliases}, FALSE{values} \
+            "SELECT {name}, {domain}, {address}, {state}, {enabled}, {aliases}, FALSE{values} \
              FROM servers{filter} LIMIT {limit}"
         );
         // One statement, so that both are of one moment.
@@ -221,7 +226,7 @@ impl Facts {
                 "SELECT epoch, revision::text, NULL, NULL, NULL::boolean, NULL, TRUE{nulls} \
                  FROM automc_revision UNION ALL ({rows})"
             ),
-            Revision::Missing | Revision::Hidden => rows,
+            Revision::Missing | Revision::Hidden | Revision::Empty => rows,
         }
     }
 
@@ -233,6 +238,7 @@ impl Facts {
             let role = &self.role;
             let text = format!("table servers can be read by role {role}");
             findings.push(Finding::good(text));
+            findings.extend(self.hidden_rows().map(Finding::warning));
             findings.extend(self.hidden_settings());
             findings.extend(self.announcements());
         }
@@ -284,6 +290,17 @@ impl Facts {
             }
         }
         texts.into_iter().map(Finding::error).collect()
+    }
+
+    /// Rows that are there and not for this role, which looks like an empty table.
+    fn hidden_rows(&self) -> Option<String> {
+        let role = &self.role;
+        self.rows_hidden.then(|| {
+            format!(
+                "row level security keeps every row of servers from role {role}; as its owner: \
+                 CREATE POLICY routes ON servers FOR SELECT TO {role} USING (true);"
+            )
+        })
     }
 
     /// Settings that are there and without effect.
@@ -410,6 +427,9 @@ impl Facts {
                 "role {role} may not read automc_revision, {whole}; \
                  as its owner: GRANT SELECT ON automc_revision TO {role};"
             )),
+            Revision::Empty => Some(format!(
+                "role {role} sees no row of automc_revision, {whole}; {REMEDY}, and no row level security on it"
+            )),
             Revision::Readable if !self.announced && noted().next().is_some() => Some(format!(
                 "trigger automc_announce of automc_pending is missing or disabled, so nothing is announced \
                  and changes take up to a minute; {REMEDY}"
@@ -425,6 +445,16 @@ impl Facts {
             },
         }
     }
+}
+
+/// The text of a column, of which a longer one comes as its beginning: more than [`TEXT_BYTES_MAX`] bytes, so that it is
+/// refused, and few enough to be taken.
+fn bounded(column: &str) -> String {
+    let more = TEXT_BYTES_MAX + 1;
+    format!(
+        "CASE WHEN octet_length({column}::text) > {TEXT_BYTES_MAX} THEN left({column}::text, {more}) \
+         ELSE {column}::text END"
+    )
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ fn good() -> Facts {
             noting("updated", ON_UPDATE, Fires::Ordinary),
         ],
         standby: false,
+        rows_hidden: false,
+        shape: 1,
         announced: true,
         revision: Revision::Readable,
     }
@@ -219,6 +221,31 @@ fn gaps_in_the_announcements_are_warnings() {
 }
 
 #[test]
+fn rows_that_are_kept_from_this_role_are_told_and_so_is_a_revision_without_one() {
+    let hidden = Facts {
+        rows_hidden: true,
+        ..good()
+    };
+    let empty = Facts {
+        revision: Revision::Empty,
+        ..good()
+    };
+    for (facts, words) in [
+        (
+            &hidden,
+            "CREATE POLICY routes ON servers FOR SELECT TO router",
+        ),
+        (&empty, "sees no row of automc_revision"),
+    ] {
+        let (severity, text) = worst(facts);
+        assert_eq!(severity, Severity::Warning);
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(!empty.counted());
+    assert!(!empty.query(false).contains("automc_revision"));
+}
+
+#[test]
 fn missing_optional_columns_read_as_null() {
     let mut facts = good();
     facts
@@ -244,10 +271,12 @@ fn settings_are_read_where_they_are_and_may_be() {
     let query = facts.query(false);
     assert!(
         query.contains(
-            "enabled, aliases::text, FALSE, hold_max::text AS hold_max, settle::text AS settle FROM"
+            "aliases::text END, FALSE, CASE WHEN octet_length(hold_max::text) > 65536 THEN left(hold_max::text, 65537) \
+             ELSE hold_max::text END AS hold_max, CASE"
         ),
         "{query}"
     );
+    assert!(query.contains("END AS settle FROM"), "{query}");
     let (severity, text) = worst(&facts);
     assert_eq!(severity, Severity::Warning);
     assert!(text.contains("may not read texts of"), "{text}");

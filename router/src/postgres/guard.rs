@@ -1,10 +1,12 @@
 //! Whether what was read of the table is to be believed.
 //!
 //! A table that was emptied by mistake, or restored from an old backup, would take every route away at once. Such a read
-//! is held back until somebody confirms it, or until the same is read once more after a while.
+//! is held back until somebody confirms it, or until the same routes are still gone after a while. On a busy table a few
+//! more are gone by then; that is no reason to wait for longer, but one that is back is: somebody is at work.
 //!
 //! Pure.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -54,19 +56,14 @@ pub struct Effect {
     pub routes: usize,
     /// How many of them would be none.
     pub lost: usize,
-    /// Which: the same for the same names, see [`Loss`].
-    pub names: u64,
     /// Whether the table is in an older state than the one that is applied.
     pub older: bool,
 }
 
-/// Names of routes that would be lost, in any order, as one number.
-#[derive(Debug, Clone, Copy, Default)]
+/// Which routes would be lost: a number for each name.
+#[derive(Debug, Clone, Default)]
 pub struct Loss {
-    /// How many.
-    pub count: usize,
-    /// Which.
-    pub names: u64,
+    names: HashSet<u64>,
 }
 
 impl Loss {
@@ -74,8 +71,13 @@ impl Loss {
     pub fn add(&mut self, name: &str) {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
-        self.count += 1;
-        self.names = self.names.wrapping_add(hasher.finish());
+        self.names.insert(hasher.finish());
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.names.len()
     }
 }
 
@@ -84,9 +86,9 @@ impl Loss {
 pub struct Held {
     /// What it would do.
     pub effect: Effect,
-    /// Since when the same is read.
+    /// Since when the same routes are gone.
     pub since: Instant,
-    /// When it is read again, to be applied if it is still the same.
+    /// When it is read again, to be applied if they still are.
     pub until: Instant,
 }
 
@@ -114,6 +116,8 @@ pub enum Verdict {
 pub struct Guard {
     limits: Limits,
     held: Option<Held>,
+    /// What was lost when that began.
+    first: Loss,
     confirmed: bool,
 }
 
@@ -124,6 +128,7 @@ impl Guard {
         Self {
             limits,
             held: None,
+            first: Loss::default(),
             confirmed: false,
         }
     }
@@ -146,14 +151,12 @@ impl Guard {
         self.confirmed
     }
 
-    /// The whole table was read at `now`.
-    pub fn judge(&mut self, effect: Effect, now: Instant) -> Verdict {
+    /// The whole table was read at `now`, and `loss` is what it lacks.
+    pub fn judge(&mut self, effect: Effect, loss: &Loss, now: Instant) -> Verdict {
         let suspect = self.limits.are_on()
             && (effect.older || self.limits.forbid(effect.lost, effect.routes));
-        let same =
-            |held: &Held| (held.effect.names, held.effect.older) == (effect.names, effect.older);
         let confirmed = std::mem::take(&mut self.confirmed);
-        match self.held.filter(same) {
+        match self.held.filter(|held| self.is_same(held, effect, loss)) {
             _ if !suspect => {}
             Some(held) if confirmed || now >= held.until => {}
             Some(held) => {
@@ -161,6 +164,7 @@ impl Guard {
                 return Verdict::Hold(false);
             }
             None => {
+                self.first = loss.clone();
                 self.held = Some(Held {
                     effect,
                     since: now,
@@ -169,8 +173,18 @@ impl Guard {
                 return Verdict::Hold(true);
             }
         }
+        self.first = Loss::default();
         self.held = None;
         Verdict::Apply
+    }
+
+    /// Whether it is what is held back already: none of those routes is back, and the others that are gone since may go.
+    fn is_same(&self, held: &Held, effect: Effect, loss: &Loss) -> bool {
+        let more = loss.count().saturating_sub(self.first.count());
+        let rest = effect.routes.saturating_sub(self.first.count());
+        held.effect.older == effect.older
+            && self.first.names.is_subset(&loss.names)
+            && !self.limits.forbid(more, rest)
     }
 }
 
@@ -181,15 +195,20 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn effect(lost: usize, routes: usize) -> Effect {
+    fn loss(names: std::ops::Range<usize>) -> Loss {
         let mut loss = Loss::default();
-        (0..lost).for_each(|name| loss.add(&name.to_string()));
-        Effect {
+        names.for_each(|name| loss.add(&name.to_string()));
+        loss
+    }
+
+    /// Judges the loss of the first routes.
+    fn judge(guard: &mut Guard, lost: usize, routes: usize, now: Instant) -> Verdict {
+        let effect = Effect {
             routes,
             lost,
-            names: loss.names,
             older: false,
-        }
+        };
+        guard.judge(effect, &loss(0..lost), now)
     }
 
     fn guard() -> Guard {
@@ -208,7 +227,7 @@ mod tests {
             (50_000, 100_000, false),
             (50_001, 100_000, true),
         ] {
-            let verdict = guard().judge(effect(lost, routes), Instant::now());
+            let verdict = judge(&mut guard(), lost, routes, Instant::now());
             let wanted = if held {
                 Verdict::Hold(true)
             } else {
@@ -221,47 +240,72 @@ mod tests {
     #[test]
     fn the_same_read_is_applied_after_the_hold_time_and_another_begins_it_anew() {
         let (mut guard, now) = (guard(), Instant::now());
-        assert_eq!(guard.judge(effect(500, 500), now), Verdict::Hold(true));
+        assert_eq!(judge(&mut guard, 500, 500, now), Verdict::Hold(true));
         assert_eq!(
-            guard.judge(effect(500, 500), now + SECOND * 59),
+            judge(&mut guard, 500, 500, now + SECOND * 59),
             Verdict::Hold(false)
         );
         assert_eq!(
-            guard.judge(effect(499, 500), now + SECOND * 60),
+            judge(&mut guard, 499, 500, now + SECOND * 60),
             Verdict::Hold(true)
         );
         assert_eq!(
-            guard.judge(effect(499, 500), now + SECOND * 119),
+            judge(&mut guard, 499, 500, now + SECOND * 119),
             Verdict::Hold(false)
         );
         assert_eq!(
-            guard.judge(effect(499, 500), now + SECOND * 120),
+            judge(&mut guard, 499, 500, now + SECOND * 120),
             Verdict::Apply
         );
         assert_eq!(guard.held(), None);
     }
 
     #[test]
+    fn a_busy_table_is_believed_after_the_hold_time_too_unless_far_more_is_gone_or_some_are_back() {
+        let (mut guard, now) = (guard(), Instant::now());
+        for second in 0..60 {
+            let lost = 600 + usize::try_from(second).unwrap();
+            let verdict = judge(&mut guard, lost, 1_000, now + SECOND * second);
+            assert_eq!(verdict, Verdict::Hold(second == 0), "{second}");
+            assert_eq!(guard.held().unwrap().effect.lost, lost);
+        }
+        let later = now + SECOND * 60;
+        assert_eq!(judge(&mut guard, 660, 1_000, later), Verdict::Apply);
+
+        for (lost, why) in [(0..801, "half of the rest"), (1..600, "one is back")] {
+            judge(&mut guard, 600, 1_000, now);
+            let effect = Effect {
+                routes: 1_000,
+                lost: lost.len(),
+                older: false,
+            };
+            let verdict = guard.judge(effect, &loss(lost), later);
+            assert_eq!(verdict, Verdict::Hold(true), "{why}");
+            judge(&mut guard, 0, 1_000, later);
+        }
+    }
+
+    #[test]
     fn what_is_confirmed_is_applied_and_nothing_that_came_later() {
         let (mut guard, now) = (guard(), Instant::now());
         assert!(!guard.confirm(), "nothing to confirm");
-        guard.judge(effect(300, 500), now);
+        judge(&mut guard, 300, 500, now);
         assert!(guard.confirm());
         assert_eq!(
-            guard.judge(effect(500, 500), now),
+            judge(&mut guard, 500, 500, now),
             Verdict::Hold(true),
             "nobody has seen this"
         );
-        assert_eq!(guard.judge(effect(500, 500), now), Verdict::Hold(false));
+        assert_eq!(judge(&mut guard, 500, 500, now), Verdict::Hold(false));
         assert!(guard.confirm());
-        assert_eq!(guard.judge(effect(500, 500), now), Verdict::Apply);
+        assert_eq!(judge(&mut guard, 500, 500, now), Verdict::Apply);
     }
 
     #[test]
     fn a_table_that_is_whole_again_is_applied_at_once() {
         let (mut guard, now) = (guard(), Instant::now());
-        guard.judge(effect(500, 500), now);
-        assert_eq!(guard.judge(effect(0, 500), now), Verdict::Apply);
+        judge(&mut guard, 500, 500, now);
+        assert_eq!(judge(&mut guard, 0, 500, now), Verdict::Apply);
         assert_eq!(guard.held(), None);
     }
 
@@ -270,10 +314,14 @@ mod tests {
         let (mut guard, now) = (guard(), Instant::now());
         let older = Effect {
             older: true,
-            ..effect(0, 500)
+            routes: 500,
+            lost: 0,
         };
-        assert_eq!(guard.judge(older, now), Verdict::Hold(true));
-        assert_eq!(guard.judge(older, now + SECOND * 60), Verdict::Apply);
+        assert_eq!(guard.judge(older, &loss(0..0), now), Verdict::Hold(true));
+        assert_eq!(
+            guard.judge(older, &loss(0..0), now + SECOND * 60),
+            Verdict::Apply
+        );
         assert!(older.to_string().contains("older state"));
     }
 
@@ -286,24 +334,27 @@ mod tests {
         let mut guard = Guard::new(limits);
         let worst = Effect {
             older: true,
-            ..effect(500, 500)
+            routes: 500,
+            lost: 500,
         };
-        assert_eq!(guard.judge(worst, Instant::now()), Verdict::Apply);
+        assert_eq!(
+            guard.judge(worst, &loss(0..500), Instant::now()),
+            Verdict::Apply
+        );
     }
 
     proptest! {
         #[test]
-        fn the_order_of_names_makes_no_difference_and_any_other_name_does(
-            names in proptest::collection::hash_set("[a-z]{1,4}", 1..20)
-        ) {
+        fn a_name_counts_once_in_any_order(names in proptest::collection::hash_set("[a-z]{1,4}", 1..20)) {
             let of = |names: &mut dyn Iterator<Item = &String>| {
                 let mut loss = Loss::default();
                 names.for_each(|name| loss.add(name));
-                (loss.count, loss.names)
+                loss.names
             };
             let names: Vec<_> = names.into_iter().collect();
-            prop_assert_eq!(of(&mut names.iter()), of(&mut names.iter().rev()));
-            prop_assert_ne!(of(&mut names.iter()), of(&mut names.iter().skip(1)));
+            let twice = of(&mut names.iter().chain(names.iter().rev()));
+            prop_assert_eq!(twice.len(), names.len());
+            prop_assert_eq!(of(&mut names.iter()), twice);
         }
     }
 }

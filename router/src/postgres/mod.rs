@@ -15,6 +15,7 @@ pub mod snapshot;
 mod snapshot_file;
 pub mod source;
 pub mod status;
+pub mod trouble;
 
 /// The channel a change of the table is announced on.
 pub const CHANNEL: &str = "automc_routes_changed";

@@ -15,7 +15,7 @@ use super::facts::{Facts, ROWS_MAX};
 use super::guard::{Effect, Loss};
 use super::revision::Mark;
 use super::schema::{self, Read};
-use super::source::SyncError;
+use super::trouble::SyncError;
 use crate::routes::offer::{Offer, Outcome, Provider, name};
 use crate::routes::overrides::Policies;
 use crate::routes::registry::Registry;
@@ -57,8 +57,7 @@ impl Reading {
         Effect {
             routes: registry
                 .read(|pool| pool.entries(POSTGRES).filter(|entry| entry.is_ok()).count()),
-            lost: self.loss.count,
-            names: self.loss.names,
+            lost: self.loss.count(),
             older,
         }
     }

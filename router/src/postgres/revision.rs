@@ -16,6 +16,9 @@ use serde::Deserialize;
 /// Most names that wait to be read, and most announcements; beyond either, the whole table is read.
 pub const NAMES_MAX: usize = 1_000;
 
+/// So many changes in a row of which nothing is heard are no accident.
+const DEAF_AFTER: u32 = 3;
+
 /// A state of the table, as it counts them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -129,6 +132,8 @@ pub struct Revisions {
     owed: Option<Why>,
     /// The revision a look has found ahead of all announcements.
     ahead: Option<u64>,
+    /// How often that ended in a read since something was heard.
+    unheard: u32,
     held: bool,
 }
 
@@ -150,6 +155,7 @@ impl Revisions {
 
     /// Takes down what was announced.
     pub fn hear(&mut self, payload: &str) {
+        self.unheard = 0;
         if payload.is_empty() {
             return self.owe(Why::Told);
         }
@@ -163,6 +169,12 @@ impl Revisions {
                 }
             }
         }
+    }
+
+    /// Whether changes are there again and again, and nothing is heard of them.
+    #[must_use]
+    pub fn is_deaf(&self) -> bool {
+        self.unheard >= DEAF_AFTER
     }
 
     /// Has the whole table read next. What was announced until then needs no read of its own.
@@ -285,6 +297,7 @@ impl Revisions {
             let heard = self.hints.iter().map(|hint| hint.revision).max();
             let reached = heard.unwrap_or_default().max(applied.revision);
             if before.is_some_and(|before| before > reached) {
+                self.unheard = self.unheard.saturating_add(1);
                 self.owe(Why::Lost);
             } else if found.revision > reached {
                 self.ahead = Some(found.revision);

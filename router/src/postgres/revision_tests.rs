@@ -85,6 +85,22 @@ fn whatever_is_no_plain_next_hint_is_a_read_of_everything() {
 }
 
 #[test]
+fn changes_that_are_only_ever_found_by_looking_are_noticed_until_one_is_heard_of() {
+    let mut revisions = at(7);
+    for revision in 8..11 {
+        assert!(!revisions.is_deaf());
+        for look in [Look::Again, Look::Done] {
+            assert_eq!(revisions.looked(Some(&mark(revision))), look);
+        }
+        assert_eq!(revisions.step(), Some(Step::All(Why::Lost)));
+        revisions.all_read(Some(mark(revision)));
+    }
+    assert!(revisions.is_deaf());
+    revisions.hear(&hint(11, &["a"]));
+    assert!(!revisions.is_deaf());
+}
+
+#[test]
 fn hints_that_tell_nothing_new_are_passed_over() {
     let mut revisions = at(7);
     revisions.hear(&hint(7, &["a"]));

@@ -1,5 +1,6 @@
 //! Asks the catalogue what the `servers` table looks like, and reads its rows.
 
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row as PgRow};
 
 use super::CHANNEL;
@@ -14,23 +15,36 @@ const MARK_COLUMN: usize = 6;
 /// What functions of triggers call that leave the announcement to the end of the transaction.
 const NOTE: &str = "automc_changed(";
 
-/// Asks the catalogue.
+/// One number for what [`inspect`] looks at and somebody may change without a word: which table it is, its columns and row
+/// level security, and which triggers are on; 0 where there is none.
+const SHAPE: &str = "COALESCE((SELECT hashtextextended(concat_ws(' ', c.oid, c.relnatts, c.relrowsecurity, \
+        (SELECT string_agg(concat(t.oid, t.tgenabled), ' ' ORDER BY t.oid) FROM pg_trigger t \
+         WHERE t.tgrelid IN (c.oid, to_regclass('automc_pending')))), 0) \
+    FROM pg_class c WHERE c.oid = to_regclass('servers')), 0)";
+/// Whether no policy lets this role see any row of the table.
+const ROWS_HIDDEN: &str = "COALESCE(row_security_active(to_regclass('servers')) AND NOT EXISTS ( \
+        SELECT FROM pg_policy p, unnest(p.polroles) AS r(role) \
+        WHERE p.polrelid = to_regclass('servers') AND p.polpermissive AND p.polcmd IN ('r', '*') \
+          AND CASE r.role WHEN 0 THEN true ELSE pg_has_role(r.role, 'USAGE') END), false)";
+
+/// Asks the catalogue. Nothing is prepared, which poolers may not bear.
 ///
 /// # Errors
 /// Whatever the connection fails with.
 pub async fn inspect(client: &Client) -> Result<Facts, tokio_postgres::Error> {
+    let general = format!(
+        "SELECT current_user::text, to_regclass('servers') IS NOT NULL, pg_is_in_recovery(), \
+                has_table_privilege(to_regclass('automc_revision'), 'SELECT'), \
+                EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
+                        WHERE t.tgrelid = to_regclass('automc_pending') AND t.tgenabled = 'A' \
+                          AND strpos(p.prosrc, $1) > 0), \
+                {ROWS_HIDDEN}, {SHAPE}"
+    );
     let general = client
-        .query_one(
-            "SELECT current_user::text, to_regclass('servers') IS NOT NULL, pg_is_in_recovery(), \
-                    has_table_privilege(to_regclass('automc_revision'), 'SELECT'), \
-                    EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
-                            WHERE t.tgrelid = to_regclass('automc_pending') AND t.tgenabled = 'A' \
-                              AND strpos(p.prosrc, $1) > 0)",
-            &[&CHANNEL],
-        )
+        .query_typed(&general, &[(&CHANNEL, Type::TEXT)])
         .await?;
     let columns = client
-        .query(
+        .query_typed(
             "SELECT attname::text, format_type(atttypid, atttypmod), \
                     has_column_privilege(attrelid, attnum, 'SELECT') \
              FROM pg_attribute \
@@ -40,7 +54,7 @@ pub async fn inspect(client: &Client) -> Result<Facts, tokio_postgres::Error> {
         .await?;
     // What notes changes has no list of columns, but compares them one by one.
     let triggers = client
-        .query(
+        .query_typed(
             "SELECT t.tgname::text, t.tgtype, t.tgenabled::text, strpos(p.prosrc, $2) > 0, \
                     ARRAY(SELECT a.attname::text FROM pg_attribute a \
                           WHERE a.attrelid = t.tgrelid AND a.attnum > 0 AND CASE \
@@ -50,19 +64,26 @@ pub async fn inspect(client: &Client) -> Result<Facts, tokio_postgres::Error> {
              WHERE t.tgrelid = to_regclass('servers') AND NOT t.tgisinternal \
                AND strpos(p.prosrc, $1) > 0 \
              ORDER BY t.tgname",
-            &[&CHANNEL, &NOTE],
+            &[(&CHANNEL, Type::TEXT), (&NOTE, Type::TEXT)],
         )
         .await?;
+    let Some(general) = general.first() else {
+        return Ok(Facts::default());
+    };
+    let revision = match general.try_get(3)? {
+        None => Revision::Missing,
+        Some(false) => Revision::Hidden,
+        Some(true) if marked(client).await? => Revision::Readable,
+        Some(true) => Revision::Empty,
+    };
     Ok(Facts {
         role: general.try_get(0)?,
         table: general.try_get(1)?,
         standby: general.try_get(2)?,
-        revision: match general.try_get(3)? {
-            None => Revision::Missing,
-            Some(false) => Revision::Hidden,
-            Some(true) => Revision::Readable,
-        },
+        revision,
         announced: general.try_get(4)?,
+        rows_hidden: general.try_get(5)?,
+        shape: general.try_get(6)?,
         columns: each(&columns, |row| {
             Ok(Column {
                 name: row.try_get(0)?,
@@ -140,16 +161,46 @@ pub async fn rows(client: &Client, facts: &Facts) -> Result<Vec<Row>, tokio_post
     rows.collect()
 }
 
-/// Looks at the revision alone; `None` if there is none any more.
+/// Whether there is a row in the table of revisions.
+async fn marked(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let query = "SELECT FROM automc_revision LIMIT 1";
+    Ok(!client.query_typed(query, &[]).await?.is_empty())
+}
+
+/// What is seen at a glance.
+#[derive(Debug)]
+pub struct Glance {
+    /// The table's state, where there is one and it can be read.
+    pub mark: Option<Mark>,
+    /// As [`Facts::shape`].
+    pub shape: i64,
+}
+
+/// Looks at the revision, where `facts` have one, and at the table's shape.
 ///
 /// # Errors
 /// Whatever the connection fails with.
-pub async fn revision(client: &Client) -> Result<Option<Mark>, tokio_postgres::Error> {
-    let query = "SELECT epoch, revision::text FROM automc_revision";
-    let rows = client.query_typed(query, &[]).await?;
-    rows.first()
-        .map(|row| Ok(mark(row.try_get(0)?, row.try_get(1)?)))
-        .transpose()
+pub async fn glance(client: &Client, facts: &Facts) -> Result<Glance, tokio_postgres::Error> {
+    let none = "(SELECT NULL AS epoch, NULL AS revision)";
+    let revision = match facts.revision {
+        Revision::Readable => "automc_revision",
+        Revision::Missing | Revision::Hidden | Revision::Empty => none,
+    };
+    let query = format!(
+        "SELECT s.shape, r.epoch, r.revision::text FROM (SELECT {SHAPE} AS shape) s LEFT JOIN {revision} r ON TRUE"
+    );
+    let rows = client.query_typed(&query, &[]).await?;
+    let Some(row) = rows.first() else {
+        let (mark, shape) = (None, facts.shape);
+        return Ok(Glance { mark, shape });
+    };
+    let (epoch, revision): (Option<&str>, Option<&str>) = (row.try_get(1)?, row.try_get(2)?);
+    Ok(Glance {
+        mark: epoch
+            .zip(revision)
+            .map(|(epoch, revision)| mark(epoch, revision)),
+        shape: row.try_get(0)?,
+    })
 }
 
 /// Nothing below zero is ever counted.

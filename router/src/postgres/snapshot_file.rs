@@ -1,15 +1,14 @@
 //! The snapshot file: read at the start, before Postgres is asked, and kept up with every read that is applied.
 //!
 //! A thread of its own writes it. Nobody waits for that: what the disk does not take in time is written later, by
-//! a read of the whole table. Trouble is told once and ends nothing.
+//! a read of the whole table. Trouble is logged once, told by `GET /sync` for as long as it lasts, and ends nothing.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::task::JoinHandle;
@@ -31,6 +30,8 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 const APPENDED_MAX: usize = 16 * 1024 * 1024;
 /// Least time between two times that it is written anew.
 const REWRITE_PAUSE: Duration = Duration::from_secs(30);
+/// Least time between two times that is tried where the disk refuses, unless the table is read anyway.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(300);
 /// Bytes that are handed to the thread at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// What may wait for the disk: 8 MiB of chunks.
@@ -128,10 +129,13 @@ enum Order {
     Append(Vec<u8>),
 }
 
+/// Why the file has less than it should have, if it has.
+type Trouble = Arc<Mutex<Option<String>>>;
+
 /// Hands what is read to the thread that writes it.
 pub(super) struct Keeper {
     orders: SyncSender<Order>,
-    failed: Arc<AtomicBool>,
+    trouble: Trouble,
     /// Whether the file is being written anew.
     begun: bool,
     /// Whether the file has less than what is applied.
@@ -145,12 +149,12 @@ impl Keeper {
     /// Begins to keep the file at `path`; the thread ends with what comes back first.
     pub(super) fn start(path: PathBuf) -> (Self, JoinHandle<()>) {
         let (orders, inbox) = sync_channel(ORDERS_MAX);
-        let failed = Arc::<AtomicBool>::default();
-        let trouble = Arc::clone(&failed);
-        let thread = tokio::task::spawn_blocking(move || write(&path, &inbox, &trouble));
+        let trouble = Trouble::default();
+        let told = Arc::clone(&trouble);
+        let thread = tokio::task::spawn_blocking(move || write(&path, &inbox, &told));
         let keeper = Self {
             orders,
-            failed,
+            trouble,
             begun: false,
             behind: true,
             rewritten: None,
@@ -162,11 +166,19 @@ impl Keeper {
 
     /// When the whole table should be read for its sake, if it should.
     pub(super) fn due(&mut self) -> Option<Instant> {
-        if self.failed.swap(false, Ordering::Relaxed) {
-            self.behind = true;
-        }
+        let pause = match self.trouble() {
+            Some(_) => TROUBLE_PAUSE,
+            None => REWRITE_PAUSE,
+        };
+        self.behind |= pause == TROUBLE_PAUSE;
         let rewritten = self.rewritten.filter(|_| self.behind)?;
-        Some(rewritten + REWRITE_PAUSE)
+        Some(rewritten + pause)
+    }
+
+    /// Why the file has less than what is applied, where that is the disk's fault.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A read of the whole table begins at `now`.
@@ -241,19 +253,27 @@ impl Keeper {
 }
 
 /// Does what it is told until nobody is there to tell.
-fn write(path: &Path, inbox: &Receiver<Order>, failed: &AtomicBool) {
-    let (mut new, mut kept, mut told) = (None, None, false);
+fn write(path: &Path, inbox: &Receiver<Order>, trouble: &Trouble) {
+    let (mut new, mut kept) = (None, None);
+    let tell = |told: Option<String>| {
+        let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *trouble, told).is_some()
+    };
     while let Ok(order) = inbox.recv() {
-        let finishes = matches!(order, Order::Finish);
+        let finishes = new.is_some() && matches!(order, Order::Finish);
         match obey(path, order, &mut new, &mut kept) {
-            Ok(()) => told &= !finishes,
+            Ok(()) if finishes => {
+                if tell(None) {
+                    info!("{}: it is written again", path.display());
+                }
+            }
+            Ok(()) => {}
             Err(error) => {
                 (new, kept) = (None, None);
-                failed.store(true, Ordering::Relaxed);
-                if !told {
-                    warn!("{}: {error}; it keeps what it has", path.display());
+                let text = format!("{}: {error}; it keeps what it has", path.display());
+                if !tell(Some(text.clone())) {
+                    warn!("{text}");
                 }
-                told = true;
             }
         }
     }

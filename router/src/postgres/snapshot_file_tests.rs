@@ -131,6 +131,25 @@ fn what_is_no_snapshot_is_set_aside_and_what_is_not_there_is_no_trouble() {
     assert!(path.exists());
 }
 
+/// Else the same would be logged again with every attempt.
+#[test]
+fn what_was_never_begun_is_no_end_of_the_trouble() {
+    let (folder, path) = folder();
+    let attempt = |path: &Path, trouble: &Trouble| {
+        let (orders, inbox) = sync_channel(ORDERS_MAX);
+        for order in [Order::Begin, Order::Bytes(snapshot::first()), Order::Finish] {
+            orders.send(order).unwrap();
+        }
+        drop(orders);
+        write(path, &inbox, trouble);
+        trouble.lock().unwrap().clone()
+    };
+    let trouble = Trouble::default();
+    let gone = folder.path().join("gone/routes.jsonl");
+    assert!(attempt(&gone, &trouble).is_some());
+    assert_eq!(attempt(&path, &trouble), None);
+}
+
 #[tokio::test]
 async fn a_disk_that_refuses_leaves_the_file_as_it_was_and_is_tried_again() {
     let (folder, path) = folder();
@@ -141,8 +160,15 @@ async fn a_disk_that_refuses_leaves_the_file_as_it_was_and_is_tried_again() {
     while keeper.due().is_none() {
         tokio::task::yield_now().await;
     }
+    // It is told as long as it lasts, and does not have the table read every half minute.
+    let refused = keeper.trouble().unwrap();
+    assert!(refused.contains("it keeps what it has"), "{refused}");
+    assert_eq!(keeper.due(), Some(now + TROUBLE_PAUSE));
     fs::create_dir(folder.path().join("gone")).unwrap();
     whole(&mut keeper, &[row("a", "h:2")], 2, now + REWRITE_PAUSE);
+    while keeper.trouble().is_some() {
+        tokio::task::yield_now().await;
+    }
     end(keeper, thread).await;
     assert_eq!(held(&gone), (vec!["a h:2".to_owned()], Some(2)));
     let mode = fs::metadata(&gone).unwrap().permissions().mode();

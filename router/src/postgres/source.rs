@@ -10,22 +10,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{sleep_until, timeout};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
-use super::connect::{ConnectError, connect};
-use super::facts::Revision;
+use super::CHANNEL;
+use super::connect::connect;
 use super::guard::{Guard, Verdict};
 use super::hearing::Hearing;
 use super::news::Teller;
 use super::pace::Pace;
 use super::reading::{self, Reading};
 use super::revision::{Look, Mark, Revisions, Step, Why};
-use super::schema::{self, Facts, ROWS_MAX, Severity};
+use super::schema::{self, Facts, Severity};
 use super::snapshot_file::{self, Keeper};
 use super::status::{Held, SyncStatus};
-use super::{CHANNEL, explain};
+use super::trouble::{SyncError, ended_by, within};
 use crate::backoff::Backoff;
 use crate::config::PostgresConfig;
 use crate::config::values::short;
@@ -47,39 +48,16 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 pub const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Longest time one read of the table may take.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// By how much the server may be the first to give such a read up.
+const CLOCKS_APART: Duration = Duration::from_secs(1);
 /// How long the server may wait for us to take what it sends. It holds up the vacuum of every table meanwhile, which only a
 /// process that was stopped, or a network that is gone, can make it do.
 pub const UNTAKEN_MAX: Duration = Duration::from_secs(20);
+/// What is told when every change has to be looked for.
+const DEAF: &str = "changes are found within 10 s, but no notification of them arrives; LISTEN does not work through a pooler \
+                    in transaction mode (PgBouncer), so point AUTOMC_DSN at Postgres itself";
 /// Least time between two looks at the table's shape.
 const INSPECT_PAUSE: Duration = Duration::from_secs(1);
-
-/// Why a connection was given up.
-#[derive(Debug, thiserror::Error)]
-pub enum SyncError {
-    /// It was never there.
-    #[error("{0}")]
-    Connect(#[from] ConnectError),
-    /// A query failed.
-    #[error("{}", explain(.0))]
-    Query(#[from] tokio_postgres::Error),
-    /// No answer in time.
-    #[error("{what} took over {limit:?}")]
-    TimedOut {
-        /// What took so long.
-        what: &'static str,
-        /// The limit.
-        limit: Duration,
-    },
-    /// The server ended the connection.
-    #[error("the connection ended{0}")]
-    Ended(String),
-    /// The table cannot be used as it is.
-    #[error("{0}")]
-    Unusable(String),
-    /// More rows than [`ROWS_MAX`].
-    #[error("table servers has over {ROWS_MAX} rows, which is the limit")]
-    TooManyRows,
-}
 
 /// Follows the table until `stop` is cancelled; `heard` gets what changed. Losing the connection keeps the routes.
 pub async fn follow(
@@ -156,6 +134,8 @@ struct Source<H> {
 struct Session {
     client: Client,
     facts: Facts,
+    /// Whether nothing is heard of what changes.
+    deaf: bool,
     inspected: Instant,
     /// When to look at the table's shape again, because it was looked at just before something changed.
     inspect: Option<Instant>,
@@ -206,10 +186,14 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         let setup = format!(
             "SET statement_timeout = {limit}; SET tcp_user_timeout = {untaken}; LISTEN {CHANNEL}"
         );
-        within("LISTEN", READ_TIMEOUT, client.batch_execute(&setup)).await?;
+        let listens = within("LISTEN", READ_TIMEOUT, client.batch_execute(&setup)).await;
+        // What is wrong with the server as such, such as being a standby, is better known there.
+        let facts = self.inspect(&client, &Facts::default()).await?;
+        listens?;
         let now = Instant::now();
         let mut session = Session {
-            facts: self.inspect(&client, &Facts::default()).await?,
+            facts,
+            deaf: false,
             client,
             inspected: now,
             inspect: None,
@@ -279,27 +263,41 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         }
     }
 
-    /// Looks at the revision, or else only whether anybody is there.
+    /// Looks at the revision, where there is one, and whether the table is still the one that is known. That there is an
+    /// answer is the sign of life.
     async fn look(&self, session: &mut Session) -> Result<(), SyncError> {
-        let client = &session.client;
-        let what = "a sign of life";
+        let glance = schema::glance(&session.client, &session.facts);
+        let found = within("a sign of life", CHECK_TIMEOUT, glance).await?;
         let mut pause = CHECK_INTERVAL;
-        if session.facts.revision == Revision::Readable {
-            let found = within(what, CHECK_TIMEOUT, schema::revision(client)).await?;
-            if self.hearing.revisions().looked(found.as_ref()) == Look::Again {
+        let deaf = {
+            let mut revisions = self.hearing.revisions();
+            if revisions.looked(found.mark.as_ref()) == Look::Again {
                 pause = LOOK_AGAIN;
             }
-            self.status.update(|status| status.seen = found);
-        } else {
-            within(what, CHECK_TIMEOUT, client.batch_execute("")).await?;
-        }
+            revisions.is_deaf()
+        };
         session.check = Instant::now() + pause;
+        let unsaved = self.keeper.as_ref().and_then(Keeper::trouble);
+        self.status.update(|status| {
+            status.seen = found.mark;
+            status.unsaved = unsaved;
+        });
+        if std::mem::replace(&mut session.deaf, deaf) != deaf {
+            self.tell_of(&session.facts, deaf);
+        }
+        // Somebody has put another in its place, or switched triggers off: nothing announces that.
+        if found.shape != session.facts.shape && self.look_anew(session).await? {
+            self.owe(Why::Reconcile);
+        }
         Ok(())
     }
 
     /// Looks at the table's shape again: whether it is another.
     async fn look_anew(&self, session: &mut Session) -> Result<bool, SyncError> {
         let facts = self.inspect(&session.client, &session.facts).await?;
+        if session.deaf && facts != session.facts {
+            self.tell_of(&facts, true);
+        }
         (session.inspected, session.inspect) = (Instant::now(), None);
         let known = std::mem::replace(&mut session.facts, facts);
         Ok(session.facts != known)
@@ -321,16 +319,21 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
             return Err(SyncError::Unusable(error.text.clone()));
         }
         if facts != *known {
-            let warnings = findings
-                .into_iter()
-                .filter(|finding| finding.severity == Severity::Warning);
-            let warnings: Vec<_> = warnings.map(|finding| finding.text).collect();
-            for text in &warnings {
-                warn!("automc: {text}");
-            }
-            self.status.update(|status| status.warnings = warnings);
+            self.tell_of(&facts, false);
         }
         Ok(facts)
+    }
+
+    /// Tells what is wrong with the table, and whether nothing is heard of it.
+    fn tell_of(&self, facts: &Facts, deaf: bool) {
+        let findings = facts.findings().into_iter();
+        let flaws = findings.filter(|finding| finding.severity == Severity::Warning);
+        let deaf = deaf.then(|| DEAF.to_owned());
+        let warnings: Vec<_> = flaws.map(|flaw| flaw.text).chain(deaf).collect();
+        for text in &warnings {
+            warn!("automc: {text}");
+        }
+        self.status.update(|status| status.warnings = warnings);
     }
 
     /// Reads some rows, and applies what they say.
@@ -342,7 +345,7 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
     ) -> Result<(), SyncError> {
         let mut rows = Vec::new();
         let reading = self.read(session, Some(names), &mut rows).await?;
-        let (lost, limits) = (reading.loss.count, self.guard.limits());
+        let (lost, limits) = (reading.loss.count(), self.guard.limits());
         if lost > limits.routes && limits.forbid(lost, reading.effect(&self.registry, false).routes)
         {
             self.owe(Why::Held);
@@ -381,7 +384,7 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         let older = self.hearing.revisions().is_older(reading.mark.as_ref());
         let effect = reading.effect(&self.registry, older);
         let now = Instant::now();
-        if let Verdict::Hold(news) = self.guard.judge(effect, now) {
+        if let Verdict::Hold(news) = self.guard.judge(effect, &reading.loss, now) {
             self.keeper.iter_mut().for_each(Keeper::abandon);
             self.hold(news, now);
             return Ok(());
@@ -411,11 +414,18 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         };
         let read = reading::read(client, facts, names, registry, policies, keep);
         let reading = timeout(READ_TIMEOUT, read).await;
-        let reading = reading.unwrap_or(Err(SyncError::TimedOut {
-            what: "reading the table",
-            limit: READ_TIMEOUT,
-        }))?;
+        let reading = reading.unwrap_or(Err(SyncError::Slow));
         let end = Instant::now();
+        let reading = match reading {
+            // The server's clock was faster.
+            Err(SyncError::Query(error))
+                if error.code() == Some(&SqlState::QUERY_CANCELED)
+                    && end - begin + CLOCKS_APART > READ_TIMEOUT =>
+            {
+                Err(SyncError::Slow)
+            }
+            read => read,
+        }?;
         session.pace.read(end, end - begin);
         let (rows, whole) = (reading.rows, names.is_none());
         debug!(rows, whole, took = ?(end - begin), "automc: table read");
@@ -463,24 +473,5 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
                 confirmed: before.is_some_and(|held| held.confirmed),
             });
         });
-    }
-}
-
-async fn within<T>(
-    what: &'static str,
-    limit: Duration,
-    query: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, SyncError> {
-    match timeout(limit, query).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(SyncError::TimedOut { what, limit }),
-    }
-}
-
-fn ended_by(ended: Result<Result<(), tokio_postgres::Error>, tokio::task::JoinError>) -> SyncError {
-    match ended {
-        Ok(Ok(())) => SyncError::Ended(String::new()),
-        Ok(Err(error)) => SyncError::Ended(format!(": {}", explain(&error))),
-        Err(error) => SyncError::Ended(format!(": {error}")),
     }
 }

@@ -44,8 +44,10 @@ pub struct Snapshot {
     pub held: Option<Held>,
     /// When the routes were written down that are served because the table was not read yet.
     pub stale: Option<SystemTime>,
-    /// What is wrong with the table's triggers: changes come late, but they come.
+    /// What is wrong with the table: changes come late, or not all of them.
     pub warnings: Vec<String>,
+    /// Why the snapshot file has less than what is applied.
+    pub unsaved: Option<String>,
     /// Connections lost or failed since the start.
     pub reconnects: u64,
     /// Why the last of them was.

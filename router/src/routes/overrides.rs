@@ -132,8 +132,7 @@ impl Setting {
             return Ok(());
         }
         if text.len() > SETTING_BYTES_MAX {
-            let length = text.len();
-            return Err(format!("{length} bytes, over {SETTING_BYTES_MAX}"));
+            return Err(format!("it is over {SETTING_BYTES_MAX} bytes"));
         }
         self.set(policy, text)
             .map_err(|reason| reason.chars().take(REASON_CHARS_MAX).collect())

@@ -115,7 +115,7 @@ fn what_cannot_be_honoured_is_told_and_changes_nothing() {
         (Setting::ProxyProtocol, "v3", "none of v1, v2, none"),
         (Setting::Texts, "[]", "not a JSON object"),
         (Setting::Texts, "{", "not JSON"),
-        (Setting::Texts, &over_long, "bytes, over"),
+        (Setting::Texts, &over_long, "over 65536 bytes"),
     ] {
         let mut policy = Policy::default();
         let error = setting.apply(&mut policy, text).unwrap_err();

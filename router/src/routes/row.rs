@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::offer::{Excluded, IgnoredSetting, Offer, Provider, Reason};
-use super::overrides::{Overrides, Policies, items};
+use super::overrides::{Overrides, Policies, SETTING_BYTES_MAX, items};
 use super::policy::Policy;
 use super::{Route, StateHint, backends, wildcard};
 use crate::host::{Host, Names};
@@ -12,6 +12,9 @@ use crate::host::{Host, Names};
 pub const SERVER_NAME_BYTES_MAX: usize = 255;
 /// Most aliases of one row.
 pub const ALIASES_MAX: usize = 100;
+
+/// Longest text of one column, in bytes.
+pub const TEXT_BYTES_MAX: usize = SETTING_BYTES_MAX;
 
 /// One row, in the shape every version of the table can be read into.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,6 +84,7 @@ fn route(row: &Row, name: &str, policy: Arc<Policy>, names: Names) -> Result<Rou
         return Err(Reason::NoAddress);
     }
     let aliases = row.aliases.as_deref().unwrap_or_default();
+    bounded(domain, aliases, address)?;
     let (host, aliases, stars) =
         hosts(domain, aliases, names).map_err(|reason| Reason::Domain(reason.into()))?;
     let (backend, backends) =
@@ -123,6 +127,18 @@ fn check(name: &str) -> Result<(), Reason> {
         return refused("its name has a control character".to_owned());
     }
     Ok(())
+}
+
+/// What is longer is not read to its end, so its beginning is not to count either.
+fn bounded(domain: &str, aliases: &str, address: &str) -> Result<(), Reason> {
+    let long = |text: &str| text.len() > TEXT_BYTES_MAX;
+    let over = |what: &str| format!("{what} over {TEXT_BYTES_MAX} bytes").into();
+    match () {
+        () if long(domain) => Err(Reason::Domain(over("it is"))),
+        () if long(aliases) => Err(Reason::Domain(over("its aliases are"))),
+        () if long(address) => Err(Reason::Address(over("it is"))),
+        () => Ok(()),
+    }
 }
 
 /// The first host, the others, and how many stars each of them has at least.
@@ -252,6 +268,23 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused_whatever_is_in_it() {
+        let long = "b.example,".repeat(TEXT_BYTES_MAX / 10 + 1);
+        let aliases = Row {
+            aliases: Some(long.clone()),
+            ..row("a", "a.example", "h:1")
+        };
+        let aliases = reason(aliases);
+        assert!(matches!(&aliases, Reason::Domain(why) if why.contains("aliases are over 65536")));
+        let address = reason(row(
+            "a",
+            "a.example",
+            &format!("h:1{}", ",".repeat(long.len())),
+        ));
+        assert!(matches!(&address, Reason::Address(why) if why.contains("over 65536")));
     }
 
     #[test]

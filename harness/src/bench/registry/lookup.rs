@@ -150,7 +150,7 @@ pub(super) fn measure(rows: usize) -> Result<Figures> {
         let (registry, policies, done) = (&registry, &mut policies, AtomicBool::new(false));
         thread::scope(|scope| {
             let backends = backends.take_while(|_| !done.load(Ordering::Relaxed));
-            let paced = backends.inspect(|_| thread::sleep(BETWEEN));
+            let paced = backends.inspect(|_| thread::park_timeout(BETWEEN));
             scope.spawn(|| change(registry, rows, policies, paced));
             let looked = look(registry, busy, &mut changing);
             done.store(true, Ordering::Relaxed);
