@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::setpriority_process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,10 @@ use tracing::info;
 
 /// How long what runs beside the main task may take to end after it.
 const LEAVE_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How much the threads of that runtime give way to those that serve players (`nice`): reading a table, checking
+/// health, answering the API can wait for a moment where processors are short, players feel it.
+const NICENESS: i32 = 5;
 
 /// Runs `main` on a runtime of its own. When it ends, so does the process: a name look-up that
 /// hangs in the system's resolver is left behind.
@@ -22,6 +27,8 @@ pub fn run_to_its_end<T, E: From<io::Error>>(
 ) -> Result<T, E> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Without leave to do so nobody gives way, and that is all.
+        .on_thread_start(|| setpriority_process(None, NICENESS).unwrap_or_default())
         .build()?;
     let outcome = runtime.block_on(main);
     runtime.shutdown_timeout(LEAVE_TIMEOUT);

@@ -37,9 +37,10 @@ use crate::wake::Waker;
 pub const CHECKS_MAX: usize = 32;
 /// Backends that need not be asked are passed over, this many at once.
 const PASSED_MAX: usize = 256;
-/// From one look at the routes to the next, at least; and no more than a fiftieth of the time.
+/// From one look at the routes to the next, at least; and no more than a part of the time: while
+/// 100,000 routes keep changing, looking at them all is more work than the changes.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-const LOOK_SHARE: u32 = 50;
+const LOOK_SHARE: u32 = 200;
 
 /// What asks.
 #[derive(Debug)]

@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
+use super::CHANNEL;
 use super::connect::connect;
 use super::guard::{Guard, Verdict};
 use super::hearing::Hearing;
+use super::news::Teller;
 use super::pace::Pace;
 use super::reading::{self, Reading};
 use super::revision::{Look, Mark, Revisions, Step, Why};
@@ -25,7 +27,6 @@ use super::schema::{self, Facts, Severity};
 use super::snapshot_file::{self, Keeper};
 use super::status::{Held, SyncStatus};
 use super::trouble::{SyncError, ended_by, within};
-use super::{CHANNEL, news};
 use crate::backoff::Backoff;
 use crate::config::PostgresConfig;
 use crate::config::values::short;
@@ -74,6 +75,7 @@ pub async fn follow(
         policies: Policies::over(Arc::clone(registry.defaults())),
         guard: Guard::new(config.guard),
         hearing: Arc::default(),
+        teller: Teller::default(),
         keeper,
         config,
         registry,
@@ -122,6 +124,7 @@ struct Source<H> {
     policies: Policies,
     guard: Guard,
     hearing: Arc<Hearing>,
+    teller: Teller,
     keeper: Option<Keeper>,
     status: Arc<SyncStatus>,
     heard: H,
@@ -433,7 +436,7 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
     fn apply(&mut self, reading: Reading) {
         let found = reading.mark.clone();
         let changes = self.registry.update(Provider::Postgres, reading.news());
-        news::tell(&changes);
+        self.teller.tell(&changes, Instant::now());
         (self.heard)(&changes);
         let applied = self.hearing.revisions().applied().cloned();
         self.status.update(|status| {

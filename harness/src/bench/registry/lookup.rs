@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -24,6 +26,8 @@ const PART: usize = 1_000;
 const ROUNDS: usize = 7;
 /// Look-ups of one round.
 const LOOKUPS: usize = 1 << 20;
+/// From one change to the next while hosts are looked up: as many changes as in the storm.
+const BETWEEN: Duration = Duration::from_millis(1);
 /// Changes of one round.
 const CHANGES: usize = 200;
 
@@ -33,6 +37,8 @@ pub(super) struct Figures {
     /// Of the registry alone.
     pub(super) bytes_per_route: u64,
     busy: [Duration; 3],
+    /// The same hosts, while another thread changes one route after the other.
+    changing: [Duration; 3],
     any: [Duration; 3],
     change: [Duration; 3],
 }
@@ -43,6 +49,7 @@ impl Figures {
         json!({
             "registry_bytes_per_route": self.bytes_per_route,
             "busy_ns_min_median_max": nanos(&self.busy),
+            "busy_while_changing_ns_min_median_max": nanos(&self.changing),
             "any_ns_min_median_max": nanos(&self.any),
             "change_us": self.change.map(|time| time.as_secs_f64() * 1e6),
         })
@@ -51,14 +58,16 @@ impl Figures {
 
 impl fmt::Display for Figures {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [[low, median, high], [any_low, any, any_high]] =
-            [self.busy, self.any].map(|figures| figures.map(|time| time.as_nanos()));
-        let change = self.change[1];
         let [busy, all] = ASKED;
+        let figures = [self.busy, self.changing, self.any];
+        let [calm, changing, any] = figures.map(|figures| {
+            let [low, median, high] = figures.map(|time| time.as_nanos());
+            format!("{median} ns ({low}–{high})")
+        });
         write!(
             formatter,
-            "{median} ns ({low}–{high}) for {busy} hosts, {any} ns ({any_low}–{any_high}) for {all}; a change \
-             takes {change:.1?}"
+            "{calm} for {busy} hosts, {changing} while routes change, {any} for {all} hosts; a change takes {:.1?}",
+            self.change[1]
         )
     }
 }
@@ -123,36 +132,66 @@ pub(super) fn measure(rows: usize) -> Result<Figures> {
     }
     let held = held(&me)?.0.saturating_sub(before);
     let asked = ASKED.map(|count| asked(rows, count));
-    let (mut lookups, mut changes) = ([Vec::new(), Vec::new()], Vec::new());
+    let [busy, any] = &asked;
+    let [mut calm, mut changing, mut cold, mut changes] = [const { Vec::new() }; 4];
     for round in 0..ROUNDS {
-        for (asked, lookups) in asked.iter().zip(&mut lookups) {
-            let begin = Instant::now();
-            let mut found = 0;
-            for host in asked.iter().cycle().take(LOOKUPS) {
-                // As a connection does: the table of this moment, every time.
-                found += usize::from(black_box(registry.table().lookup(black_box(host))).is_some());
-            }
-            lookups.push(begin.elapsed() / u32::try_from(LOOKUPS)?);
-            ensure!(found == LOOKUPS, "{found} of {LOOKUPS} hosts were found");
-        }
+        look(&registry, busy, &mut calm)?;
+        look(&registry, any, &mut cold)?;
+        let backends = (0..).map(|number| format!("h{round}-{number}.example:1"));
+        let began = Instant::now();
+        change(
+            &registry,
+            rows,
+            &mut policies,
+            backends.clone().take(CHANGES),
+        );
+        changes.push(began.elapsed() / u32::try_from(CHANGES)?);
 
-        let new = format!("h{round}.example:1");
-        let begin = Instant::now();
-        for number in 0..CHANGES {
-            let number = (number * 7919) % rows.max(1);
-            let offer = offer(number, new.clone(), &mut policies);
-            let news = [(rows::name(number).into(), Some(offer))];
-            black_box(registry.update(Provider::Postgres, news));
-        }
-        changes.push(begin.elapsed() / u32::try_from(CHANGES)?);
+        let (registry, policies, done) = (&registry, &mut policies, AtomicBool::new(false));
+        thread::scope(|scope| {
+            let backends = backends.take_while(|_| !done.load(Ordering::Relaxed));
+            let paced = backends.inspect(|_| thread::park_timeout(BETWEEN));
+            scope.spawn(|| change(registry, rows, policies, paced));
+            let looked = look(registry, busy, &mut changing);
+            done.store(true, Ordering::Relaxed);
+            looked
+        })?;
     }
     // Memory that is free again would be what the next size is made of, and its figure too small.
     std::mem::forget((registry, asked));
-    let [busy, any] = lookups.map(ordered);
     Ok(Figures {
         bytes_per_route: held / u64::try_from(rows)?.max(1),
-        busy,
-        any,
+        busy: ordered(calm),
+        changing: ordered(changing),
+        any: ordered(cold),
         change: ordered(changes),
     })
+}
+
+/// Asks for [`LOOKUPS`] of `hosts`.
+fn look(registry: &Registry, hosts: &[String], rounds: &mut Vec<Duration>) -> Result<()> {
+    let begin = Instant::now();
+    let mut found = 0;
+    for host in hosts.iter().cycle().take(LOOKUPS) {
+        // As a connection does: the table of this moment, every time.
+        found += usize::from(black_box(registry.table().lookup(black_box(host))).is_some());
+    }
+    rounds.push(begin.elapsed() / u32::try_from(LOOKUPS)?);
+    ensure!(found == LOOKUPS, "{found} of {LOOKUPS} hosts were found");
+    Ok(())
+}
+
+/// Has one row after the other lead to the next of `backends`.
+fn change(
+    registry: &Registry,
+    rows: usize,
+    policies: &mut Policies,
+    backends: impl Iterator<Item = String>,
+) {
+    for (number, backend) in backends.enumerate() {
+        let number = (number * 7919) % rows.max(1);
+        let offer = offer(number, backend, policies);
+        let news = [(rows::name(number).into(), Some(offer))];
+        black_box(registry.update(Provider::Postgres, news));
+    }
 }
