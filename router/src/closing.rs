@@ -32,10 +32,10 @@ pub struct Closing {
     /// What a webhook is told, if there is one.
     visit: Option<Box<Visit>>,
     /// That the player is at an address, where that matters.
-    using: Option<Using>,
+    using: Option<Box<Using>>,
     said: bool,
     /// Its place among the connections of its address, where that came with a header.
-    place: Option<Place>,
+    place: Place,
 }
 
 impl Closing {
@@ -52,7 +52,7 @@ impl Closing {
             visit: None,
             using: None,
             said: false,
-            place: None,
+            place: Place::uncounted(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Closing {
 
     /// Keeps its place until it ends.
     pub fn place(&mut self, place: Place) {
-        self.place = Some(place);
+        self.place = place;
     }
 
     /// The route, once it has been found.
@@ -130,7 +130,7 @@ impl Closing {
 
     /// Keeps that the player is at an address until the connection has ended.
     pub fn keep(&mut self, using: Option<Using>) {
-        self.using = using;
+        self.using = using.map(Box::new);
     }
 
     /// Takes note that the client talks to `backend`, or has been told its words.
@@ -163,7 +163,7 @@ impl Closing {
     }
 
     /// Says how it ended: players' connections at info, pings and port scans at debug.
-    pub fn finish(mut self, outcome: &Result<Served, ConnectionError>) {
+    pub fn finish(&mut self, outcome: &Result<Served, ConnectionError>) {
         self.said = true;
         if let Some(visit) = &mut self.visit {
             visit.ended(self.route.as_deref(), outcome);

@@ -15,6 +15,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::instrument::Instrumented;
 use tracing::{Instrument, debug};
 
 use crate::addr::BackendAddr;
@@ -122,6 +123,9 @@ pub(crate) enum Onward {
     Pinged(Option<Relayed>),
 }
 
+/// What a client has sent first, all of it as it came, and why it is to be turned away, if it is.
+type Greeted = (Greeting, Vec<u8>, Option<ConnectionError>);
+
 /// Serves one client from its first byte to its last.
 ///
 /// # Errors
@@ -131,18 +135,11 @@ pub async fn serve(
     services: &Services,
     closing: &mut Closing,
 ) -> Result<Served, ConnectionError> {
-    // What greeting, waking and dialling take is given back before the long part.
-    let (greeting, raw, turned) = Box::pin(services.greet(client, closing)).await?;
-    if let Some(error) = turned {
-        return Box::pin(services.refused(client, closing, greeting, raw, error)).await;
-    }
-    services.metrics.greeted(closing.age());
-    let span = closing.span();
-    if let Some(notifier) = &services.notifier {
-        closing.notify(notifier, &greeting);
-    }
-    let way = span.in_scope(|| services.way_of(client, greeting, raw, closing));
-    let (mut backend, said, playing, counted) = match way.instrument(span.clone()).await? {
+    // What greeting, waking and dialling take is given back before the long part: in a box each, and nothing of it is
+    // lent here, since what was lent keeps its room until the end.
+    let greeted = Box::pin(services.greet(client, closing)).await?;
+    let way = services.onward(client, greeted, closing);
+    let (mut backend, said, playing, counted) = match way.await? {
         Onward::Session {
             backend,
             said,
@@ -152,10 +149,11 @@ pub async fn serve(
         Onward::Transferred => return Ok(Served::Transferred),
         Onward::Pinged(session) => return Ok(Served::Pinged(session)),
     };
-    drop(span);
-    client.write_all(&said).await?;
-    let said_bytes = u64::try_from(said.len()).unwrap_or_default();
-    drop(said);
+    let said_bytes = {
+        let words = said;
+        client.write_all(&words).await?;
+        u64::try_from(words.len()).unwrap_or_default()
+    };
     let mut session = relay(client, &mut backend, &services.counters).await;
     session.down += said_bytes;
     drop((backend, counted));
@@ -177,13 +175,12 @@ pub async fn refuse(
 ) -> Result<Served, ConnectionError> {
     let (greeting, raw, turned) = services.greet(client, closing).await?;
     let error = turned.unwrap_or(error);
-    services
-        .refused(client, closing, greeting, raw, error)
-        .await
+    let refused = services.refused(client, closing, greeting, raw, error);
+    refused.await.map(|()| Served::Pinged(None))
 }
 
 impl Services {
-    /// Tells a client why there is no place for it.
+    /// Tells a client why there is no place for it. A login comes to nothing; a ping has its answer then.
     async fn refused(
         &self,
         client: &mut TcpStream,
@@ -191,7 +188,7 @@ impl Services {
         greeting: Greeting,
         raw: Vec<u8>,
         error: ConnectionError,
-    ) -> Result<Served, ConnectionError> {
+    ) -> Result<(), ConnectionError> {
         let texts = &self.registry.defaults().texts;
         let full = texts.render(Text::Full, None, &Fields::default());
         match greeting {
@@ -208,7 +205,7 @@ impl Services {
                 answer::status_frame(client, early, &frame).await?;
             }
         }
-        Ok(Served::Pinged(None))
+        Ok(())
     }
 
     /// Whether the client's address is only known once its header is read.
@@ -223,7 +220,7 @@ impl Services {
         &self,
         client: &mut TcpStream,
         closing: &mut Closing,
-    ) -> Result<(Greeting, Vec<u8>, Option<ConnectionError>), ConnectionError> {
+    ) -> Result<Greeted, ConnectionError> {
         let at_door = !self.may_be_proxy(closing.peer());
         let mut turned = None;
         let mut opening = Opening::new(client);
@@ -250,6 +247,28 @@ impl Services {
         }
         let (greeting, raw) = opening.greeting().await?;
         Ok((greeting, raw, turned))
+    }
+
+    /// From the greeting on.
+    fn onward<'w>(
+        &'w self,
+        client: &'w mut TcpStream,
+        (greeting, raw, turned): Greeted,
+        closing: &'w mut Closing,
+    ) -> Instrumented<Boxed<'w, Result<Onward, ConnectionError>>> {
+        let span = closing.span();
+        if let Some(error) = turned {
+            let refused = self.refused(client, closing, greeting, raw, error);
+            let refused: Boxed<'w, _> =
+                Box::pin(async move { refused.await.map(|()| Onward::Pinged(None)) });
+            return refused.instrument(span);
+        }
+        self.metrics.greeted(closing.age());
+        if let Some(notifier) = &self.notifier {
+            closing.notify(notifier, &greeting);
+        }
+        let way = span.in_scope(|| self.way_of(client, greeting, raw, closing));
+        way.instrument(span)
     }
 
     /// A box for each way: a player who waits in one has no room of the others.

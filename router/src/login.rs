@@ -114,13 +114,7 @@ impl Services {
         greeting: Vec<u8>,
         closing: &mut Closing,
     ) -> Result<LoginEnd, ConnectionError> {
-        let address = &login.handshake.address;
-        let claim = login.claim(closing.peer());
-        self.admission.record(address, &claim);
-        let route = &self
-            .find(address, closing)
-            .ok_or(ConnectionError::UnknownHost)?;
-        self.admission.may_join(address, &claim)?;
+        let route = &self.admitted(login, closing)?;
         let way = Way::of(login.handshake.protocol, route.policy.compression_hold);
         let header = self.header(route, client, closing)?;
         let hold = Hold::new(client, greeting, way, route.policy.tick);
@@ -141,6 +135,21 @@ impl Services {
             Before::Asleep(knock) => knock,
         };
         self.wake(&mut hold, &guest, knock).await
+    }
+
+    /// The route of a login that may be let in there.
+    fn admitted(
+        &self,
+        login: &Login,
+        closing: &mut Closing,
+    ) -> Result<Arc<Route>, ConnectionError> {
+        let address = &login.handshake.address;
+        let claim = login.claim(closing.peer());
+        self.admission.record(address, &claim);
+        let route = self.find(address, closing);
+        let route = route.ok_or(ConnectionError::UnknownHost)?;
+        self.admission.may_join(address, &claim)?;
+        Ok(route)
     }
 
     /// The way of a login whose server is not woken for it.
