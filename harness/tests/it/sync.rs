@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::followed::{DEADLINE, Followed};
 
 /// Most reads of the table in a second.
-const READS_PER_SECOND: u64 = 40;
+const READS_PER_SECOND: u64 = 16;
 const A: Option<&str> = Some("127.0.0.1:1");
 const B: Option<&str> = Some("127.0.0.1:2");
 

@@ -9,12 +9,12 @@ pub const DEBOUNCE: Duration = Duration::from_millis(2);
 pub const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// The pause after a read, as a multiple of what the read took.
 const PAUSE_PER_READ: u32 = 2;
-/// Most reads within a second.
-pub const READS_PER_SECOND: usize = 36;
+/// Most reads within a second: those of a burst and the others.
+pub const READS_PER_SECOND: usize = 16;
 /// Reads within a second that need no more distance than [`DEBOUNCE`].
 const BURST: usize = 6;
-/// Distance of the others: 30 in a second, so that those of a burst have room beside them.
-const DISTANCE: Duration = Duration::from_millis(34);
+/// Distance of the others: a storm of changes costs less the more of them are read at once.
+const DISTANCE: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Paces the reads of one connection.
