@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -25,10 +25,11 @@ const NICENESS: i32 = 5;
 pub fn run_to_its_end<T, E: From<io::Error>>(
     main: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
+    let nice = getpriority_process(None).unwrap_or_default() + NICENESS;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // Without leave to do so nobody gives way, and that is all.
-        .on_thread_start(|| setpriority_process(None, NICENESS).unwrap_or_default())
+        .on_thread_start(move || setpriority_process(None, nice).unwrap_or_default())
         .build()?;
     let outcome = runtime.block_on(main);
     runtime.shutdown_timeout(LEAVE_TIMEOUT);

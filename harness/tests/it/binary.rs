@@ -1,5 +1,6 @@
 //! The executable: exit codes, messages, signals, limits.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Output;
 use std::time::Duration;
@@ -324,4 +325,27 @@ async fn json_logs_are_one_object_a_line() {
     let json: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(json["level"], "INFO");
     assert_eq!(json["message"], "listening for players");
+}
+
+#[tokio::test]
+async fn what_serves_players_comes_before_everything_else() {
+    let router = RouterProcess::start(Settings::new()).await.unwrap();
+    let tasks = format!("/proc/{}/task", router.process.pid());
+    let (mut workers, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for task in std::fs::read_dir(tasks).unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        // proc(5): the name in parentheses, then the state; `nice` is the 17th from there.
+        let (name, fields) = stat.rsplit_once(") ").unwrap();
+        let nice: i32 = fields.split(' ').nth(16).unwrap().parse().unwrap();
+        if name.contains("(worker-") {
+            workers.insert(nice);
+        } else if name.contains("(tokio") {
+            others.insert(nice);
+        }
+    }
+    let worst = workers.last().unwrap();
+    assert!(
+        others.first().unwrap() > worst || *worst == 19,
+        "{workers:?} and {others:?}"
+    );
 }
