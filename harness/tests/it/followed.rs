@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness::chaos::ChaosProxy;
 use harness::eventually::eventually;
 use harness::postgres::{Database, Postgres};
 use harness::router::{RouterProcess, Settings};
@@ -60,6 +61,16 @@ impl Followed {
             sql,
             database,
         }
+    }
+
+    /// A router that reaches its database through a proxy, which can lose notifications.
+    pub(crate) async fn through_proxy() -> (Self, ChaosProxy) {
+        let server = Postgres::shared().await.unwrap();
+        let database = server.database().await.unwrap();
+        let proxy = ChaosProxy::before_postgres(server.addr()).await.unwrap();
+        let dsn = server.dsn_at(proxy.addr(), database.name());
+        let settings = Settings::new().env("AUTOMC_DSN", dsn);
+        (Self::over(database, settings).await, proxy)
     }
 
     pub(crate) async fn run(&self, statements: &str) {

@@ -139,11 +139,7 @@ async fn a_thousand_transactions_a_second_are_few_reads_and_end_exact() {
 /// What was not announced is noticed by the next look at the revision, every 10 s.
 #[tokio::test]
 async fn a_lost_notification_is_noticed_by_the_next_look() {
-    let server = Postgres::shared().await.unwrap();
-    let database = server.database().await.unwrap();
-    let proxy = ChaosProxy::before_postgres(server.addr()).await.unwrap();
-    let dsn = server.dsn_at(proxy.addr(), database.name());
-    let followed = Followed::over(database, Settings::new().env("AUTOMC_DSN", dsn)).await;
+    let (followed, proxy) = Followed::through_proxy().await;
     followed.add("a", "a.example", "127.0.0.1:1").await;
 
     proxy.losing().one_in(1);

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use harness::chaos::ChaosProxy;
 use harness::eventually::eventually;
-use harness::postgres::Postgres;
-use harness::router::Settings;
 use serde_json::Value;
 
 use crate::followed::{DEADLINE, Followed};
@@ -141,11 +138,7 @@ async fn a_read_that_waits_for_a_lock_says_so_when_it_is_given_up() {
 /// As behind a pooler in transaction mode, where LISTEN is accepted and leads to nothing.
 #[tokio::test]
 async fn changes_that_are_never_heard_of_are_told_until_they_are() {
-    let server = Postgres::shared().await.unwrap();
-    let database = server.database().await.unwrap();
-    let proxy = ChaosProxy::before_postgres(server.addr()).await.unwrap();
-    let dsn = server.dsn_at(proxy.addr(), database.name());
-    let followed = Followed::over(database, Settings::new().env("AUTOMC_DSN", dsn)).await;
+    let (followed, proxy) = Followed::through_proxy().await;
     followed.add("a", "a.example", "127.0.0.1:1").await;
 
     proxy.losing().one_in(1);
