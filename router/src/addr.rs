@@ -109,6 +109,17 @@ impl BackendAddr {
         &self.text
     }
 
+    /// The host alone, and its port; an IPv6 address without its brackets.
+    #[must_use]
+    pub fn parts(&self) -> (&str, u16) {
+        // What is no address any more has port 0, where nobody listens.
+        let (host, port) = self.text.rsplit_once(':').unwrap_or((&self.text, ""));
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        (bare.unwrap_or(host), port.parse().unwrap_or_default())
+    }
+
     /// The same without a copy.
     #[must_use]
     pub fn shared(&self) -> SharedStr {

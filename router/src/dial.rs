@@ -4,9 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use socket2::SockRef;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::addr::BackendAddr;
@@ -70,17 +72,45 @@ pub(crate) fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
 
+/// Whether the resolver says that there is no such name, or no address for it: that of a container,
+/// for one, which has not started yet. A resolver that does not answer says no such thing.
+pub(crate) fn is_no_name(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
 /// Asks the system's resolver. A look-up that nobody waits for any more goes on in a thread of
 /// its own, and keeps its place among [`LOOKUPS_MAX`] until it ends.
 async fn resolve(backend: &BackendAddr) -> io::Result<Vec<SocketAddr>> {
     static PLACES: Semaphore = Semaphore::const_new(LOOKUPS_MAX);
     let place = PLACES.acquire().await.map_err(io::Error::other)?;
-    let name = backend.as_str().to_owned();
-    let lookup = tokio::spawn(async move {
+    let backend = backend.clone();
+    let lookup = spawn_blocking(move || {
         let _place = place;
-        Ok(lookup_host(name).await?.collect())
+        let (host, port) = backend.parts();
+        system(host, port)
     });
     lookup.await.map_err(io::Error::other)?
+}
+
+/// What getaddrinfo(3) has for `host`, in its order.
+fn system(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let hints = AddrInfoHints {
+        socktype: SockType::Stream.into(),
+        ..AddrInfoHints::default()
+    };
+    let found = getaddrinfo(Some(host), None, Some(hints)).map_err(|error| match error.kind() {
+        LookupErrorKind::NoName | LookupErrorKind::NoData => {
+            io::Error::new(io::ErrorKind::NotFound, io::Error::from(error))
+        }
+        _ => error.into(),
+    })?;
+    found
+        .map(|found| {
+            let mut address = found?.sockaddr;
+            address.set_port(port);
+            Ok(address)
+        })
+        .collect()
 }
 
 /// Attempts until one succeeds or [`READY_WINDOW`] has passed, since `running` may come before
@@ -95,5 +125,23 @@ pub async fn dial_until_ready(backend: &BackendAddr, limit: Duration) -> io::Res
             Err(_) if Instant::now() < end => sleep(READY_PAUSE).await,
             outcome => return outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_is_not_there_is_told_from_a_port_that_is_closed() {
+        let dial = async |at: &str| {
+            let backend = BackendAddr::parse(at).unwrap();
+            dial(&backend, READY_WINDOW).await.unwrap_err()
+        };
+        // RFC 6761: nobody has a name below `invalid`; nor one that begins with a hyphen, so nobody is asked.
+        let missing = dial("-nobody.invalid:25565").await;
+        assert!(is_no_name(&missing), "{missing:?}");
+        let closed = dial("127.0.0.1:1").await;
+        assert!(!is_no_name(&closed), "{closed:?}");
     }
 }

@@ -107,12 +107,11 @@ impl Ping {
     }
 
     async fn ask(&self, mut stream: TcpStream, deadline: Instant) -> Result<String, PingError> {
-        let port = self.backend.as_str().rsplit_once(':');
-        let port = port.and_then(|(_, port)| port.parse().ok());
+        let (_, port) = self.backend.parts();
         let handshake = Handshake {
             protocol: self.protocol,
             address: self.host.to_string(),
-            port: port.unwrap_or_default(),
+            port,
             intent: Intent::Status,
         };
         let header = own_header(self.proxy, &stream).map_err(PingError::Silent)?;

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::dial::is_out_of_files;
+use crate::dial::{is_no_name, is_out_of_files};
 use crate::ping::PingError;
 
 /// What came of asking a backend, or of dialling it for a player.
@@ -59,6 +59,7 @@ impl Word {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted => Self::Refused,
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable => Self::Away,
+            _ if is_no_name(error) => Self::NoName,
             _ => Self::NoWay,
         })
     }
