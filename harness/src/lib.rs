@@ -36,3 +36,11 @@ pub mod soak;
 pub mod table;
 mod usage;
 pub mod world;
+
+/// Notes that the test of this thread cannot be tried here, and why; `cargo test` tells at its end.
+///
+/// # Errors
+/// `CI` is set and `AUTOMC_TEST_SKIPS` is not: then nothing may be skipped.
+pub fn skip(reason: &str) -> anyhow::Result<()> {
+    xtask::skipped::note(reason).map_err(anyhow::Error::msg)
+}

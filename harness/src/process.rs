@@ -112,8 +112,15 @@ impl Process {
     /// # Errors
     /// The process has ended.
     pub async fn signal(&self, name: &str) -> Result<()> {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.pid.to_string()])
+        // The shell's own: not every system has a program of that name.
+        let status = Command::new("sh")
+            .args([
+                "-c",
+                "kill -s \"$1\" \"$2\"",
+                "sh",
+                name,
+                &self.pid.to_string(),
+            ])
             .status()
             .await?;
         anyhow::ensure!(status.success(), "kill -s {name} {}: {status}", self.pid);

@@ -5,24 +5,54 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::binaries;
 use crate::eventually::eventually;
+use crate::skip;
 
 /// Longest time one step of an installation may take.
 const STEP_DEADLINE: Duration = Duration::from_secs(240);
 /// Longest wait for another process that installs the same.
 const LOCK_DEADLINE: Duration = Duration::from_secs(600);
+/// The oldest Node.js that the clients run on.
+const NODE_MIN: u32 = 18;
 /// The file that says what a complete installation was made of.
 const STAMP: &str = "installed";
 
 /// Installed at most once per process.
 static NODE: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
 static PYTHON: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
+
+/// Says that what came is not what the list of packages names: npm's word, and pip's.
+const WRONG: [&str; 2] = ["EINTEGRITY", "DO NOT MATCH THE HASHES"];
+
+/// Whether clients and servers in JavaScript can run here. If not, the test is noted as skipped.
+///
+/// # Errors
+/// No test may be skipped, or what was downloaded is not what the lock file names.
+pub async fn node_is_here() -> Result<bool> {
+    is_here(node().await)
+}
+
+/// Whether clients in Python can run here. If not, the test is noted as skipped.
+///
+/// # Errors
+/// No test may be skipped, or what was downloaded is not what the list names.
+pub async fn python_is_here() -> Result<bool> {
+    is_here(python().await)
+}
+
+fn is_here(installed: Result<PathBuf>) -> Result<bool> {
+    match installed {
+        Ok(_) => Ok(true),
+        Err(error) if WRONG.iter().any(|word| error.to_string().contains(word)) => Err(error),
+        Err(error) => skip(&error.to_string()).map(|()| false),
+    }
+}
 
 /// The folder with `node_modules`.
 ///
@@ -31,7 +61,8 @@ static PYTHON: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
 pub(super) async fn node() -> Result<PathBuf> {
     let lists = ["package.json", "package-lock.json", ".npmrc"];
     let installed = NODE.get_or_init(|| once("node", &lists, npm));
-    installed.await.clone().map_err(anyhow::Error::msg)
+    let needs = "Node.js 18 or newer, and npm (Debian: apt-get install nodejs npm)";
+    result(installed.await, needs)
 }
 
 /// The folder of the virtual environment.
@@ -40,10 +71,23 @@ pub(super) async fn node() -> Result<PathBuf> {
 /// Python or its venv is missing, or it does not install.
 pub(super) async fn python() -> Result<PathBuf> {
     let installed = PYTHON.get_or_init(|| once("python3", &["requirements.txt"], pip));
-    installed.await.clone().map_err(anyhow::Error::msg)
+    let needs = "Python with venv (Debian: apt-get install python3 python3-venv)";
+    result(installed.await, needs)
+}
+
+fn result(installed: &Result<PathBuf, String>, needs: &str) -> Result<PathBuf> {
+    let refused =
+        |error| anyhow!("no clients that others have written: {error}. They need {needs}");
+    installed.clone().map_err(refused)
 }
 
 async fn npm(folder: PathBuf) -> Result<()> {
+    let node = output(Command::new("node").arg("--version")).await?;
+    let major = node.trim().trim_start_matches('v').split('.').next();
+    let major: u32 = major
+        .and_then(|major| major.parse().ok())
+        .unwrap_or_default();
+    ensure!(major >= NODE_MIN, "Node.js is {}", node.trim());
     let mut npm = Command::new("npm");
     // Nothing of it has to be compiled or fetched from elsewhere.
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
@@ -73,12 +117,7 @@ async fn once<F: Future<Output = Result<()>>>(
         let target = binaries::target()?.join("clients");
         fill(&target, program, lists, install).await
     };
-    work.await.map_err(|error| {
-        format!(
-            "tests with real Minecraft clients need Node.js 18 or newer, npm and Python with venv \
-             (Debian: nodejs npm python3 python3-venv), and package registries: {error:#}"
-        )
-    })
+    work.await.map_err(|error| format!("{error:#}"))
 }
 
 async fn fill<F: Future<Output = Result<()>>>(

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+pub use self::install::{node_is_here, python_is_here};
 use crate::process::Process;
 
 /// The versions that the tests play: each of the forms that a login has had, and the newest.

@@ -1,7 +1,7 @@
 //! A real Docker engine for tests: containers with a server of ours inside, behind a [`proxy`] that shows a
 //! router only those; and a [`fake`] one that misbehaves.
 //!
-//! Where no engine answers, the tests that need one say so and end, unless `CI` is set: then they fail.
+//! Where no engine answers, the tests that need one are skipped.
 
 pub mod fake;
 pub mod proxy;
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use testcontainers::bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, NetworkConnectRequest, NetworkCreateRequest,
     NetworkingConfig, RestartPolicy, RestartPolicyNameEnum,
@@ -28,6 +28,7 @@ use crate::binaries;
 use crate::eventually::eventually;
 use crate::postgres::engine_of_environment;
 use crate::reaper::Reaper;
+use crate::skip;
 
 /// The label by which a test finds its own containers.
 pub const OWNER: &str = "automc-test";
@@ -143,35 +144,31 @@ impl Wish {
 }
 
 impl Engine {
-    /// The engine, if one answers.
+    /// The engine, if one answers and can be used. Otherwise the test is noted as skipped.
     ///
     /// # Errors
-    /// None does, and `CI` is set; or it cannot be used.
+    /// There is none, and no test may be skipped.
     pub async fn find() -> Result<Option<Self>> {
+        match Self::usable().await {
+            Ok(engine) => Ok(Some(engine)),
+            Err(reason) => skip(&format!("no Docker engine: {reason}")).map(|()| None),
+        }
+    }
+
+    async fn usable() -> Result<Self, String> {
         let host = engine_of_environment();
         let docker = match host.strip_prefix("unix://") {
-            Some(path) => Docker::connect_with_unix(path, 120, API_DEFAULT_VERSION)?,
-            None => Docker::connect_with_http(&host, 120, API_DEFAULT_VERSION)?,
+            Some(path) => Docker::connect_with_unix(path, 120, API_DEFAULT_VERSION),
+            None => Docker::connect_with_http(&host, 120, API_DEFAULT_VERSION),
         };
-        let reason = match timeout(ENGINE_DEADLINE, docker.ping()).await {
-            Ok(Ok(_)) => {
-                let prepared = PREPARED.get_or_init(|| prepare(&host));
-                if let Err(reason) = prepared.await {
-                    bail!("{reason}");
-                }
-                let id = format!("{}-{:08x}", std::process::id(), crate::postgres::random());
-                return Ok(Some(Self { docker, host, id }));
-            }
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => "no answer".to_owned(),
+        let docker = docker.map_err(|error| error.to_string())?;
+        match timeout(ENGINE_DEADLINE, docker.ping()).await {
+            Ok(answer) => answer.map_err(|error| error.to_string())?,
+            Err(_) => return Err(format!("{host} does not answer")),
         };
-        let wanted = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
-        ensure!(
-            !wanted,
-            "this test needs a Docker engine, and CI is set: {reason}"
-        );
-        tracing::warn!("no Docker engine, so this is not tried: {reason}");
-        Ok(None)
+        PREPARED.get_or_init(|| prepare(&host)).await.clone()?;
+        let id = format!("{}-{:08x}", std::process::id(), crate::postgres::random());
+        Ok(Self { docker, host, id })
     }
 
     /// A proxy before it that shows this test's containers and no others.

@@ -91,6 +91,8 @@ mod schema_upgrade;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]
+mod skipped;
+#[cfg(test)]
 mod snapshot;
 #[cfg(test)]
 mod soak;

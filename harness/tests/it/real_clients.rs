@@ -127,6 +127,9 @@ async fn wake(manager: &Manager, servers: &[Server], clients: &mut [Script], man
 
 #[tokio::test]
 async fn a_real_client_of_every_version_joins_a_sleeping_server() {
+    if !clients::node_is_here().await.unwrap() {
+        return;
+    }
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
     // The oldest knock last, for they can be held for the shortest time.
     let mut versions = VERSIONS;
@@ -141,6 +144,9 @@ async fn a_real_client_of_every_version_joins_a_sleeping_server() {
 
 #[tokio::test]
 async fn a_real_client_of_every_version_gets_into_a_sleeping_server_that_encrypts() {
+    if !clients::node_is_here().await.unwrap() {
+        return;
+    }
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
     let (old, new) = VERSIONS.split_at(OLD);
     let mut servers = Server::load(&table, new, Manner::Online).await;
@@ -157,6 +163,9 @@ async fn a_real_client_of_every_version_gets_into_a_sleeping_server_that_encrypt
 
 #[tokio::test]
 async fn a_real_client_of_every_version_understands_why_it_does_not_get_in() {
+    if !clients::node_is_here().await.unwrap() {
+        return;
+    }
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
     manager.polls([Reply::state("failed")]);
     let mut guests = Vec::new();
@@ -177,6 +186,9 @@ async fn a_real_client_of_every_version_understands_why_it_does_not_get_in() {
 #[tokio::test]
 async fn a_mineflayer_bot_plays_on_a_flying_squid_server_that_slept() {
     const VERSIONS: [&str; 3] = ["1.16.5", "1.20.4", "1.21.4"];
+    if !clients::node_is_here().await.unwrap() {
+        return;
+    }
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
     let (mut guests, mut bots) = (Vec::new(), Vec::new());
     for version in VERSIONS {
@@ -207,6 +219,9 @@ async fn a_mineflayer_bot_plays_on_a_flying_squid_server_that_slept() {
 
 #[tokio::test]
 async fn mcstatus_reads_a_sleeping_server_a_running_one_and_none() {
+    if !clients::node_is_here().await.unwrap() || !clients::python_is_here().await.unwrap() {
+        return;
+    }
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
     let servers = Server::load(&table, &["1.21.4"], Manner::Offline).await;
     let (typed, players) = (&servers[0].guest.typed, table.router.at.players);
