@@ -14,7 +14,7 @@ use crate::proxy_protocol::{self, Ends, HEADER_BYTES_MAX, HeaderError};
 
 /// Longest time from the accepted connection to the complete greeting.
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the shortest legacy pings wait for a byte that would make them something longer.
+/// How long legacy pings that may go on wait for the next byte; clients of 1.6 send theirs in pieces.
 pub const LEGACY_PAUSE: Duration = Duration::from_millis(300);
 /// Most bytes read before a greeting is complete.
 const BYTES_MAX: usize = if GREETING_BYTES_MAX > LEGACY_PING_BYTES_MAX {
@@ -203,15 +203,44 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_shortest_pings_stand_after_a_short_pause() {
-        let (mut client, mut server) = tokio::io::duplex(8);
-        client.write_all(&[0xFE]).await.unwrap();
+    async fn the_shortest_pings_and_those_that_break_off_stand_after_a_short_pause() {
+        let begun_message = [&[0xFE, 0x01, 0xFA, 0, 11][..], b"\0M\0C\0|"].concat();
+        for (sent, ping) in [
+            (&[0xFE][..], LegacyPing::Beta),
+            (&[0xFE, 0x01], LegacyPing::V1_4),
+            (&[0xFE, 0x01, 0xFA], LegacyPing::V1_4),
+            (&begun_message, LegacyPing::V1_4),
+        ] {
+            let (mut client, mut server) = tokio::io::duplex(64);
+            client.write_all(sent).await.unwrap();
+            let begin = Instant::now();
+
+            let (greeting, _) = greet(&mut server).await.unwrap();
+
+            assert_eq!(greeting, Greeting::Legacy(ping));
+            assert_eq!(begin.elapsed(), LEGACY_PAUSE);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_that_drips_stands_at_the_deadline_at_the_latest() {
+        let (mut client, mut server) = tokio::io::duplex(1);
+        tokio::spawn(async move {
+            let head = [0xFE, 0x01, 0xFA, 0, 11, 0, b'M', 0, b'C', 0, b'|'];
+            for byte in head
+                .into_iter()
+                .chain(b"\0P\0i\0n\0g\0H\0o".iter().copied())
+            {
+                client.write_all(&[byte]).await.unwrap();
+                tokio::time::sleep(LEGACY_PAUSE - Duration::from_millis(10)).await;
+            }
+        });
         let begin = Instant::now();
 
         let (greeting, _) = greet(&mut server).await.unwrap();
 
-        assert_eq!(greeting, Greeting::Legacy(LegacyPing::Beta));
-        assert_eq!(begin.elapsed(), LEGACY_PAUSE);
+        assert_eq!(greeting, Greeting::Legacy(LegacyPing::V1_4));
+        assert_eq!(begin.elapsed(), GREETING_TIMEOUT);
     }
 
     const HEADER: &[u8] = b"PROXY TCP4 203.0.113.7 198.51.100.1 4711 25565\r\n";

@@ -11,13 +11,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::addr::BackendAddr;
 use crate::dial::{dial, dial_to};
 use crate::protocol::handshake::{Handshake, Intent};
-use crate::protocol::status::StatusRequest;
-use crate::protocol::{DecodeError, Reader, decode_frame};
+use crate::protocol::status::{StatusRequest, text_of};
+use crate::protocol::{DecodeError, FRAME_BYTES_MAX, decode_frame};
 use crate::proxy_protocol::{Ends, Version, header};
 use crate::shared_str::SharedStr;
 
-/// Longest status frame that is read; modded servers say more than a client would take.
-pub const STATUS_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// The protocol number of a pinger that speaks no particular version.
 pub const ANY_PROTOCOL: i32 = -1;
 /// A status without an icon fits.
@@ -81,11 +79,11 @@ fn own_header(proxy: Option<Version>, stream: &TcpStream) -> io::Result<Vec<u8>>
 }
 
 impl Ping {
-    /// One attempt: the status as the backend wrote it, JSON in all likelihood.
+    /// One attempt: the status as the backend wrote it, a whole packet.
     ///
     /// # Errors
     /// See [`PingError`]; `dial_limit` for the connection, `limit` for everything together.
-    pub async fn send(&self, dial_limit: Duration, limit: Duration) -> Result<String, PingError> {
+    pub async fn send(&self, dial_limit: Duration, limit: Duration) -> Result<Vec<u8>, PingError> {
         let deadline = Instant::now() + limit;
         let stream = dial(&self.backend, dial_limit.min(limit)).await;
         self.ask(stream.map_err(PingError::Dial)?, deadline).await
@@ -100,13 +98,13 @@ impl Ping {
         addresses: &[SocketAddr],
         dial_limit: Duration,
         limit: Duration,
-    ) -> Result<String, PingError> {
+    ) -> Result<Vec<u8>, PingError> {
         let deadline = Instant::now() + limit;
         let stream = dial_to(addresses, dial_limit.min(limit)).await;
         self.ask(stream.map_err(PingError::Dial)?, deadline).await
     }
 
-    async fn ask(&self, mut stream: TcpStream, deadline: Instant) -> Result<String, PingError> {
+    async fn ask(&self, mut stream: TcpStream, deadline: Instant) -> Result<Vec<u8>, PingError> {
         let (_, port) = self.backend.parts();
         let handshake = Handshake {
             protocol: self.protocol,
@@ -120,11 +118,10 @@ impl Ping {
             stream.write_all(&asked).await.map_err(PingError::Silent)?;
             let mut answer = Vec::with_capacity(FIRST_READ_BYTES);
             loop {
-                if let Some((body, _)) = decode_frame(&answer, STATUS_FRAME_BYTES_MAX)? {
-                    let mut reader = Reader::new(body);
-                    reader.expect_id(0)?;
-                    let text = reader.string(STATUS_FRAME_BYTES_MAX, "the status")?;
-                    return Ok(text.to_owned());
+                if let Some((body, length)) = decode_frame(&answer, FRAME_BYTES_MAX)? {
+                    text_of(body)?;
+                    answer.truncate(length);
+                    return Ok(answer);
                 }
                 let read = stream.read_buf(&mut answer).await;
                 if read.map_err(PingError::Silent)? == 0 {
@@ -176,10 +173,9 @@ mod tests {
             greeting
         });
 
-        let text = ping.send(LIMIT, LIMIT).await.unwrap();
+        let frame = ping.send(LIMIT, LIMIT).await.unwrap();
 
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(json["description"]["text"], "up");
+        assert_eq!(frame, status::response(769, "up"));
         let Greeting::Status { handshake, .. } = asked.await.unwrap() else {
             panic!("no status handshake")
         };

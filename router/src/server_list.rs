@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::addr::BackendAddr;
 use crate::answer;
@@ -14,6 +14,7 @@ use crate::closing::Closing;
 use crate::connection::{Onward, Services};
 use crate::dial::{dial, is_out_of_files};
 use crate::error::ConnectionError;
+use crate::greet::LEGACY_PAUSE;
 use crate::health::word::Word;
 use crate::protocol::handshake::Handshake;
 use crate::protocol::legacy::LegacyPing;
@@ -27,6 +28,10 @@ use crate::texts::message::Message;
 
 /// Longest dial for a status of a server that is said not to run: its player list must not hang.
 const HINTED_DIAL_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long a server may take to answer a ping from before 1.7; the router answers then, for servers
+/// that know no such pings. With the pause before, this is less than a second.
+const LEGACY_ANSWER_TIMEOUT: Duration = Duration::from_millis(600);
+const _: () = assert!(LEGACY_PAUSE.as_millis() + LEGACY_ANSWER_TIMEOUT.as_millis() < 1000);
 
 impl Services {
     /// Answers a status request; `early` is what came with its handshake.
@@ -88,7 +93,8 @@ impl Services {
                 self.registry.table().default_route().map(Arc::clone)
             }
         };
-        let relayed = self.relay_ping(client, route.as_deref(), raw, closing);
+        let asked = ping.asks(raw);
+        let relayed = self.relay_ping(client, route.as_deref(), asked, closing);
         if let Some((session, backend)) = relayed.await {
             closing.reached(&backend);
             return Ok(Onward::Pinged(Some(session)));
@@ -103,12 +109,12 @@ impl Services {
         &self,
         client: &mut TcpStream,
         route: Option<&Route>,
-        raw: &[u8],
+        asked: &[u8],
         closing: &Closing,
     ) -> Option<(Relayed, BackendAddr)> {
         let route = route?;
         let mut said = self.header(route, client, closing).ok()?;
-        said.extend_from_slice(raw);
+        said.extend_from_slice(asked);
         let limit = self.ping_limit(self.state(route));
         let begun = Instant::now().into_std();
         let mut round = self.looks(route, closing.peer(), limit);
@@ -126,6 +132,12 @@ impl Services {
         };
         backend.write_all(&said).await.ok()?;
         drop(said);
+        // A server that knows no such pings waits for more, or hangs up.
+        let mut first = [0];
+        let answered = timeout(LEGACY_ANSWER_TIMEOUT, backend.peek(&mut first));
+        let Ok(Ok(1..)) = answered.await else {
+            return None;
+        };
         let _counted = self.metrics.session(route, None);
         let session = relay(client, &mut backend, &self.counters).await;
         let silent = matches!(session.end, End::Failed(Side::Backend, _)) && session.down == 0;

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use automc_router::ping::STATUS_FRAME_BYTES_MAX;
-use automc_router::protocol::decode_frame;
 use automc_router::protocol::status::{StatusRequest, pong};
+use automc_router::protocol::{FRAME_BYTES_MAX, decode_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -36,7 +35,7 @@ impl Ping {
             let mut stream = TcpStream::connect(door.at).await.context("connect")?;
             stream.write_all(&asked).await.context("ask")?;
             let mut status = Vec::new();
-            while decode_frame(&status, STATUS_FRAME_BYTES_MAX)?.is_none() {
+            while decode_frame(&status, FRAME_BYTES_MAX)?.is_none() {
                 let read = stream.read_buf(&mut status).await.context("status")?;
                 ensure!(read > 0, "closed instead of a status");
             }

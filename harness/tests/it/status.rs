@@ -8,6 +8,7 @@ use harness::manager::Reply;
 use harness::player::{Player, legacy_ping, ping_1_6};
 use harness::router::{RouterInside, Settings};
 use harness::table::Table;
+use tokio::net::TcpListener;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const ASLEEP_TEXT: &str = "§7This server is asleep.\n§aJoin to wake it up.";
@@ -246,4 +247,46 @@ async fn pings_from_before_1_7_are_relayed_to_a_server_that_is_up() {
     );
     let relayed: Vec<_> = named.records().into_iter().map(|one| one.bytes).collect();
     assert_eq!(relayed, [ping_1_6("A.Example."), ping_1_6("A.Example.")]);
+}
+
+/// A ping of 1.6 that breaks off after so many bytes.
+fn broken_off(length: usize) -> Vec<u8> {
+    let mut ping = ping_1_6("a.example");
+    ping.truncate(length);
+    ping
+}
+
+#[tokio::test]
+async fn a_1_6_ping_that_breaks_off_is_answered_by_the_default_server_or_the_router() {
+    let (backend, _asleep, router) = fixed().await;
+    let default = Settings::new().flag(format!("--default={}", backend.addr()));
+    let with_default = RouterInside::start(default).unwrap();
+    for length in [3, 4, 20, 31, 50] {
+        let ping = broken_off(length);
+        let own = legacy_ping(router.at.players, [&ping[..]]).await.unwrap();
+        assert_eq!(own, ["§1", "127", "automc", UNKNOWN, "0", "0"], "{length}");
+        let served = legacy_ping(with_default.at.players, [&ping[..]]).await;
+        assert_eq!(served.unwrap()[3], "up", "{length}");
+        let asked = backend.records().pop().unwrap();
+        // A server would wait for the rest.
+        assert_eq!(asked.bytes, [0xFE, 0x01], "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_pings_from_before_1_7_leaves_nobody_waiting() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = Settings::new().flag(format!("--default={}", listener.local_addr().unwrap()));
+    let router = RouterInside::start(settings).unwrap();
+    let mute = tokio::spawn(async move {
+        let mut all = Vec::new();
+        loop {
+            all.push(listener.accept().await.unwrap());
+        }
+    });
+    for ping in [vec![0xFE], vec![0xFE, 0x01], broken_off(3), ping_1_6("a")] {
+        let answer = legacy_ping(router.at.players, [&ping[..]]).await.unwrap();
+        assert!(answer.contains(&"0".to_owned()), "{answer:?}");
+    }
+    mute.abort();
 }

@@ -34,10 +34,9 @@ fn modded() -> Value {
     })
 }
 
-/// The same while the server is away, to a client of 1.21.4.
+/// The same while the server is away, its protocol number included, whoever asks.
 fn asleep(text: &str) -> Value {
     let mut shown = modded();
-    shown["version"]["protocol"] = json!(769);
     shown["players"] = json!({ "max": 77, "online": 0 });
     shown["description"] = json!({ "text": text });
     shown

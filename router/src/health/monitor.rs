@@ -28,7 +28,7 @@ use crate::routes::registry::Registry;
 use crate::routes::wildcard::is_wildcard;
 use crate::servers::{Servers, Starters};
 use crate::shared_str::SharedStr;
-use crate::status::answer::read;
+use crate::status::answer::is_status;
 use crate::status::cache::ANSWER_TIMEOUT;
 use crate::wake::Waker;
 
@@ -250,7 +250,7 @@ pub(super) async fn ask(
     let begun = Instant::now();
     let limit = dial_limit + ANSWER_TIMEOUT;
     match ping.send_to(&addresses, dial_limit, limit).await {
-        Ok(json) if read(&json).is_ok() => (Some(Word::Answered), Some(begun.elapsed())),
+        Ok(frame) if is_status(&frame) => (Some(Word::Answered), Some(begun.elapsed())),
         Ok(_) => (Some(Word::NoStatus), None),
         Err(error) => (Word::of_ping(&error), None),
     }

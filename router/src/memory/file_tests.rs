@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::status::frame;
 use crate::status::answer;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -7,7 +8,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 fn remember(memory: &Memory, version: &str) {
     let json = serde_json::json!({ "version": { "name": version } });
-    let (_, known) = answer::read(&json.to_string()).unwrap();
+    let (_, known) = answer::read(frame(json.to_string().as_bytes())).unwrap();
     memory.remember_status(&"a".into(), 47, &known);
 }
 

@@ -5,6 +5,7 @@
 pub mod database;
 pub mod file;
 pub mod model;
+mod seen;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! What is remembered of servers: bounds, merging by time, and JSON in and out. Pure.
 //!
 //! As JSON: `{"version":1,"servers":{"survival":{…}}}`, and a server `{"icon":{"at":…,"data":…},
-//! "statuses":[{"protocol":…,"at":…,"status":"{…}"}],"starts":{"at":…,"millis":[…]}}`. Times are
+//! "statuses":[{"protocol":…,"shown":…,"at":…,"status":"{…}"}],"starts":{"at":…,"millis":[…]}}`. Times are
 //! seconds since 1970. A status is JSON within a text, because Forge's mod lists have the character
 //! U+0000 in them, which `jsonb` refuses.
 
@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::seen::{Shown, Status};
 use crate::routes::row::SERVER_NAME_BYTES_MAX;
 use crate::servers::history::STARTS_KEPT;
 use crate::shared_str::SharedStr;
-use crate::status::answer::{Known, Lasting, is_icon};
+use crate::status::answer::{Known, clean_icon};
 
 /// The version of what is written.
 pub const VERSION: u64 = 1;
@@ -60,14 +61,6 @@ pub struct Server {
     changed: bool,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-struct Status {
-    at: u64,
-    protocol: i32,
-    bytes: usize,
-    lasting: Arc<Lasting>,
-}
-
 impl Model {
     /// Takes note of a status; whether anything is new but the time.
     pub fn remember_status(
@@ -80,7 +73,8 @@ impl Model {
         self.update(key, |server| {
             let same_icon = server.icon.1 == known.icon;
             server.icon = (now, known.icon.clone());
-            server.see(protocol, &known.lasting, now) || !same_icon
+            let shown = known.protocol.map_or(Shown::None, Shown::This);
+            server.see(Status::new(now, protocol, shown, &known.lasting)) || !same_icon
         })
     }
 
@@ -96,15 +90,34 @@ impl Model {
         });
     }
 
-    /// The last status of a server, for this protocol number if there is one.
+    /// The last status of a server, for this protocol number if there is one, and the number that the
+    /// server would show to whoever asks with it. Negative numbers are nobody's.
     #[must_use]
     pub fn last_known(&self, key: &str, protocol: i32) -> Option<Known> {
         let server = self.servers.get(key)?;
         let mut statuses = server.statuses.iter();
-        let status = statuses.find(|status| status.protocol == protocol);
+        let own = statuses.find(|status| status.protocol == protocol);
+        let status = own.or_else(|| server.statuses.first())?;
+        let to_others = |status: &Status| match status.shown {
+            Shown::None => None,
+            Shown::This(number) => Some(number),
+            Shown::Asked => Some(status.protocol),
+        };
+        let shown = match (protocol, status.shown) {
+            (0.., Shown::Asked) => Some(protocol),
+            // An echo of what is nobody's number says nothing to those who have one.
+            (0.., Shown::This(..0)) if status.echoes() => None,
+            (..0, Shown::This(..0)) => {
+                let mut all = server.statuses.iter().filter_map(to_others);
+                all.find(|number| *number >= 0)
+                    .or_else(|| to_others(status))
+            }
+            _ => to_others(status),
+        };
         Some(Known {
             icon: server.icon.1.clone(),
-            lasting: Arc::clone(&status.or_else(|| server.statuses.first())?.lasting),
+            protocol: shown,
+            lasting: Arc::clone(&status.lasting),
         })
     }
 
@@ -242,25 +255,30 @@ fn key_bytes(key: &str) -> usize {
 
 impl Server {
     /// Whether there is a status that was not there before.
-    fn see(&mut self, protocol: i32, lasting: &Arc<Lasting>, now: u64) -> bool {
-        let place = self
-            .statuses
-            .iter()
-            .position(|status| status.protocol == protocol);
+    fn see(&mut self, mut seen: Status) -> bool {
+        let own = |status: &Status| status.protocol == seen.protocol;
         // Most servers show the same to everybody, which is kept once.
-        let place = place.or_else(|| {
-            let latest = self
-                .statuses
-                .first()
-                .filter(|status| status.lasting == *lasting);
-            latest.map(|_| 0)
-        });
+        let all = |status: &Status| status.says(&seen) || status.echoes_with(&seen);
+        let place = self.statuses.iter().position(own);
+        let place = place.or_else(|| self.statuses.iter().position(all));
         let known = place.map(|place| self.statuses.remove(place));
-        let known = known.filter(|status| status.lasting == *lasting);
-        let is_new = known.is_none();
-        let mut status = known.unwrap_or_else(|| Status::new(now, protocol, Arc::clone(lasting)));
-        status.at = now;
-        self.statuses.insert(0, status);
+        let is_new = match known {
+            Some(known) if known.says(&seen) => {
+                // That it does not echo is worth more than that it may.
+                let proves = known.echoes() && !seen.echoes() && seen.protocol >= 0;
+                if !proves {
+                    let at = seen.at;
+                    seen = Status { at, ..known };
+                }
+                proves
+            }
+            Some(known) if known.echoes_with(&seen) => {
+                seen.shown = Shown::Asked;
+                true
+            }
+            _ => true,
+        };
+        self.statuses.insert(0, seen);
         self.statuses.truncate(STATUSES_MAX);
         is_new
     }
@@ -297,9 +315,9 @@ impl Server {
             let mut statuses: Vec<_> = server
                 .statuses
                 .iter()
-                .map(|status| (status.protocol, Arc::clone(&status.lasting)))
+                .map(|status| (status.protocol, status.shown, Arc::clone(&status.lasting)))
                 .collect();
-            statuses.sort_by_key(|(protocol, _)| *protocol);
+            statuses.sort_by_key(|(protocol, ..)| *protocol);
             statuses
         };
         self.icon.1 == other.icon.1
@@ -322,8 +340,9 @@ impl Server {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let statuses = self.statuses.iter().map(|status| {
-            let (protocol, at) = (status.protocol, status.at);
-            json!({ "protocol": protocol, "at": at, "status": status.lasting.to_json() })
+            let (protocol, shown, at) = (status.protocol, status.shown, status.at);
+            let (shown, json) = (shown.to_json(), status.lasting.to_json());
+            json!({ "protocol": protocol, "shown": shown, "at": at, "status": json })
         });
         json!({
             "icon": { "at": self.icon.0, "data": self.icon.1.as_deref() },
@@ -347,9 +366,10 @@ impl Server {
         if let Some(json) = json.get("icon") {
             match (at(json), json.get("data")) {
                 (Some(at), None | Some(Value::Null)) => server.icon = (at, None),
-                (Some(at), Some(Value::String(icon))) if is_icon(icon) => {
-                    server.icon = (at, Some(icon.as_str().into()));
-                }
+                (Some(at), Some(Value::String(icon))) => match clean_icon(icon) {
+                    Some(icon) => server.icon = (at, Some(icon.into())),
+                    None => broken.push(format!("the icon of {shown:?} is broken")),
+                },
                 _ => broken.push(format!("the icon of {shown:?} is broken")),
             }
         }
@@ -385,35 +405,6 @@ impl Server {
             broken.push(format!("what is said of {shown:?} is broken"));
         }
         (!empty).then_some(server)
-    }
-}
-
-impl Status {
-    fn new(at: u64, protocol: i32, lasting: Arc<Lasting>) -> Self {
-        // As JSON within a text, in which every quote takes another byte or more.
-        let json = Value::String(lasting.to_json()).to_string();
-        Self {
-            at,
-            protocol,
-            bytes: json.len(),
-            lasting,
-        }
-    }
-
-    fn read(json: &Value, at: u64) -> Option<Self> {
-        let protocol = json.get("protocol").and_then(Value::as_i64)?;
-        let lasting = Lasting::read(json.get("status")?.as_str()?).ok()?;
-        Some(Self::new(
-            at,
-            i32::try_from(protocol).ok()?,
-            Arc::new(lasting),
-        ))
-    }
-
-    /// Whether this one stays; of two of the same second, always the same one.
-    fn beats(&self, other: &Self) -> bool {
-        let json = |status: &Self| status.lasting.to_json();
-        self.at > other.at || self.at == other.at && json(self) > json(other)
     }
 }
 

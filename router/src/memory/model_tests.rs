@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::status::frame;
 use crate::shared_str::SharedStr;
 use crate::status::answer::read;
 use proptest::prelude::*;
@@ -11,7 +12,85 @@ fn known(version: &str, icon: Option<&str>) -> Known {
         "version": { "name": version }, "players": { "max": 20 }, "favicon": icon,
         "forgeData": { "d": "\u{5}\u{0}" },
     });
-    read(&json.to_string()).unwrap().1
+    read(frame(json.to_string().as_bytes())).unwrap().1
+}
+
+/// The same with a protocol number.
+fn shows(number: i32) -> Known {
+    let protocol = Some(number);
+    Known {
+        protocol,
+        ..known("v", None)
+    }
+}
+
+/// The number that is shown to whoever asks with `protocol`, before and after it was on disk.
+fn shown(model: &Model, protocol: i32) -> Option<i32> {
+    let back = Model::read(&model.to_json(), u64::MAX, &mut Vec::new()).unwrap();
+    let shown = model.last_known("a", protocol).unwrap().protocol;
+    assert_eq!(back.last_known("a", protocol).unwrap().protocol, shown);
+    shown
+}
+
+#[test]
+fn a_server_of_one_version_is_shown_with_it_to_all() {
+    let (mut model, key) = (Model::default(), key("a"));
+    for asked in [763, -1, 769, 47, 5] {
+        model.remember_status(&key, asked, &shows(763), 1);
+        for protocol in [-1, 47, 763, 769, 0x4000_0105] {
+            assert_eq!(shown(&model, protocol), Some(763), "{asked} {protocol}");
+        }
+    }
+    assert_eq!(model.servers["a"].statuses.len(), 1);
+    // It is another version now, and only its own clients have seen it.
+    model.remember_status(&key, 769, &shows(769), 2);
+    for (protocol, number) in [(-1, 769), (769, 769), (47, 769)] {
+        assert_eq!(shown(&model, protocol), Some(number));
+    }
+}
+
+#[test]
+fn a_server_that_shows_everybody_their_own_number_is_shown_with_it() {
+    let (mut model, key) = (Model::default(), key("a"));
+    assert!(model.remember_status(&key, -1, &shows(-1), 1));
+    assert_eq!(shown(&model, -1), Some(-1));
+    assert_eq!(shown(&model, 769), None);
+    assert!(model.remember_status(&key, 763, &shows(763), 2));
+    assert_eq!(shown(&model, -1), Some(763));
+    assert_eq!(
+        shown(&model, 769),
+        Some(763),
+        "perhaps it has that one only"
+    );
+    assert!(model.remember_status(&key, 769, &shows(769), 3));
+    for protocol in [47, 763, 769] {
+        assert_eq!(shown(&model, protocol), Some(protocol));
+    }
+    assert_eq!(shown(&model, -1), Some(769));
+    // That is no news for the file.
+    for protocol in 0..100 {
+        assert!(!model.remember_status(&key, protocol, &shows(protocol), 4));
+    }
+    // Until it speaks one version again.
+    assert!(model.remember_status(&key, 47, &shows(763), 5));
+    assert_eq!(shown(&model, 47), Some(763));
+}
+
+#[test]
+fn a_number_that_is_a_text_of_its_own_is_shown_to_clients_as_it_was_seen() {
+    let (mut model, key) = (Model::default(), key("a"));
+    model.remember_status(&key, 769, &shows(-1), 1);
+    assert_eq!(shown(&model, 769), Some(-1));
+    assert_eq!(shown(&model, -1), Some(-1));
+}
+
+#[test]
+fn what_was_written_before_numbers_were_has_none() {
+    let status = json!({ "protocol": 47, "at": 5, "status": known("v", None).lasting.to_json() });
+    let json = json!({ "version": 1, "servers": { "a": { "statuses": [status] } } });
+    let model = Model::read(&json.to_string(), 100, &mut Vec::new()).unwrap();
+    assert_eq!(shown(&model, 47), None);
+    assert_eq!(shown(&model, -1), None);
 }
 
 fn key(name: &str) -> SharedStr {
@@ -232,7 +311,8 @@ fn models() -> impl Strategy<Value = Model> {
             if start {
                 model.remember_start(&key, seconds(u64::from(version)), now);
             } else {
-                let known = known(&version.to_string(), icon.then_some(ICON));
+                let mut known = known(&version.to_string(), icon.then_some(ICON));
+                known.protocol = [None, Some(protocol), Some(3)][version as usize % 3];
                 model.remember_status(&key, protocol, &known, now);
             }
         }

@@ -13,7 +13,8 @@ pub const LEGACY_PING_BYTES_MAX: usize = 64 + 2 * HOST_BYTES_MAX;
 pub enum LegacyPing {
     /// `FE`: Beta 1.8 to 1.3.
     Beta,
-    /// `FE 01`: 1.4 and 1.5.
+    /// `FE 01`: 1.4 and 1.5. Also `FE 01 FA` without the plugin message, or with a part of it, as
+    /// monitors send it (mcstatus does).
     V1_4,
     /// `FE 01 FA` and a plugin message that names the host: 1.6, and newer clients as a last resort.
     V1_6 {
@@ -22,6 +23,21 @@ pub enum LegacyPing {
         /// The server address, raw.
         address: String,
     },
+}
+
+/// A ping of 1.4 and 1.5, whole.
+const PING_1_4: [u8; 2] = [0xFE, 0x01];
+
+impl LegacyPing {
+    /// What a server is asked, for a client that has sent `raw`. A server waits for the rest of a ping
+    /// that breaks off, so for such a ping this is the form that needs no rest.
+    #[must_use]
+    pub fn asks<'r>(&self, raw: &'r [u8]) -> &'r [u8] {
+        match self {
+            Self::V1_4 => raw.get(..PING_1_4.len()).unwrap_or(raw),
+            Self::Beta | Self::V1_6 { .. } => raw,
+        }
+    }
 }
 
 /// What the first bytes of a connection are.
@@ -50,7 +66,8 @@ pub fn opening(bytes: &[u8]) -> Result<Opening, DecodeError> {
         [0xFE] => Ok(Opening::LegacyUnlessMore(LegacyPing::Beta)),
         [0xFE, 0x01] => Ok(Opening::LegacyUnlessMore(LegacyPing::V1_4)),
         [0xFE, 0x01, 0xFA, rest @ ..] => {
-            Ok(decode_1_6(rest)?.map_or(Opening::More, Opening::Legacy))
+            Ok(decode_1_6(rest)?
+                .map_or(Opening::LegacyUnlessMore(LegacyPing::V1_4), Opening::Legacy))
         }
         _ => Ok(Opening::Modern),
     }
@@ -161,10 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn a_1_6_ping_names_its_host_and_every_prefix_of_it_waits() {
+    fn a_1_6_ping_names_its_host_and_what_breaks_off_stands_only_when_nothing_follows() {
         let bytes = ping_1_6("play.example.com");
-        for cut in 3..bytes.len() {
-            assert_eq!(opening(&bytes[..cut]), Ok(Opening::More), "{cut} bytes");
+        for cut in 2..bytes.len() {
+            let broken_off = Opening::LegacyUnlessMore(LegacyPing::V1_4);
+            assert_eq!(opening(&bytes[..cut]), Ok(broken_off), "{cut} bytes");
+            assert_eq!(LegacyPing::V1_4.asks(&bytes[..cut]), [0xFE, 0x01]);
         }
         assert_eq!(
             opening(&bytes),
@@ -173,6 +192,9 @@ mod tests {
                 address: "play.example.com".to_owned()
             }))
         );
+        let (protocol, address) = (78, String::new());
+        let ping = LegacyPing::V1_6 { protocol, address };
+        assert_eq!(ping.asks(&bytes), bytes);
     }
 
     #[test]

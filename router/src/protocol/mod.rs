@@ -34,6 +34,8 @@ pub const STATUS_FRAME_BYTES_MAX: usize = 64;
 pub const IDENTIFIER_BYTES_MAX: usize = 512;
 /// Longest cookie a client keeps, in bytes.
 pub const COOKIE_BYTES_MAX: usize = 5 * 1024;
+/// Longest frame there can be: its length takes three bytes at most.
+pub const FRAME_BYTES_MAX: usize = (1 << 21) - 1;
 /// Longest text a client accepts in a status answer or a login disconnect, in characters.
 pub const TEXT_CHARS_MAX: usize = 32_767;
 

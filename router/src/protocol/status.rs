@@ -1,6 +1,6 @@
 //! Status request, response, ping and pong.
 
-use super::{DecodeError, Reader, encode_frame, put_string};
+use super::{DecodeError, FRAME_BYTES_MAX, Reader, encode_frame, varint};
 
 /// Highest protocol number echoed in an answer: snapshots count up from `0x4000_0000`.
 pub const PROTOCOL_MAX: i32 = 0x4000_FFFF;
@@ -45,6 +45,28 @@ impl StatusRequest {
     }
 }
 
+/// What a status response says, JSON in all likelihood, given the body of its frame. Clients put up
+/// with bytes that are not UTF-8, and some with bytes behind the text.
+///
+/// # Errors
+/// Another packet, or a text that reaches past its end.
+pub fn text_of(body: &[u8]) -> Result<&[u8], DecodeError> {
+    let mut reader = Reader::new(body);
+    reader.expect_id(0)?;
+    reader.bytes(FRAME_BYTES_MAX, "the status")
+}
+
+/// The status response that says `json`, copied once: for most pings of a sleeping server one is made.
+#[must_use]
+pub fn frame(json: &[u8]) -> Vec<u8> {
+    // Id 0 and the length of the text, with no text yet.
+    let (mut head, mut length) = (vec![0], Vec::new());
+    let number = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
+    varint::encode(number(json.len()), &mut head);
+    varint::encode(number(head.len() + json.len()), &mut length);
+    [&length, &head, json].concat()
+}
+
 /// The answer to a ping: the same eight bytes.
 #[must_use]
 pub fn pong(payload: [u8; 8]) -> Vec<u8> {
@@ -86,9 +108,7 @@ pub fn response<'a>(protocol: i32, shown: impl Into<Shown<'a>>) -> Vec<u8> {
         "players": { "max": shown.players_max, "online": 0 },
         "description": { "text": shown.text },
     });
-    let mut body = Vec::new();
-    put_string(&json.to_string(), &mut body);
-    encode_frame(0, &body)
+    frame(json.to_string().as_bytes())
 }
 
 #[cfg(test)]

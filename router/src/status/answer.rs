@@ -1,22 +1,29 @@
-//! A backend's status: read leniently, passed on as it came, and shown again with another text
+//! A backend's status: passed on as it came, understood leniently, and shown again with another text
 //! over it while the backend is away.
 //!
 //! Fields: <https://minecraft.wiki/w/Java_Edition_protocol/Server_List_Ping>, "Status Response";
 //! modded servers add theirs (`modinfo`, `forgeData`, `isModded`), which their clients look for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::{Map, Number, Value};
+use serde_json::{Value, json};
 
-use crate::protocol::status::{PROTOCOL_MAX, Shown, response};
-use crate::protocol::{TEXT_CHARS_MAX, varint};
+use super::lenient;
+use crate::protocol::status::{PROTOCOL_MAX, frame, response, text_of};
+use crate::protocol::{DecodeError, FRAME_BYTES_MAX, TEXT_CHARS_MAX, decode_frame};
 
 /// Longest icon that is kept, in bytes: 64 pixels square as PNG and base64 take far less.
 pub const ICON_BYTES_MAX: usize = 64 * 1024;
-/// Most that is kept of a status besides its icon, in bytes of JSON: with more, a client would not
-/// take the status at all.
-pub const LASTING_BYTES_MAX: usize = TEXT_CHARS_MAX;
+/// Most that is kept of a status besides its icon, in UTF-16, as clients count: with more, a client
+/// would not take the status at all.
+pub const LASTING_CHARS_MAX: usize = TEXT_CHARS_MAX;
+/// Most bytes for that many.
+const LASTING_BYTES_MAX: usize = 3 * LASTING_CHARS_MAX;
+/// Longest name of a version that is kept, in bytes.
+const VERSION_BYTES_MAX: usize = LASTING_CHARS_MAX / 2;
+/// Longest number that is kept, in bytes.
+const NUMBER_BYTES_MAX: usize = 64;
 /// Most lines over the player count; vanilla sends as many names.
 pub const HOVER_LINES_MAX: usize = 12;
 /// Most statuses without their icon fit.
@@ -25,15 +32,19 @@ const JSON_BYTES: usize = 1024;
 const ICON_PREFIX: &str = "data:image/png;base64,";
 /// Who is online under a hover line: nobody.
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+/// What is told of a version without a name, and of servers that nobody has seen.
+const NO_VERSION: &str = "\"automc\"";
+/// How many players there is room for where nobody has said.
+const NO_PLAYERS: &str = "0";
 
-/// Why a text is no status.
+/// Why an answer is no status.
 #[derive(Debug, thiserror::Error)]
 pub enum NoStatus {
-    /// It is no JSON.
-    #[error("no JSON: {0}")]
-    Json(#[from] serde_json::Error),
-    /// It is something else than an object.
-    #[error("JSON, but no object")]
+    /// It is another packet.
+    #[error("{0}")]
+    Packet(#[from] DecodeError),
+    /// No client would take what it says for a JSON object.
+    #[error("no JSON object")]
     NoObject,
 }
 
@@ -56,42 +67,125 @@ impl Answer {
 pub struct Known {
     /// The icon, a `data:` URL.
     pub icon: Option<Arc<str>>,
+    /// The protocol number, if it had one.
+    pub protocol: Option<i32>,
     /// Everything else.
     pub lasting: Arc<Lasting>,
 }
 
-/// A status without its icon and without what changes by the minute: text, who is online.
-#[derive(Debug, Clone, PartialEq)]
+/// A status without its icon and without what changes by the minute: text, who is online. All of it is
+/// JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lasting {
-    version: String,
-    players_max: Number,
-    /// Mod lists, mostly.
-    extras: Map<String, Value>,
+    /// The version's name.
+    version: Box<str>,
+    players_max: Box<str>,
+    /// Everything else, mod lists mostly: names with their values, in the order of names.
+    extras: Box<[Box<str>]>,
 }
 
-/// Reads what a backend answered. Any JSON object will do: every field may be missing or something
-/// else than it should be.
+/// Reads what a backend answered, a whole packet. Every field may be missing or something else than it
+/// should be; what is not understood is shown all the same, while the server is there.
 ///
 /// # Errors
 /// See [`NoStatus`].
-pub fn read(json: &str) -> Result<(Answer, Known), NoStatus> {
-    let Value::Object(mut status) = serde_json::from_str(json)? else {
-        return Err(NoStatus::NoObject);
-    };
-    let icon = match status.remove("favicon") {
-        Some(Value::String(icon)) if is_icon(&icon) => Some(icon.into()),
-        _ => None,
-    };
-    let lasting = Arc::new(Lasting::of(status));
-    let frame = framed(json).into();
-    Ok((Answer { frame }, Known { icon, lasting }))
+pub fn read(frame: Vec<u8>) -> Result<(Answer, Known), NoStatus> {
+    let text = status_text(&frame)?;
+    let text = String::from_utf8_lossy(text);
+    let known = understood(&text)?;
+    let frame = frame.into_boxed_slice();
+    Ok((Answer { frame }, known))
 }
 
-/// Whether `text` is an icon that is worth keeping.
+/// Whether `frame`, a whole packet, is a status.
 #[must_use]
-pub fn is_icon(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_graphic();
-    text.len() <= ICON_BYTES_MAX && text.starts_with(ICON_PREFIX) && text.bytes().all(plain)
+pub fn is_status(frame: &[u8]) -> bool {
+    status_text(frame).is_ok_and(|text| {
+        let text = String::from_utf8_lossy(text);
+        let mut members = lenient::Value::of(&text).members();
+        members.by_ref().for_each(drop);
+        members.is_complete()
+    })
+}
+
+fn status_text(frame: &[u8]) -> Result<&[u8], DecodeError> {
+    let Some((body, _)) = decode_frame(frame, FRAME_BYTES_MAX)? else {
+        let field = "the packet";
+        return Err(DecodeError::Truncated { field });
+    };
+    text_of(body)
+}
+
+fn understood(text: &str) -> Result<Known, NoStatus> {
+    let (mut icon, mut protocol) = (None, None);
+    let (mut version, mut players_max) = (None, None);
+    let (mut extras, mut bytes) = (BTreeMap::new(), 0);
+    let mut members = lenient::Value::of(text).members();
+    for (name, value) in members.by_ref() {
+        match name.as_str() {
+            "description" => {}
+            // A later one replaces an earlier one, as with clients.
+            "favicon" => icon = value.text().and_then(|text| clean_icon(&text)),
+            "version" => {
+                (version, protocol) = (None, None);
+                for (name, value) in value.members() {
+                    match name.as_str() {
+                        "name" if value.is_text() => version = value.strict(VERSION_BYTES_MAX),
+                        "protocol" => protocol = value.integer(),
+                        _ => {}
+                    }
+                }
+            }
+            "players" => {
+                let mut all = value.members();
+                let max = all.by_ref().filter(|(name, _)| name == "max").last();
+                let number = max.filter(|(_, value)| value.is_number());
+                players_max = number.and_then(|(_, value)| value.strict(NUMBER_BYTES_MAX));
+            }
+            _ => {
+                let name = Value::String(name).to_string();
+                let room = LASTING_BYTES_MAX.saturating_sub(bytes + name.len());
+                match value.strict(room) {
+                    Some(value) => {
+                        bytes += name.len() + value.len();
+                        let member = format!("{name}:{value}").into_boxed_str();
+                        extras.insert(name, member);
+                    }
+                    None => drop(extras.remove(&name)),
+                }
+            }
+        }
+    }
+    if !members.is_complete() {
+        return Err(NoStatus::NoObject);
+    }
+    let mut lasting = Lasting {
+        version: version.as_deref().unwrap_or(NO_VERSION).into(),
+        players_max: players_max.as_deref().unwrap_or(NO_PLAYERS).into(),
+        extras: extras.into_values().collect(),
+    };
+    lasting.shed(&lasting.without_extras().to_json(), LASTING_CHARS_MAX);
+    Ok(Known {
+        icon: icon.map(Arc::from),
+        protocol,
+        lasting: Arc::new(lasting),
+    })
+}
+
+/// `text` as an icon that every client takes and that is worth keeping, if it is one. Servers up to 1.12
+/// break its lines, which later clients only take at `\n`.
+#[must_use]
+pub fn clean_icon(text: &str) -> Option<String> {
+    let data = text.strip_prefix(ICON_PREFIX)?;
+    let mut icon = ICON_PREFIX.to_owned();
+    for char in data.chars().filter(|char| !char.is_ascii_whitespace()) {
+        let base64 = char.is_ascii_alphanumeric() || matches!(char, '+' | '/' | '=');
+        if !base64 || icon.len() >= ICON_BYTES_MAX {
+            return None;
+        }
+        icon.push(char);
+    }
+    Some(icon)
 }
 
 impl Lasting {
@@ -99,98 +193,96 @@ impl Lasting {
     ///
     /// # Errors
     /// See [`NoStatus`].
-    pub fn read(json: &str) -> Result<Self, NoStatus> {
-        match serde_json::from_str(json)? {
-            Value::Object(status) => Ok(Self::of(status)),
-            _ => Err(NoStatus::NoObject),
-        }
+    pub fn read(json: &str) -> Result<Arc<Self>, NoStatus> {
+        Ok(understood(json)?.lasting)
     }
 
-    fn of(mut status: Map<String, Value>) -> Self {
-        // What a bare text is shown with.
-        let bare = Shown::from("");
-        let version = match status.remove("version") {
-            Some(Value::Object(mut version)) => version.remove("name"),
-            _ => None,
-        };
-        let players_max = match status.remove("players") {
-            Some(Value::Object(mut players)) => players.remove("max"),
-            _ => None,
-        };
-        for passing in ["description", "favicon"] {
-            status.remove(passing);
+    /// Of a server that nobody has seen.
+    fn bare() -> Self {
+        Self {
+            version: NO_VERSION.into(),
+            players_max: NO_PLAYERS.into(),
+            extras: Box::default(),
         }
-        let mut lasting = Self {
-            version: match version {
-                Some(Value::String(name)) => name,
-                _ => bare.version.to_owned(),
-            },
-            players_max: match players_max {
-                Some(Value::Number(max)) => max,
-                _ => bare.players_max.into(),
-            },
-            extras: status,
-        };
-        if lasting.to_json().len() > LASTING_BYTES_MAX {
-            lasting.extras.clear();
-        }
-        if lasting.version.len() > LASTING_BYTES_MAX / 2 {
-            bare.version.clone_into(&mut lasting.version);
-        }
-        lasting
     }
 
     /// A status of its own, in the shape a backend's has.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut status = self.extras.clone();
-        let version = serde_json::json!({ "name": self.version });
-        let players = serde_json::json!({ "max": self.players_max });
-        status.insert("version".to_owned(), version);
-        status.insert("players".to_owned(), players);
-        Value::Object(status).to_string()
+        let (version, max) = (&self.version, &self.players_max);
+        let mut json = format!(r#"{{"version":{{"name":{version}}},"players":{{"max":{max}}}"#);
+        self.put_extras(&mut json);
+        json
+    }
+
+    /// Appends the extras and the end of the object.
+    fn put_extras(&self, json: &mut String) {
+        for extra in &self.extras {
+            json.push(',');
+            json.push_str(extra);
+        }
+        json.push('}');
+    }
+
+    fn without_extras(&self) -> Self {
+        Self {
+            version: self.version.clone(),
+            players_max: self.players_max.clone(),
+            extras: Box::default(),
+        }
+    }
+
+    /// Gives up the longest of the extras until the others fit beside `rest` into so many characters.
+    fn shed(&mut self, rest: &str, most: usize) {
+        let length = |text: &str| text.encode_utf16().count();
+        let mut room = most.saturating_sub(length(rest));
+        let mut extras = std::mem::take(&mut self.extras).into_vec();
+        extras.sort_by_cached_key(|extra| length(extra));
+        extras.retain(|extra| {
+            let left = room.checked_sub(length(extra) + 1);
+            room = left.unwrap_or_default();
+            left.is_some()
+        });
+        extras.sort();
+        self.extras = extras.into_boxed_slice();
     }
 }
 
 /// The packet that shows a server that is away to a client that speaks `protocol`: what is known of
 /// the server with `text` (a text component) over it, `hover` where the names of players would be,
-/// and nobody online. The client's own number is echoed, see [`response`].
+/// and nobody online. The protocol number is the one that was seen: clients that ask before they join
+/// join with that version. Of a server that nobody has seen, the client's own is echoed, see [`response`].
 ///
-/// Where a client would not take it all, the lines go first, then the icon, then everything that is
-/// known.
+/// Where a client would not take it all, the lines go first, then the icon, then the longest of the rest.
 #[must_use]
 pub fn overlay(known: Option<&Known>, protocol: i32, text: &Value, hover: &[&str]) -> Vec<u8> {
-    let attempts = known.into_iter().flat_map(|known| {
+    let seen = known.and_then(|known| known.protocol);
+    let shown = Shown {
+        protocol: seen.unwrap_or_else(|| protocol.clamp(0, PROTOCOL_MAX)),
+        text,
+    };
+    if let Some(known) = known {
         let icon = known.icon.as_deref();
-        let lasting = known.lasting.as_ref();
-        [
-            (icon, lasting, hover),
-            (icon, lasting, &[]),
-            (None, lasting, &[]),
-        ]
-    });
-    for (icon, lasting, hover) in attempts {
-        let json = overlaid(lasting, icon, protocol, text, hover);
+        for (icon, hover) in [(icon, hover), (icon, &[]), (None, &[])] {
+            let json = shown.over(&known.lasting, icon, hover);
+            if fits(&json) {
+                return frame(json.as_bytes());
+            }
+        }
+        let mut lasting = Lasting::clone(&known.lasting);
+        let rest = shown.over(&lasting.without_extras(), None, &[]);
+        lasting.shed(&rest, TEXT_CHARS_MAX);
+        let json = shown.over(&lasting, None, &[]);
         if fits(&json) {
-            return framed(&json);
+            return frame(json.as_bytes());
         }
     }
-    let bare = Lasting::of(Map::new());
+    let bare = Lasting::bare();
     [hover, &[]]
         .into_iter()
-        .map(|hover| overlaid(&bare, None, protocol, text, hover))
+        .map(|hover| shown.over(&bare, None, hover))
         .find(|json| fits(json))
-        .map_or_else(|| response(protocol, ""), |json| framed(&json))
-}
-
-/// The packet with `json` in it, copied once: for most pings of a sleeping server this is made anew.
-fn framed(json: &str) -> Vec<u8> {
-    // Id 0 and the length of the text, with no text yet.
-    let (mut head, mut length) = (vec![0], Vec::new());
-    let number = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
-    varint::encode(number(json.len()), &mut head);
-    varint::encode(number(head.len() + json.len()), &mut length);
-    [&length, &head, json.as_bytes()].concat()
+        .map_or_else(|| response(protocol, ""), |json| frame(json.as_bytes()))
 }
 
 /// Whether a client takes a status of this length, which it counts in UTF-16.
@@ -198,63 +290,56 @@ fn fits(json: &str) -> bool {
     json.len() <= TEXT_CHARS_MAX || json.encode_utf16().count() <= TEXT_CHARS_MAX
 }
 
-fn overlaid(
-    lasting: &Lasting,
-    favicon: Option<&str>,
+/// What is shown of every server that is away.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
     protocol: i32,
-    text: &Value,
-    hover: &[&str],
-) -> String {
-    let lines = hover.iter().take(HOVER_LINES_MAX);
-    let status = Overlaid {
-        version: Version {
-            name: &lasting.version,
-            protocol: protocol.clamp(0, PROTOCOL_MAX),
-        },
-        players: Players {
-            max: &lasting.players_max,
-            online: 0,
-            sample: lines.map(|name| Sample { name, id: NOBODY }).collect(),
-        },
-        description: text,
-        favicon,
-        extras: &lasting.extras,
-    };
-    let mut json = Vec::with_capacity(JSON_BYTES + favicon.map_or(0, str::len));
-    // Neither a text nor a map with texts as keys can fail to be written.
-    drop(serde_json::to_writer(&mut json, &status));
-    String::from_utf8(json).unwrap_or_default()
+    text: &'a Value,
 }
 
-#[derive(Serialize)]
-struct Overlaid<'a> {
-    version: Version<'a>,
-    players: Players<'a>,
-    description: &'a Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    favicon: Option<&'a str>,
-    #[serde(flatten)]
-    extras: &'a Map<String, Value>,
+impl Shown<'_> {
+    fn over(self, lasting: &Lasting, favicon: Option<&str>, hover: &[&str]) -> String {
+        let mut json = String::with_capacity(JSON_BYTES + favicon.map_or(0, str::len));
+        let (name, protocol) = (&lasting.version, self.protocol);
+        put(
+            &mut json,
+            &[
+                r#"{"version":{"name":"#,
+                name,
+                r#","protocol":"#,
+                &protocol.to_string(),
+            ],
+        );
+        put(
+            &mut json,
+            &[
+                r#"},"players":{"max":"#,
+                &lasting.players_max,
+                r#","online":0"#,
+            ],
+        );
+        let lines = hover.iter().take(HOVER_LINES_MAX);
+        let sample: Vec<_> = lines
+            .map(|name| json!({ "name": name, "id": NOBODY }))
+            .collect();
+        if !sample.is_empty() {
+            put(
+                &mut json,
+                &[r#","sample":"#, &Value::Array(sample).to_string()],
+            );
+        }
+        put(&mut json, &[r#"},"description":"#, &self.text.to_string()]);
+        if let Some(icon) = favicon {
+            // Nothing in it needs an escape.
+            put(&mut json, &[r#","favicon":""#, icon, "\""]);
+        }
+        lasting.put_extras(&mut json);
+        json
+    }
 }
 
-#[derive(Serialize)]
-struct Version<'a> {
-    name: &'a str,
-    protocol: i32,
-}
-
-#[derive(Serialize)]
-struct Players<'a> {
-    max: &'a Number,
-    online: u32,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    sample: Vec<Sample<'a>>,
-}
-
-#[derive(Serialize)]
-struct Sample<'a> {
-    name: &'a str,
-    id: &'a str,
+fn put(json: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| json.push_str(part));
 }
 
 #[cfg(test)]

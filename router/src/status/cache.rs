@@ -189,7 +189,7 @@ impl Landing {
     ) -> (Fetched, Option<Signal>) {
         let begun = Instant::now().into_std();
         match ping.send(dial_limit, limit).await {
-            Ok(json) => match read(&json) {
+            Ok(frame) => match read(frame) {
                 Ok((answer, known)) => {
                     let latency = Instant::now().into_std() - begun;
                     self.cache.health.answered(&ping.backend, latency);

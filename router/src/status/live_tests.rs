@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::status::frame;
 use crate::shared_str::SharedStr;
 use crate::status::answer::read;
 use proptest::prelude::*;
@@ -7,7 +8,7 @@ const TTL: Duration = Duration::from_secs(5);
 
 fn answer(text: &str) -> Arc<Answer> {
     let json = serde_json::json!({ "description": text });
-    Arc::new(read(&json.to_string()).unwrap().0)
+    Arc::new(read(frame(json.to_string().as_bytes())).unwrap().0)
 }
 
 /// A table, its clock, and who asks.

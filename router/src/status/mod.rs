@@ -3,4 +3,5 @@
 
 pub mod answer;
 pub mod cache;
+pub mod lenient;
 pub mod live;
