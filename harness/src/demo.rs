@@ -1,11 +1,15 @@
 //! `harness demo`: the main job on real parts, told step by step with times.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use hyper::Method;
+use tokio::signal::unix::{SignalKind, signal};
+use xtask::patience::Lines;
 
 use crate::backend::Backend;
 use crate::chaos::ChaosProxy;
@@ -22,8 +26,19 @@ const STEP_DEADLINE: Duration = Duration::from_secs(60);
 const BOOT: &str = "2s";
 /// The key between router and waker-mock; generated parts of a demo need no secret one.
 const TOKEN: &str = "demo-key";
+/// How often to look whether a line of progress is due.
+const LOOK: Duration = Duration::from_millis(200);
+/// The demo's servers.
+const SERVERS: [&str; 2] = ["survival", "creative"];
 /// The port a real client looks for first.
 const MINECRAFT_PORT: u16 = 25565;
+
+/// What to do after the demo.
+const NEXT: &str = "
+Next:
+  cargo demo -- --keep   the same, and it stays: join with a Minecraft client
+  cargo test             everything, with a real Postgres
+  README.md              `Quick start` sets up a router of your own";
 
 /// Everything the demo runs.
 struct Parts {
@@ -50,7 +65,11 @@ pub async fn run(keep: bool) -> Result<()> {
         "\nAll of it worked, in {}.",
         seconds(begin.elapsed())
     ));
-    if keep { stay(&parts).await } else { Ok(()) }
+    if keep {
+        return stay(&parts).await;
+    }
+    say(NEXT);
+    Ok(())
 }
 
 fn say(text: &str) {
@@ -65,11 +84,24 @@ fn seconds(time: Duration) -> String {
     }
 }
 
+/// Says how long it has taken, as long as it takes.
+async fn patience() -> Infallible {
+    let mut lines = Lines::begin();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        lines.tell("at it", &say);
+    }
+}
+
 /// Announces a step, carries it out, and tells what came of it and how long it took.
 async fn step<T>(title: &str, work: impl Future<Output = Result<(T, String)>>) -> Result<T> {
     say(&format!("\n▸ {title}"));
     let begin = Instant::now();
-    let outcome = tokio::time::timeout(STEP_DEADLINE * 3, work).await;
+    let work = tokio::time::timeout(STEP_DEADLINE * 3, work);
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        never = patience() => match never {},
+    };
     let (value, text) = outcome
         .context("took far too long")?
         .with_context(|| title.to_owned())?;
@@ -87,7 +119,7 @@ async fn start(keep: bool) -> Result<Parts> {
     )
     .await?;
     let (postgres, proxy, database) = step("Starting Postgres and applying schema.sql", async {
-        let postgres = Postgres::start().await?;
+        let postgres = Postgres::start_or_use().await?;
         // The router reaches it through a proxy, so that its address outlives a restart.
         let proxy = ChaosProxy::start(postgres.addr()).await?;
         let database = postgres.database().await?;
@@ -249,37 +281,45 @@ async fn outage(parts: Parts) -> Result<Parts> {
         })
         .await
     };
-    step(
-        "Postgres is killed while creative.localhost sleeps",
-        async {
+    // Somebody else's server is not killed; the way to it is cut instead.
+    let ours = !parts.postgres.is_existing();
+    let lost = if ours {
+        "Postgres is killed while creative.localhost sleeps"
+    } else {
+        "The way to Postgres is cut while creative.localhost sleeps"
+    };
+    step(lost, async {
+        if ours {
             parts.postgres.kill().await?;
-            parts
-                .router
-                .process
-                .line_with(&["pgsync disconnected"], STEP_DEADLINE)
-                .await?;
-            let text = Player::new("creative.localhost")
-                .refusal(parts.router.at.players)
-                .await?;
-            ensure!(
-                text.contains("creative is running"),
-                "the player was told {text:?}"
-            );
-            Ok((
-                (),
-                "routes stay: a login wakes creative all the same".to_owned(),
-            ))
-        },
-    )
+        } else {
+            parts.proxy.refuse().await?;
+            parts.proxy.cut().await?;
+        }
+        let process = &parts.router.process;
+        process
+            .line_with(&["pgsync disconnected"], STEP_DEADLINE)
+            .await?;
+        let text = Player::new("creative.localhost")
+            .refusal(parts.router.at.players)
+            .await?;
+        ensure!(
+            text.contains("creative is running"),
+            "the player was told {text:?}"
+        );
+        let text = "routes stay: a login wakes creative all the same";
+        Ok(((), text.to_owned()))
+    })
     .await?;
     step("Postgres comes back", async {
-        parts.postgres.start_again().await?;
-        parts.proxy.set_upstream(parts.postgres.addr());
+        if ours {
+            parts.postgres.start_again().await?;
+            parts.proxy.set_upstream(parts.postgres.addr());
+        } else {
+            parts.proxy.restore().await?;
+        }
         sync(parts.router.at.clone()).await?;
-        Ok((
-            (),
-            "the router has reconnected and read the table again".to_owned(),
-        ))
+        let text = "the router has reconnected and read the table again";
+        Ok(((), text.to_owned()))
     })
     .await?;
     Ok(parts)
@@ -294,6 +334,28 @@ fn plain(text: &str) -> String {
         .replace('\n', " ")
 }
 
+/// Has the demo's servers stopped, and waits until the router knows.
+async fn asleep(parts: &Parts, manager: &str) -> Result<()> {
+    let key = [("x-api-key", TOKEN)];
+    for server in SERVERS {
+        let url = format!("{manager}/servers/{server}/stop");
+        let answer = http::request(Method::POST, &url, &key, "").await?;
+        ensure!(answer.status / 100 == 2, "{url}: {}", answer.status);
+    }
+    let at = &parts.router.at;
+    for server in SERVERS {
+        let host = format!("{server}.localhost");
+        eventually(&format!("{host} to sleep"), STEP_DEADLINE, async || {
+            let answer = at.api(Method::GET, &format!("/routes/{host}"), "").await?;
+            let route = answer.json()?;
+            ensure!(route.get("state") == Some(&"asleep".into()), "{route}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 async fn stay(parts: &Parts) -> Result<()> {
     let Parts {
         router,
@@ -303,17 +365,36 @@ async fn stay(parts: &Parts) -> Result<()> {
     } = parts;
     let port = router.at.players.port();
     let manager = manager_url(waker).await?;
-    http::get(&format!("{manager}/healthz")).await?;
+    step(
+        "Both servers are stopped, so that you can wake them",
+        async {
+            asleep(parts, &manager).await?;
+            Ok(((), "asleep".to_owned()))
+        },
+    )
+    .await?;
     say(&format!(
-        "\nEverything keeps running until Ctrl-C. For a Minecraft client on this machine:\n\
-         \x20 survival.localhost:{port} and creative.localhost:{port}\n\
-         \x20 (where *.localhost is not known: 127.0.0.1 survival.localhost creative.localhost in /etc/hosts)\n\
+        "\nEverything keeps running until Ctrl-C. Next, with a Minecraft client on this machine:\n\
+         \x20 1. Add the server survival.localhost:{port} (or creative.localhost:{port}): the list shows that it is asleep.\n\
+         \x20 2. Join. You wait {BOOT} while it starts, and then are kicked by the woken server itself:\n\
+         \x20    \"survival is running. This is a stand-in server.\" That is the success: you got through to it.\n\
+         \x20 (Where *.localhost is not known: 127.0.0.1 survival.localhost creative.localhost in /etc/hosts)\n\n\
          Routes:   curl http://{}/routes\n\
          Servers:  curl -H 'X-API-Key: {TOKEN}' {manager}/servers\n\
          Stop one: curl -X POST -H 'X-API-Key: {TOKEN}' {manager}/servers/survival/stop\n\
-         Database: psql '{}'",
+         Database: {}",
         router.at.api,
-        database.dsn(),
+        // The password of somebody's server is nobody's business.
+        if parts.postgres.is_existing() {
+            format!("{} on {}", database.name(), parts.postgres.describe())
+        } else {
+            format!("psql '{}'", database.dsn())
+        },
     ));
-    Ok(tokio::signal::ctrl_c().await?)
+    // Also how others end a program that runs on.
+    let mut end = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        _ = end.recv() => Ok(()),
+    }
 }

@@ -23,10 +23,10 @@ use testcontainers::bollard::{API_DEFAULT_VERSION, Docker};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+use xtask::postgres::engine_of_environment;
 
 use crate::binaries;
 use crate::eventually::eventually;
-use crate::postgres::engine_of_environment;
 use crate::reaper::Reaper;
 use crate::skip;
 

@@ -2,31 +2,22 @@
 
 use std::mem::ManuallyDrop;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use testcontainers::bollard::errors::Error as EngineError;
 use testcontainers::bollard::query_parameters::KillContainerOptionsBuilder;
 use testcontainers::core::IntoContainerPort;
 use testcontainers::core::client::docker_client_instance;
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use xtask::postgres::engine_of_environment;
 
 use super::access::{Access, random, resolve};
 use crate::eventually::eventually;
 use crate::reaper::Reaper;
 
-/// The image to run; it keeps the contract of the official one.
-const IMAGE_VARIABLE: &str = "AUTOMC_TEST_POSTGRES_IMAGE";
-const DEFAULT_IMAGE: &str = "postgres:17-alpine";
 const PORT: u16 = 5432;
-/// An engine that is there answers at once.
-const ENGINE_DEADLINE: Duration = Duration::from_secs(5);
-/// For a missing image; afterwards it counts as not to be had.
-const PULL_DEADLINE: Duration = Duration::from_secs(120);
 /// From the container's creation to its first answer; it makes its cluster meanwhile.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// For a fast shutdown, or the end after a kill.
@@ -57,39 +48,6 @@ docker rm --force --volumes "$1" ||
         exit(<$engine> =~ / 204 / ? 0 : 1)' "$socket" "$path"
 "#;
 
-/// The image the environment asks for.
-pub(super) fn image() -> String {
-    std::env::var(IMAGE_VARIABLE)
-        .ok()
-        .filter(|image| !image.trim().is_empty())
-        .unwrap_or_else(|| DEFAULT_IMAGE.to_owned())
-}
-
-/// Whether an engine answers and has the image, which is pulled if need be; else the reason.
-/// Takes 125 s at most.
-pub(super) async fn can_start(image: &str) -> Result<(), String> {
-    let engine = async {
-        let engine = docker_client_instance().await?;
-        engine.ping().await?;
-        anyhow::Ok(engine.inspect_image(image).await)
-    };
-    let found = match timeout(ENGINE_DEADLINE, engine).await {
-        Ok(answer) => answer.map_err(|error| format!("no Docker engine answers: {error:#}"))?,
-        Err(_) => return Err("the Docker engine does not answer".to_owned()),
-    };
-    match found {
-        Ok(_) => Ok(()),
-        Err(EngineError::DockerResponseServerError {
-            status_code: 404, ..
-        }) => match timeout(PULL_DEADLINE, generic(image).pull_image()).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(format!("image {image} cannot be pulled: {error}")),
-            Err(_) => Err(format!("image {image} did not arrive in {PULL_DEADLINE:?}")),
-        },
-        Err(error) => Err(format!("the engine cannot tell of image {image}: {error}")),
-    }
-}
-
 fn generic(image: &str) -> GenericImage {
     let (name, tag) = split_image(image);
     GenericImage::new(name, tag).with_exposed_port(PORT.tcp())
@@ -101,33 +59,6 @@ fn split_image(image: &str) -> (&str, &str) {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
         _ => (image, "latest"),
     }
-}
-
-/// The engine that testcontainers talks to, so that the clean-up talks to the same.
-fn engine_host(docker_host: Option<String>, sockets: impl IntoIterator<Item = PathBuf>) -> String {
-    docker_host.unwrap_or_else(|| {
-        let socket = sockets.into_iter().find(|socket| socket.exists());
-        let socket = socket.unwrap_or_else(|| PathBuf::from("/var/run/docker.sock"));
-        format!("unix://{}", socket.display())
-    })
-}
-
-/// The engine that everything here talks to.
-pub(crate) fn engine_of_environment() -> String {
-    engine_host(std::env::var("DOCKER_HOST").ok(), sockets())
-}
-
-fn sockets() -> Vec<PathBuf> {
-    let under = |variable, rest| std::env::var_os(variable).map(|dir| Path::new(&dir).join(rest));
-    [
-        Some(PathBuf::from("/var/run/docker.sock")),
-        under("XDG_RUNTIME_DIR", ".docker/run/docker.sock"),
-        under("HOME", ".docker/run/docker.sock"),
-        under("HOME", ".docker/desktop/docker.sock"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }
 
 /// A container that the reaper removes.
@@ -230,17 +161,5 @@ mod tests {
         assert_eq!(split_image("host:5000/pg"), ("host:5000/pg", "latest"));
         assert_eq!(split_image("host:5000/pg:17"), ("host:5000/pg", "17"));
         assert_eq!(split_image("pg@sha256:ab"), ("pg@sha256", "ab"));
-    }
-
-    #[test]
-    fn the_clean_up_talks_to_the_engine_of_the_environment_else_to_the_first_socket() {
-        let dir = tempfile::tempdir().unwrap();
-        let here = dir.path().to_path_buf();
-        let sockets = || [dir.path().join("absent"), here.clone()];
-        let given = Some("tcp://engine:2375".to_owned());
-        assert_eq!(engine_host(given, sockets()), "tcp://engine:2375");
-        let wanted = format!("unix://{}", here.display());
-        assert_eq!(engine_host(None, sockets()), wanted);
-        assert_eq!(engine_host(None, []), "unix:///var/run/docker.sock");
     }
 }

@@ -1,4 +1,4 @@
-//! A private cluster from local server binaries, in a temporary directory.
+//! A private cluster from server programs, in a temporary directory.
 
 use std::fs::{self, File, Permissions};
 use std::future::ready;
@@ -9,19 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use tempfile::TempDir;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
+use tokio::task::spawn_blocking;
 use tracing::debug;
+use xtask::postgres::Programs;
 
 use super::access::Access;
 use crate::eventually::eventually;
 use crate::reaper::Reaper;
 
-/// Where Debian keeps the server binaries, by major version.
-const DEBIAN_ROOT: &str = "/usr/lib/postgresql";
-/// Who the server runs as when the caller is root, which Postgres refuses; the first that exists.
+/// Who the server runs as when the caller is root, which Postgres refuses; the first that exists, else anybody.
 const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
+/// The bit of a folder that lets everybody through.
+const OTHERS_MAY_PASS: u32 = 0o001;
 /// `initdb` takes a second or two.
 const INITDB_DEADLINE: Duration = Duration::from_secs(60);
 /// From the start of the server to its first answer.
@@ -62,33 +64,6 @@ fi
 rm -rf -- "$dir"
 "#;
 
-/// The folder of the newest server binaries on this machine.
-pub(super) fn find_binaries() -> Result<PathBuf, String> {
-    let on_path = std::env::var_os("PATH")
-        .iter()
-        .flat_map(std::env::split_paths)
-        .find(|folder| folder.join("initdb").is_file());
-    let by_version = || {
-        let folders = fs::read_dir(DEBIAN_ROOT).ok()?;
-        folders
-            .filter_map(|folder| {
-                let folder = folder.ok()?;
-                let version: u32 = folder.file_name().to_str()?.parse().ok()?;
-                let binaries = folder.path().join("bin");
-                let there = binaries.join("initdb").is_file();
-                there.then_some((version, binaries))
-            })
-            .max()
-            .map(|(_, binaries)| binaries)
-    };
-    on_path
-        // A link on PATH leads to the folder where `postgres` is, too.
-        .and_then(|folder| fs::canonicalize(folder.join("initdb")).ok())
-        .and_then(|initdb| initdb.parent().map(Path::to_path_buf))
-        .or_else(by_version)
-        .ok_or_else(|| format!("no `initdb` on PATH or under {DEBIAN_ROOT}"))
-}
-
 /// A user and group id to run the server as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Owner {
@@ -96,23 +71,71 @@ struct Owner {
     group: u32,
 }
 
-/// The first of [`UNPRIVILEGED`] in the text of a passwd file.
+/// The first of [`UNPRIVILEGED`] in the text of a passwd file, else its first user who is not root: `initdb` wants to know its user's name.
 fn unprivileged(passwd: &str) -> Option<Owner> {
-    UNPRIVILEGED.iter().find_map(|wanted| {
-        passwd.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            let user = fields.nth(1)?.parse().ok()?;
-            let group = fields.next()?.parse().ok()?;
-            (name == *wanted).then_some(Owner { user, group })
-        })
-    })
+    let users = passwd.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let user = fields.nth(1)?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        (user != 0).then_some((name, Owner { user, group }))
+    });
+    let users: Vec<_> = users.collect();
+    let called = |wanted: &&str| users.iter().find(|(name, _)| name == wanted);
+    let preferred = UNPRIVILEGED.iter().find_map(called);
+    preferred.or_else(|| users.first()).map(|(_, owner)| *owner)
+}
+
+/// Copies of programs for an owner who cannot reach them in a root's home; gone with this process.
+static COPIES: OnceCell<Result<(PathBuf, Reaper), String>> = OnceCell::const_new();
+
+/// The programs, where this owner can run them.
+async fn reachable(programs: Programs, owner: Owner) -> Result<Programs> {
+    let Some(top) = programs.fetched.clone() else {
+        return Ok(programs);
+    };
+    let passes = |folder: &Path| {
+        let facts = fs::metadata(folder);
+        facts.is_ok_and(|facts| facts.permissions().mode() & OTHERS_MAY_PASS != 0)
+    };
+    if programs.folder.ancestors().all(passes) {
+        return Ok(programs);
+    }
+    let copied = COPIES.get_or_init(|| async {
+        let copy = spawn_blocking(move || copy(&top, owner)).await;
+        let copy = copy.map_err(|error| error.to_string())?;
+        copy.map_err(|error| format!("{error:#}"))
+    });
+    match copied.await {
+        Ok((copy, _)) => Ok(programs.moved(copy)),
+        Err(reason) => bail!("copy the server programs: {reason}"),
+    }
+}
+
+fn copy(from: &Path, owner: Owner) -> Result<(PathBuf, Reaper)> {
+    let folder = tempfile::Builder::new()
+        .prefix("automc-programs-")
+        .tempdir()?;
+    let reaper = Reaper::arm("rm -rf -- \"$1\"", [folder.path()])?;
+    let folder = folder.keep();
+    let script = "cp -RP \"$1/.\" \"$2\" && chown -R \"$3\" \"$2\"";
+    let whose = format!("{}:{}", owner.user, owner.group);
+    let copied = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .args([from, folder.as_path(), Path::new(&whose)])
+        .output()?;
+    anyhow::ensure!(
+        copied.status.success(),
+        "{}",
+        String::from_utf8_lossy(&copied.stderr)
+    );
+    Ok((folder, reaper))
 }
 
 /// A server that is a child of this process.
 #[derive(Debug)]
 pub(super) struct Local {
-    binaries: PathBuf,
+    programs: Programs,
     owner: Option<Owner>,
     postmaster: Mutex<Option<Child>>,
     reaper: Reaper,
@@ -121,7 +144,7 @@ pub(super) struct Local {
 
 impl Local {
     /// Makes a cluster and starts it; `access` gets its address.
-    pub(super) async fn start(binaries: PathBuf, access: &Access) -> Result<Self> {
+    pub(super) async fn start(mut programs: Programs, access: &Access) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("automc-pg-").tempdir()?;
         let reaper = Reaper::arm(REAP, [dir.path()])?;
         let owner = if fs::metadata(dir.path())?.uid() == 0 {
@@ -130,12 +153,13 @@ impl Local {
                 format!("root cannot run Postgres, and there is no user of {UNPRIVILEGED:?}")
             })?;
             chown(dir.path(), Some(owner.user), Some(owner.group))?;
+            programs = reachable(programs, owner).await?;
             Some(owner)
         } else {
             None
         };
         let server = Self {
-            binaries,
+            programs,
             owner,
             postmaster: Mutex::new(None),
             reaper,
@@ -147,7 +171,7 @@ impl Local {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("a private cluster from {}", self.binaries.display())
+        format!("a private cluster from {}", self.programs.folder.display())
     }
 
     /// Starts a stopped or killed server: on its old port, or on another if somebody took that.
@@ -205,12 +229,11 @@ impl Local {
     /// A server program as its owner, in its own group so that Ctrl-C leaves it to the reaper.
     fn command(&self, program: &str) -> Result<Command> {
         let log = File::create(self.log())?;
-        let mut command = Command::new(self.binaries.join(program));
+        let mut command = self.programs.command(program).map_err(Error::msg)?;
         command
             .arg("-D")
             .arg(self.data())
             .current_dir(self.dir.path())
-            .env("LC_ALL", "C")
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -339,6 +362,13 @@ mod tests {
             group: 104,
         };
         assert_eq!(unprivileged(&passwd), Some(postgres));
-        assert_eq!(unprivileged("root:x:0:0::/root:/bin/sh\nbroken"), None);
+        let daemon = Owner { user: 1, group: 2 };
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\ndaemon:x:1:2::/:/bin/false\nbin:x:3:3::/:/bin/false\n";
+        assert_eq!(unprivileged(passwd), Some(daemon));
+        assert_eq!(
+            unprivileged("root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/:/bin/sh\nbroken"),
+            None
+        );
     }
 }

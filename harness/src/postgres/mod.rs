@@ -1,24 +1,24 @@
 //! A real Postgres for tests: an existing server, a container, or local binaries, whichever is to be had.
 
 mod access;
-mod choice;
 mod container;
 mod database;
 mod local;
 mod tls;
 
+use std::io::{Write, stderr};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 use tracing::{info, warn};
+use xtask::postgres::{DSN_VARIABLE, Found, Wish, find, wish};
 
 use self::access::Access;
 pub(crate) use self::access::random;
-use self::choice::{Choice, DSN_VARIABLE, FORCE_VARIABLE, Wish, choose};
 use self::container::Container;
-pub(crate) use self::container::engine_of_environment;
 use self::database::Afterwards;
 pub use self::database::{Database, SCHEMA};
 use self::local::Local;
@@ -29,8 +29,8 @@ static SHARED: OnceCell<Result<Postgres, String>> = OnceCell::const_new();
 /// A running Postgres server.
 ///
 /// Where it comes from, in this order: the server of `AUTOMC_TEST_DSN`; a container of
-/// `AUTOMC_TEST_POSTGRES_IMAGE` (`postgres:17-alpine`); a private cluster from local binaries.
-/// `AUTOMC_TEST_POSTGRES=container|local` allows only the one kind. Servers started here are gone
+/// `AUTOMC_TEST_POSTGRES_IMAGE` (`postgres:17-alpine`); a private cluster from this machine's programs, or from programs
+/// fetched into the target folder. `AUTOMC_TEST_POSTGRES=container|local|fetched` allows only the one kind. Servers started here are gone
 /// soon after the process, also after a panic or SIGKILL. Nothing in it belongs to a runtime.
 #[derive(Debug)]
 pub struct Postgres {
@@ -72,44 +72,47 @@ impl Postgres {
         Self::find(true).await
     }
 
+    /// The server of `AUTOMC_TEST_DSN` if that is set, else one of the caller's own.
+    ///
+    /// # Errors
+    /// When none can be had; the error says what to install.
+    pub async fn start_or_use() -> Result<Self> {
+        match wish().map_err(Error::msg)? {
+            Wish::Existing(_) => Self::find(false).await,
+            _ => Self::find(true).await,
+        }
+    }
+
     async fn find(private: bool) -> Result<Self> {
-        let variable = |name| std::env::var(name).ok();
-        let (dsn, forced) = (variable(DSN_VARIABLE), variable(FORCE_VARIABLE));
-        let mut wish = Wish::read(dsn.as_deref(), forced.as_deref())?;
+        let mut wish = wish().map_err(Error::msg)?;
         if private {
             wish = wish.private();
         }
-        let image = container::image();
-        let engine = if wish.wants_engine() {
-            container::can_start(&image).await
-        } else {
-            Err("not asked for".to_owned())
-        };
-        let choice = choose(&wish, engine, local::find_binaries())?;
-        match Self::take(choice, &image, private).await {
-            Err(error) if wish == Wish::Any && local::find_binaries().is_ok() => {
+        let found = look(wish.clone(), None).await?;
+        let container = matches!(found, Found::Container(_));
+        match Self::take(found, private).await {
+            Err(error) if wish == Wish::Any && container => {
                 warn!("no container after all: {error:#}");
-                let engine = Err(format!("{error:#}"));
-                let choice = choose(&wish, engine, local::find_binaries())?;
-                Self::take(choice, &image, private).await
+                let found = look(wish, Some(format!("{error:#}"))).await?;
+                Self::take(found, private).await
             }
             taken => taken,
         }
     }
 
-    async fn take(choice: Choice, image: &str, private: bool) -> Result<Self> {
+    async fn take(found: Found, private: bool) -> Result<Self> {
         let mut access = Access::invented();
-        let (backing, instead) = match choice {
-            Choice::Existing(dsn) => {
+        let (backing, instead) = match found {
+            Found::Existing(dsn) => {
                 access = Access::parse(&dsn).await.context(DSN_VARIABLE)?;
                 (Backing::Existing, None)
             }
-            Choice::Container => {
-                let container = Container::start(image.to_owned(), &access).await?;
+            Found::Container(image) => {
+                let container = Container::start(image, &access).await?;
                 (Backing::Container(Box::new(container)), None)
             }
-            Choice::Local { binaries, instead } => {
-                let local = Local::start(binaries, &access).await?;
+            Found::Programs { programs, instead } => {
+                let local = Local::start(programs, &access).await?;
                 (Backing::Local(local), instead)
             }
         };
@@ -127,15 +130,24 @@ impl Postgres {
         Ok(server)
     }
 
+    /// Whether it is somebody else's, which is never stopped.
+    #[must_use]
+    pub fn is_existing(&self) -> bool {
+        matches!(self.backing, Backing::Existing)
+    }
+
     /// What it is and where, for logs: `a container of postgres:17-alpine at 127.0.0.1:49153`.
     #[must_use]
     pub fn describe(&self) -> String {
-        let what = match &self.backing {
+        format!("{} at {}", self.what(), self.addr())
+    }
+
+    fn what(&self) -> String {
+        match &self.backing {
             Backing::Existing => format!("the server of {DSN_VARIABLE}"),
             Backing::Container(container) => container.describe(),
             Backing::Local(local) => local.describe(),
-        };
-        format!("{what} at {}", self.addr())
+        }
     }
 
     /// Where it is reached now; [`start_again`](Self::start_again) may change it.
@@ -228,4 +240,11 @@ impl Postgres {
             bail!("the shared server serves other tests, too; take one from Postgres::start()")
         }
     }
+}
+
+/// What is wished for. What takes its time is told past the test harness, which would keep it to itself.
+async fn look(wish: Wish, no_container: Option<String>) -> Result<Found> {
+    let say = |line: &str| drop(writeln!(stderr(), "{line}"));
+    let look = move || find(&wish, no_container.as_deref(), &say);
+    spawn_blocking(look).await?.map_err(Error::msg)
 }

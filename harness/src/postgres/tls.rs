@@ -6,11 +6,25 @@ use anyhow::{Context, Result, ensure};
 
 use super::Postgres;
 use crate::eventually::eventually;
+use crate::skip;
 
 /// From the request to reload until new connections are served with the new settings.
 const RELOAD_DEADLINE: Duration = Duration::from_secs(20);
 
 impl Postgres {
+    /// Whether the server was built with TLS. If not, the test is noted as skipped.
+    ///
+    /// # Errors
+    /// The server cannot be asked, or no test may be skipped.
+    pub async fn has_tls(&self) -> Result<bool> {
+        let admin = self.access.connect(self.access.maintenance()).await?;
+        let query = "SELECT setting <> '' FROM pg_settings WHERE name = 'ssl_library'";
+        if admin.query_one(query, &[]).await?.try_get(0)? {
+            return Ok(true);
+        }
+        skip(&format!("{} was built without TLS", self.what())).map(|()| false)
+    }
+
     /// Makes a private server offer TLS, by a certificate with its chain and its key, both PEM;
     /// plain connections go on. Called again, it changes the certificate.
     ///

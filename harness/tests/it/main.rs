@@ -23,6 +23,8 @@ mod check_db;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod docker;
 #[cfg(test)]
 mod docker_trouble;

@@ -236,10 +236,12 @@ fn the_schema_announces_on_the_channel_the_router_listens_on() {
 
 #[test]
 fn no_list_of_packages_says_where_they_come_from() {
-    for list in ["package-lock.json", "requirements.txt"] {
-        let text = read(Path::new("harness/clients").join(list));
-        for place in ["\"resolved\"", "index-url", "find-links"] {
-            assert!(!text.contains(place), "{list} has {place}");
+    for folder in ["harness/clients", "harness/xtask/postgres"] {
+        for list in ["package-lock.json", "requirements.txt"] {
+            let text = read(Path::new(folder).join(list));
+            for place in ["\"resolved\"", "index-url", "find-links"] {
+                assert!(!text.contains(place), "{folder}/{list} has {place}");
+            }
         }
     }
 }

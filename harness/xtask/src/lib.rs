@@ -1,3 +1,9 @@
-//! What has to work before anything large is built, with nothing but the standard library; and the last word of `cargo test`.
+//! What has to work before anything large is built, with nothing but the standard library: where a [`postgres`]
+//! comes from, and [`patience`] with whatever takes its time. And the last word of `cargo test`: what was [`skipped`].
 
+pub mod patience;
+pub mod postgres;
 pub mod skipped;
+mod target;
+
+pub use target::target_folder;

@@ -9,6 +9,8 @@ use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::target_folder;
+
 /// Set by whoever sets `CI` and still has tests that cannot be tried.
 pub const ALLOWED_VARIABLE: &str = "AUTOMC_TEST_SKIPS";
 /// Notes of runs that did not come to their end are kept for so long.
@@ -50,15 +52,8 @@ pub fn take() -> io::Result<Option<String>> {
     Ok(summary(&notes))
 }
 
-/// `skipped` in the target folder that this program is in.
 fn folder() -> io::Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let profile = program
-        .ancestors()
-        .skip(1)
-        .find(|path| path.file_name().is_some_and(|name| name != "deps"));
-    let target = profile.and_then(Path::parent);
-    let target = target.ok_or_else(|| io::Error::other("this program is in no target folder"))?;
+    let target = target_folder().map_err(io::Error::other)?;
     Ok(target.join("skipped"))
 }
 
