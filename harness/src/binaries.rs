@@ -114,37 +114,15 @@ fn directory() -> Result<PathBuf> {
 }
 
 async fn cargo_build(target: &Path, arguments: &[&str]) -> Result<()> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("no workspace")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&cargo);
-    // What cargo tells the programs it runs would look like a changed environment to build
-    // scripts, and have their packages built again.
-    for (name, _) in std::env::vars_os() {
-        let told = [
-            "CARGO_PKG_",
-            "CARGO_MANIFEST_",
-            "CARGO_BIN_",
-            "CARGO_CRATE_",
-            "CARGO_PRIMARY_",
-        ];
-        if told
-            .iter()
-            .any(|prefix| name.to_string_lossy().starts_with(prefix))
-        {
-            command.env_remove(name);
-        }
-    }
+    let mut command = Command::from(xtask::cargo());
     let output = command
-        .current_dir(workspace)
         .args(["build", "--quiet", "--target-dir"])
         .arg(target)
         .args(arguments)
         .stdin(Stdio::null())
         .output()
         .await
-        .with_context(|| format!("run {} to build the binaries", cargo.display()))?;
+        .context("run cargo to build the binaries")?;
     if !output.status.success() {
         bail!(
             "the binaries do not build:\n{}",

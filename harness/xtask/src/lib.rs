@@ -6,4 +6,4 @@ pub mod postgres;
 pub mod skipped;
 mod target;
 
-pub use target::target_folder;
+pub use target::{cargo, target_folder};

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use xtask::patience::Lines;
 use xtask::postgres::{FORCE_VARIABLE, Found, find, wish};
-use xtask::target_folder;
+use xtask::{cargo, target_folder};
 
 const USAGE: &str = "\
 The main job on real parts, told step by step with times.
@@ -96,20 +96,12 @@ fn build(target: &Path, profile: &Path) -> Result<(), String> {
         "\n▸ Building the router, waker-mock and the harness: some minutes the first time (about ten on two slow cores), then seconds",
     );
     let begin = Instant::now();
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace.ok_or("no workspace")?);
+    let mut cargo = cargo();
     cargo
         .args(["build", "--workspace", "--bins", "--target-dir"])
         .arg(target);
     if profile.ends_with("release") {
         cargo.arg("--release");
-    }
-    // What cargo has told this program would look like a changed environment to build scripts.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
-            cargo.env_remove(name);
-        }
     }
     let status = if stderr().is_terminal() {
         // Its own bar moves all the time.

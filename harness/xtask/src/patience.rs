@@ -10,7 +10,7 @@ pub const FIRST_LINE: Duration = Duration::from_secs(2);
 /// See [`FIRST_LINE`].
 pub const NEXT_LINES: Duration = Duration::from_secs(4);
 /// How long to rest between two looks.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(10);
 /// How much of what a program prints is kept, in bytes; the rest is read and dropped.
 const KEPT: u64 = 1024 * 1024;
 /// How much of it an error shows, in bytes.

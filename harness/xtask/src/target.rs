@@ -1,9 +1,35 @@
-//! The folder that cargo builds into.
+//! The folder that cargo builds into, and cargo itself.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A file of every folder that cargo has built into.
 const MARK: &str = ".rustc_info.json";
+
+/// What cargo tells the programs it runs. To build scripts it would look like a changed environment, and have their
+/// packages built again.
+const TOLD: [&str; 5] = [
+    "CARGO_BIN_",
+    "CARGO_CRATE_",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_PRIMARY_",
+];
+
+/// The cargo that runs this program, or the first on `PATH`, in the workspace's folder.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if TOLD.iter().any(|prefix| text.starts_with(prefix)) {
+            cargo.env_remove(&name);
+        }
+    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    cargo.current_dir(workspace.unwrap_or_else(|| Path::new(".")));
+    cargo
+}
 
 /// The target folder that this program was built in.
 ///

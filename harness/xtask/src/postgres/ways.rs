@@ -18,8 +18,16 @@ const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 const REQUIREMENTS: &str = include_str!("../../postgres/requirements.txt");
 const PACKAGE: &str = include_str!("../../postgres/package.json");
 const PACKAGE_LOCK: &str = include_str!("../../postgres/package-lock.json");
-/// What of Debian's packages no server needs here: compilers for queries, and Perl for scripts around it.
-const UNNEEDED: [&str; 4] = ["libllvm", "libz3", "libperl", "libncurses"];
+/// What of Debian's packages no server needs here: compilers for queries, and Perl for scripts around it. And never
+/// another C library than the system's, which its loader belongs to.
+const UNNEEDED: [&str; 6] = [
+    "libc-",
+    "libc6",
+    "libllvm",
+    "libncurses",
+    "libperl",
+    "libz3",
+];
 
 /// A package client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,6 +283,7 @@ mod tests {
              Inst perl (5.40.1-6 Debian:13.0/stable [amd64])\n\
              Inst libjson-perl (4.10 Debian:13.0/stable [all])\n\
              Inst libpq5 (17.6-0 Debian:13.0/stable [amd64])\n\
+             Inst libc6 [2.41-11] (2.41-12 Debian:13.0/stable [amd64])\n\
              Inst libllvm19:amd64 (1:19.1.7-3 Debian:13.0/stable [amd64])\n\
              Inst postgresql-client-17 (17.6-0 Debian:13.0/stable [amd64])\n\
              Inst postgresql-17 (17.6-0 Debian:13.0/stable [amd64]) []\n\
