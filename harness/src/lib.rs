@@ -22,6 +22,7 @@ pub mod load;
 pub mod manager;
 pub mod metrics;
 pub mod model;
+pub mod names;
 mod nbt;
 pub mod player;
 pub mod postgres;

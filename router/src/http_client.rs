@@ -1,6 +1,9 @@
 //! How this process asks others over HTTP: HTTP/1.1, plain or with TLS, connections kept a while.
 
 use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,11 +12,13 @@ use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tower_service::Service;
 
 use crate::causes::with_causes;
 use crate::config::values::short;
+use crate::dial::dial_host;
 use crate::tls;
 
 /// What this router calls itself.
@@ -27,7 +32,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest answer of a webhook that is read.
 pub const HOOK_ANSWER_BYTES_MAX: usize = 4 * 1024;
 
-pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub(crate) type HttpClient = Client<HttpsConnector<Dialer>, Full<Bytes>>;
 
 /// Why there can be no client.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +41,7 @@ pub enum HttpError {
     #[error(
         "a URL is https, but this machine has no trusted certificates (install ca-certificates)"
     )]
-    NoRoots(#[source] std::io::Error),
+    NoRoots(#[source] io::Error),
     /// TLS could not be set up at all.
     #[error("TLS could not be set up")]
     Tls(#[source] rustls::Error),
@@ -50,9 +55,6 @@ pub(crate) fn client(https: bool) -> Result<HttpClient, HttpError> {
         rustls::RootCertStore::empty()
     };
     let tls = tls::client_config(roots).map_err(HttpError::Tls)?;
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    connector.enforce_http(false);
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE_TIMEOUT)
@@ -62,8 +64,38 @@ pub(crate) fn client(https: bool) -> Result<HttpClient, HttpError> {
                 .with_tls_config(tls)
                 .https_or_http()
                 .enable_http1()
-                .wrap_connector(connector),
+                .wrap_connector(Dialer),
         ))
+}
+
+/// Connects where a URL says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dialer;
+
+impl Service<Uri> for Dialer {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<TcpStream>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        let port = match url.scheme_str() {
+            Some("https") => 443,
+            _ => 80,
+        };
+        Box::pin(async move {
+            let host = url.host().ok_or(io::ErrorKind::InvalidInput)?;
+            let bare = host
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'));
+            let port = url.port_u16().unwrap_or(port);
+            let stream = dial_host(bare.unwrap_or(host), port, CONNECT_TIMEOUT).await?;
+            Ok(TokioIo::new(stream))
+        })
+    }
 }
 
 /// Has `exchange` end within `limit`.

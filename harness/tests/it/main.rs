@@ -61,6 +61,8 @@ mod misled;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod outage;
 #[cfg(test)]
 mod overrides;

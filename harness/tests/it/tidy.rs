@@ -28,6 +28,8 @@ const PURE: &[&str] = &[
     "config/secret.rs",
     "config/values.rs",
     "counts.rs",
+    "dial/names.rs",
+    "dial/race.rs",
     "docker/labels.rs",
     "error.rs",
     "explain/cleaned.rs",

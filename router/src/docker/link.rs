@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bollard::BollardRequest;
 use bollard::errors::Error;
@@ -16,12 +17,15 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
 use crate::config::EngineAddr;
+use crate::dial::dial;
 
 /// Longest answer, headers included.
 pub const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Longest time to connect to an engine in the network.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most that is read ahead of what was understood, in bytes.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
@@ -70,7 +74,7 @@ impl Link {
                 self.speak(socket, request, budget).await
             }
             EngineAddr::Tcp(address) => {
-                let socket = TcpStream::connect(address.as_str()).await?;
+                let socket = dial(address, CONNECT_TIMEOUT).await?;
                 self.speak(socket, request, budget).await
             }
         }

@@ -20,7 +20,7 @@ use super::schedule::{Schedule, Turn};
 use super::word::Word;
 use super::{Health, now};
 use crate::addr::BackendAddr;
-use crate::dial::{addresses, is_out_of_files};
+use crate::dial::{addresses, is_out_of_files, is_stuck};
 use crate::moment::Moment;
 use crate::ping::{ANY_PROTOCOL, Ping};
 use crate::routes::Route;
@@ -235,7 +235,7 @@ pub(super) async fn ask(
 ) -> (Option<Word>, Option<Duration>) {
     let addresses = match addresses(&address).await {
         Ok(addresses) if !addresses.is_empty() => addresses,
-        Err(error) if is_out_of_files(&error) => return (None, None),
+        Err(error) if is_out_of_files(&error) || is_stuck(&error) => return (None, None),
         Ok(_) | Err(_) => return (Some(Word::NoName), None),
     };
     let ping = Ping {

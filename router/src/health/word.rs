@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::dial::{is_no_name, is_out_of_files};
+use crate::dial::{is_no_name, is_out_of_files, is_stuck};
 use crate::ping::PingError;
 
 /// What came of asking a backend, or of dialling it for a player.
@@ -51,7 +51,7 @@ impl Word {
     /// What came of a failed dial; `None` if that says nothing of the backend.
     #[must_use]
     pub fn of_dial(error: &io::Error) -> Option<Self> {
-        if is_out_of_files(error) {
+        if is_out_of_files(error) || is_stuck(error) {
             return None;
         }
         Some(match error.kind() {

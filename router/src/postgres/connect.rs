@@ -15,12 +15,12 @@ use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
-use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_postgres::config::LoadBalanceHosts;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection};
 
+use super::attempt::connect_host;
 use super::dsn::{Dsn, TlsMode};
 use super::explain;
 use crate::tls;
@@ -30,8 +30,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Least time one host gets of it, however many there are. From the eleventh on, hosts are only
 /// reached when those before them fail faster.
 const HOST_TIMEOUT_MIN: Duration = Duration::from_secs(1);
-/// What the driver calls a failed handshake; it does not tell the kind of an error otherwise.
-const HANDSHAKE_FAILED: &str = "error performing TLS handshake";
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +51,10 @@ pub enum ConnectError {
     /// Nothing answered in time.
     #[error("no connection within {0:.1?}")]
     TimedOut(Duration),
-    /// The server, or the way to it, said no.
+    /// There is no way to the server, or it is not one that is wanted.
+    #[error("error connecting to server: {0}")]
+    NotReached(#[source] std::io::Error),
+    /// The server said no, or the connection to it broke.
     #[error("{}", explain(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// `prefer`: neither with TLS nor without.
@@ -83,6 +84,15 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
+    pub(super) fn new<S, T>(mut connection: Connection<S, T>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
+        Self { poll }
+    }
+
     /// The next notice or notification; `None` once the connection has ended. Nothing moves on
     /// the connection unless this is awaited.
     ///
@@ -98,7 +108,7 @@ impl Link {
 
 /// Connects, and authenticates, within [`CONNECT_TIMEOUT`]: to the first host that lets us, in the
 /// order of the DSN or, with `load_balance_hosts=random`, in any. A silent host uses up its share
-/// of the time alone.
+/// of the time alone; the addresses of one host do not wait for each other.
 ///
 /// # Errors
 /// See [`ConnectError`]; with several hosts, that of the last one tried.
@@ -108,13 +118,13 @@ pub async fn connect(dsn: &Dsn) -> Result<(Client, Link), ConnectError> {
         // Each of these states hashes differently.
         hosts.sort_by_cached_key(|_| RandomState::new().hash_one(0));
     }
-    let limit = host_timeout(hosts.len(), dsn.config().get_connect_timeout().copied());
+    let share = host_share(hosts.len());
     let deadline = Instant::now() + CONNECT_TIMEOUT;
-    let mut last = Err(ConnectError::TimedOut(limit));
+    let mut last = Err(ConnectError::TimedOut(share));
     for host in hosts {
-        let until = deadline.min(Instant::now() + limit);
-        let attempt = timeout_at(until, connect_host(dsn, host));
-        last = attempt.await.unwrap_or(Err(ConnectError::TimedOut(limit)));
+        let until = deadline.min(Instant::now() + share);
+        let attempt = timeout_at(until, Box::pin(connect_host(dsn, host, share, until)));
+        last = attempt.await.unwrap_or(Err(ConnectError::TimedOut(share)));
         if last.is_ok() || Instant::now() >= deadline {
             break;
         }
@@ -122,55 +132,10 @@ pub async fn connect(dsn: &Dsn) -> Result<(Client, Link), ConnectError> {
     last
 }
 
-/// How long one of `hosts` hosts may take; `asked` is the DSN's `connect_timeout`, which is libpq's
-/// for one host, too.
-fn host_timeout(hosts: usize, asked: Option<Duration>) -> Duration {
+/// How long one of `hosts` hosts may take.
+fn host_share(hosts: usize) -> Duration {
     let hosts = u32::try_from(hosts).unwrap_or(u32::MAX).max(1);
-    let share = (CONNECT_TIMEOUT / hosts).max(HOST_TIMEOUT_MIN);
-    asked.map_or(share, |asked| asked.min(share))
-}
-
-async fn connect_host(dsn: &Dsn, host: &Config) -> Result<(Client, Link), ConnectError> {
-    // An address wins over a socket's folder; sockets never have TLS.
-    let over_socket =
-        host.get_hostaddrs().is_empty() && matches!(host.get_hosts(), [Host::Unix(_), ..]);
-    if dsn.tls() == TlsMode::Disable || over_socket {
-        return Ok(connect_plain(host).await?);
-    }
-    let tls = MakeRustlsConnect::new(client_config(dsn)?);
-    let tls = match host.connect(tls).await {
-        Ok((client, mut connection)) => {
-            let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
-            return Ok((client, Link { poll }));
-        }
-        Err(error) => error,
-    };
-    if dsn.tls() != TlsMode::Prefer || !plain_may_do(&tls) {
-        return Err(tls.into());
-    }
-    connect_plain(host).await.map_err(|plain| {
-        // It was without TLS the first time, too.
-        if explain(&tls) == explain(&plain) {
-            plain.into()
-        } else {
-            ConnectError::NeitherWay { tls, plain }
-        }
-    })
-}
-
-async fn connect_plain(host: &Config) -> Result<(Client, Link), tokio_postgres::Error> {
-    let mut config = host.clone();
-    config.ssl_mode(SslMode::Disable);
-    let (client, mut connection) = config.connect(NoTls).await?;
-    let poll = Box::new(move |context: &mut Context<'_>| connection.poll_message(context));
-    Ok((client, Link { poll }))
-}
-
-/// Whether `prefer` tries again in plain text, as libpq does: the handshake failed, or the server
-/// does not let us in over TLS (`hostnossl` in its `pg_hba.conf`).
-fn plain_may_do(error: &tokio_postgres::Error) -> bool {
-    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
-        || error.to_string() == HANDSHAKE_FAILED
+    (CONNECT_TIMEOUT / hosts).max(HOST_TIMEOUT_MIN)
 }
 
 /// Connects and drives the connection in a task of its own until the client is dropped;
@@ -184,7 +149,7 @@ pub async fn connect_and_drive(dsn: &Dsn) -> Result<Client, ConnectError> {
     Ok(client)
 }
 
-fn client_config(dsn: &Dsn) -> Result<ClientConfig, ConnectError> {
+pub(super) fn client_config(dsn: &Dsn) -> Result<ClientConfig, ConnectError> {
     let checked = matches!(dsn.tls(), TlsMode::VerifyCa | TlsMode::VerifyFull);
     let (inner, roots) = if checked {
         let (store, roots) = trusted(dsn)?;
@@ -309,18 +274,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_share_the_time_and_none_gets_less_than_a_second_unless_it_is_asked_for() {
-        let seconds = Duration::from_secs;
-        for (hosts, asked, limit) in [
-            (1, None, seconds(10)),
-            (1, Some(seconds(30)), seconds(10)),
-            (1, Some(seconds(3)), seconds(3)),
-            (2, None, seconds(5)),
-            (2, Some(seconds(3)), seconds(3)),
-            (2, Some(seconds(7)), seconds(5)),
-            (100, None, seconds(1)),
-        ] {
-            assert_eq!(host_timeout(hosts, asked), limit, "{hosts} {asked:?}");
+    fn hosts_share_the_time_and_none_gets_less_than_a_second() {
+        for (hosts, seconds) in [(1, 10), (2, 5), (100, 1)] {
+            assert_eq!(host_share(hosts), Duration::from_secs(seconds), "{hosts}");
         }
     }
 }

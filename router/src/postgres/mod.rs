@@ -1,5 +1,6 @@
 //! Everything about the database: where it is, how to reach it, what is read from it and when.
 
+mod attempt;
 pub mod connect;
 pub mod dsn;
 pub mod facts;

@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::answer::{Answer, Known, read};
-use super::live::{Fetched, Live, Look, Question, known_protocol};
+use super::live::{Fetched, Live, Look, Question, SHARDS, Standing, known_protocol};
 use crate::balance;
-use crate::dial::is_out_of_files;
+use crate::dial::{is_out_of_files, is_stuck};
 use crate::health::Health;
 use crate::health::word::Word;
 use crate::memory::Memory;
@@ -28,10 +28,12 @@ use crate::shared_str::SharedStr;
 
 /// How long a backend that took the connection may take to answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Questions under way at once, a socket each; a backend beyond that counts as silent.
+/// Questions under way at once, a socket each; a backend that finds no place in the time of a dial counts as silent.
 pub const QUESTIONS_MAX: usize = 256;
-/// Tables, so that workers seldom wait for each other.
-const SHARDS: usize = 16;
+/// Those among them to servers that showed no status lately, ...
+pub const DOUBTFUL_MAX: usize = 192;
+/// ... and among these to servers that did not answer last time.
+pub const FAILED_MAX: usize = 64;
 
 /// What a question comes to: `None` until it is answered, then what to show, if anything.
 type Outcome = Option<Option<Arc<Answer>>>;
@@ -45,6 +47,8 @@ pub struct StatusCache {
     /// Where questions run.
     runtime: Handle,
     places: Semaphore,
+    doubtful: Semaphore,
+    failed: Semaphore,
     hasher: RandomState,
     shards: [Mutex<Live<watch::Receiver<Outcome>>>; SHARDS],
 }
@@ -65,6 +69,8 @@ impl StatusCache {
             health,
             runtime: Handle::current(),
             places: Semaphore::new(QUESTIONS_MAX),
+            doubtful: Semaphore::new(DOUBTFUL_MAX),
+            failed: Semaphore::new(FAILED_MAX),
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::new(Live::new(ttl))),
         })
@@ -82,7 +88,10 @@ impl StatusCache {
             outcome
         };
         let now = Instant::now().into_std();
-        let look = self.shard(question.key).look(&question, now, begin);
+        let (standing, look) = {
+            let mut live = self.shard(question.key);
+            (live.standing(&question), live.look(&question, now, begin))
+        };
         let mut outcome = match look {
             Look::Fresh(shown) => return shown,
             Look::Join(outcome) => outcome,
@@ -99,6 +108,7 @@ impl StatusCache {
                     key: question.key.clone(),
                     hint: question.state,
                     wakeable: question.wakeable,
+                    standing,
                     number,
                     fetched: Fetched::Silent,
                     outcome: sender?,
@@ -125,6 +135,18 @@ impl StatusCache {
         self.shard(key).reached(key);
     }
 
+    /// Places for one question. Dead servers have a part of them, so the others need not wait for their time-outs.
+    async fn places_for(&self, standing: Standing) -> Option<[Option<SemaphorePermit<'_>>; 3]> {
+        let place = async |there: bool, places| match there {
+            true => Semaphore::acquire(places).await.map(Some),
+            false => Ok(None),
+        };
+        let failed = place(standing == Standing::Failed, &self.failed).await;
+        let doubtful = place(standing != Standing::Answered, &self.doubtful).await;
+        let any = place(true, &self.places).await;
+        Some([failed.ok()?, doubtful.ok()?, any.ok()?])
+    }
+
     fn shard(&self, key: &str) -> MutexGuard<'_, Live<watch::Receiver<Outcome>>> {
         let [hash, ..] = self.hasher.hash_one(key).to_ne_bytes();
         let [first, ..] = &self.shards;
@@ -139,6 +161,7 @@ struct Landing {
     key: SharedStr,
     hint: StateHint,
     wakeable: bool,
+    standing: Standing,
     number: u64,
     fetched: Fetched,
     outcome: watch::Sender<Outcome>,
@@ -148,12 +171,12 @@ impl Landing {
     /// Asks one backend after the other until one shows its status, within the time that one alone would have.
     async fn fly(mut self, pings: Vec<Ping>, dial_limit: Duration) {
         let cache = Arc::clone(&self.cache);
-        let Ok(_place) = cache.places.try_acquire() else {
+        let limit = dial_limit + ANSWER_TIMEOUT;
+        let end = Instant::now() + limit;
+        let Ok(Some(_places)) = timeout(dial_limit, cache.places_for(self.standing)).await else {
             debug!(server = %self.key, "too many status questions at once");
             return;
         };
-        let limit = dial_limit + ANSWER_TIMEOUT;
-        let end = Instant::now() + limit;
         let (mut fetched, mut heard) = (None, None);
         for (left, ping) in (1..=pings.len()).rev().zip(&pings) {
             let time = end.saturating_duration_since(Instant::now());
@@ -208,7 +231,7 @@ impl Landing {
                 debug!(server = %self.key, backend = %ping.backend, %error, "no status");
                 self.cache.health.met(&ping.backend, Word::of_ping(&error));
                 let signal = match &error {
-                    PingError::Dial(error) if is_out_of_files(error) => None,
+                    PingError::Dial(error) if is_out_of_files(error) || is_stuck(error) => None,
                     PingError::Dial(_) => Some(Signal::DialFailed { begun }),
                     PingError::Silent(_) | PingError::Decode(_) => {
                         Some(Signal::ProbeFailed { begun })
@@ -250,7 +273,9 @@ impl Drop for Landing {
 fn failed(error: &PingError) -> Fetched {
     match error {
         PingError::Dial(error) | PingError::Silent(error)
-            if error.kind() == std::io::ErrorKind::TimedOut || is_out_of_files(error) =>
+            if error.kind() == std::io::ErrorKind::TimedOut
+                || is_out_of_files(error)
+                || is_stuck(error) =>
         {
             Fetched::Silent
         }

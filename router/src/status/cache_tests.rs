@@ -219,7 +219,7 @@ async fn a_backend_that_hangs_is_given_up_in_time() {
     assert!(begin.elapsed() <= LIMIT + ANSWER_TIMEOUT + Duration::from_millis(10));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn questions_under_way_are_bounded() {
     let gate = Arc::<Notify>::default();
     let server = Server::start("up", Some(gate)).await;
@@ -231,6 +231,26 @@ async fn questions_under_way_are_bounded() {
         .unwrap();
     assert_eq!(get(&cache, &server.backend, 769).await, None);
     assert_eq!(server.asked(), 0);
+}
+
+#[tokio::test]
+async fn dead_servers_leave_places_for_others() {
+    let server = Server::start("up", None).await;
+    let (cache, _) = cache();
+    let take = async |standing| cache.places_for(standing).await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..FAILED_MAX {
+        taken.push(take(Standing::Failed).await);
+    }
+    assert_eq!(cache.failed.available_permits(), 0);
+    // One of which nothing is known has its place all the same, ...
+    assert!(get(&cache, &server.backend, 769).await.is_some());
+    for _ in FAILED_MAX..DOUBTFUL_MAX {
+        taken.push(take(Standing::Unknown).await);
+    }
+    assert_eq!(cache.doubtful.available_permits(), 0);
+    // ... and one that answered before, whoever else is asked for the first time.
+    assert!(get(&cache, &server.backend, 47).await.is_some());
 }
 
 #[tokio::test]

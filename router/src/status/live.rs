@@ -21,15 +21,22 @@ use crate::shared_str::SharedStr;
 pub const FAILURE_TTL: Duration = Duration::from_secs(1);
 /// How long the status of a server that falls silent stands after its time.
 pub const STALE_GRACE: Duration = Duration::from_secs(10);
-/// Most servers of one table; the one that was longest not asked for goes first.
-pub const SERVERS_MAX: usize = 1_024;
+/// Tables that share what follows, so that workers seldom wait for each other.
+pub const SHARDS: usize = 16;
+/// Most servers of all tables. Those that show nothing go first, then the one that was longest not asked for.
+pub const SERVERS_MAX: usize = 16_384;
 /// Most statuses of one server, one for each protocol number (and host name, where one route serves
 /// many); the one that was longest not asked for goes first.
 pub const STATUSES_MAX: usize = 16;
-/// Most bytes of all packets of one table.
-pub const BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most bytes of all packets of all tables.
+pub const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What nobody asked for in this time is dropped.
 pub const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Most servers of one table.
+const TABLE_SERVERS_MAX: usize = SERVERS_MAX / SHARDS;
+/// Most bytes of one.
+const TABLE_BYTES_MAX: usize = BYTES_MAX / SHARDS;
 
 /// Highest protocol number that is not a snapshot's and may exist one day.
 const RELEASE_MAX: i32 = 0xFFF;
@@ -80,6 +87,17 @@ pub enum Fetched {
     Gone,
 }
 
+/// How a server did when it was asked before, whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It showed its status, and that still stands or has just run out.
+    Answered,
+    /// It was not asked, or has been reached since.
+    Unknown,
+    /// It showed nothing.
+    Failed,
+}
+
 /// What to do with a question.
 #[derive(Debug)]
 pub enum Look<F> {
@@ -124,6 +142,20 @@ impl<F: Clone> Live<F> {
             flights: 0,
             sweep_at: None,
         }
+    }
+
+    /// How the server of `question` did before, at the backend where it is now.
+    #[must_use]
+    pub fn standing(&self, question: &Question<'_>) -> Standing {
+        let entries = self.servers.get(&**question.key).into_iter().flatten();
+        let here = entries.filter(|entry| entry.backend.as_ref() == question.backends.first());
+        here.fold(Standing::Unknown, |best, entry| {
+            match (best, &entry.shown) {
+                (Standing::Answered, _) | (_, Some(_)) => Standing::Answered,
+                _ if entry.stands_until > entry.came => Standing::Failed,
+                _ => best,
+            }
+        })
     }
 
     /// What to do with `question`; `begin` is called for [`Look::Ask`] only.
@@ -237,9 +269,16 @@ impl<F: Clone> Live<F> {
             });
         }
         let mut bytes: usize = self.servers.values().map(|entries| bytes_of(entries)).sum();
-        while self.servers.len() > SERVERS_MAX || bytes > BYTES_MAX {
-            let used = |entries: &[Entry<F>]| entries.iter().map(|entry| entry.used).max();
-            let oldest = self.servers.iter().min_by_key(|(_, entries)| used(entries));
+        while self.servers.len() > TABLE_SERVERS_MAX || bytes > TABLE_BYTES_MAX {
+            let lives = |entry: &Entry<F>| entry.shown.is_some() || entry.flight.is_some();
+            let worth = |entries: &[Entry<F>]| {
+                let used = entries.iter().map(|entry| entry.used).max();
+                (entries.iter().any(lives), used)
+            };
+            let oldest = self
+                .servers
+                .iter()
+                .min_by_key(|(_, entries)| worth(entries));
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
                 return;
             };

@@ -38,18 +38,34 @@ impl Scene {
     }
 
     fn look(&mut self) -> Look<&'static str> {
-        let question = Question {
-            key: &self.key,
-            backends: std::slice::from_ref(&self.backend),
+        let (key, backend, address) =
+            (self.key.clone(), self.backend.clone(), self.address.clone());
+        let question = self.question(&key, &backend, &address);
+        self.live
+            .look(&question, self.begin + self.now, || "flight")
+    }
+
+    fn standing(&self) -> Standing {
+        let question = self.question(&self.key, &self.backend, &self.address);
+        self.live.standing(&question)
+    }
+
+    fn question<'a>(
+        &self,
+        key: &'a SharedStr,
+        backend: &'a BackendAddr,
+        address: &'a str,
+    ) -> Question<'a> {
+        Question {
+            key,
+            backends: std::slice::from_ref(backend),
             proxy: None,
-            address: &self.address,
+            address,
             protocol: self.protocol,
             state: self.state,
             wakeable: false,
             dial_limit: TTL,
-        };
-        self.live
-            .look(&question, self.begin + self.now, || "flight")
+        }
     }
 
     fn asks(&mut self) -> u64 {
@@ -239,6 +255,39 @@ fn the_protocols_of_a_server_are_bounded_and_those_in_use_stay() {
 }
 
 #[test]
+fn dead_servers_take_no_place_from_those_that_show_something() {
+    let mut scene = Scene::new();
+    let up = scene.learns("up");
+    for number in 0..TABLE_SERVERS_MAX * 2 {
+        scene.key = format!("dead{number}").into();
+        let number = scene.asks();
+        scene.lands(number, Fetched::Silent);
+        scene.now += Duration::from_millis(1);
+        assert!(scene.live.servers.len() <= TABLE_SERVERS_MAX);
+    }
+    scene.key = "survival".into();
+    assert_eq!(scene.shown(), Some(up));
+}
+
+#[test]
+fn a_server_stands_as_it_did_last_under_whatever_name_and_protocol() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.standing(), Standing::Unknown);
+    let number = scene.asks();
+    assert_eq!(scene.standing(), Standing::Unknown);
+    scene.lands(number, Fetched::Silent);
+    scene.protocol = 47;
+    assert_eq!(scene.standing(), Standing::Failed);
+    scene.live.reached("survival");
+    assert_eq!(scene.standing(), Standing::Unknown);
+    scene.learns("up");
+    scene.protocol = 5;
+    assert_eq!(scene.standing(), Standing::Answered);
+    scene.backend = BackendAddr::parse("b:1").unwrap();
+    assert_eq!(scene.standing(), Standing::Unknown);
+}
+
+#[test]
 fn what_nobody_asks_for_is_dropped_and_a_question_under_way_is_not() {
     let mut scene = Scene::new();
     scene.learns("up");
@@ -265,15 +314,15 @@ proptest! {
         few in any::<bool>(),
     ) {
         let mut scene = Scene::new();
-        let servers = if few { 64 } else { SERVERS_MAX * 2 };
+        let servers = if few { 64 } else { TABLE_SERVERS_MAX * 2 };
         for number in 0..servers {
             scene.now += Duration::from_millis(1);
             scene.key = format!("s{number}").into();
             let size = if few { sizes[number % sizes.len()] } else { 0 };
             scene.learns(&"x".repeat(size));
-            prop_assert!(scene.live.servers.len() <= SERVERS_MAX);
+            prop_assert!(scene.live.servers.len() <= TABLE_SERVERS_MAX);
             let bytes: usize = scene.live.servers.values().map(|entries| bytes_of(entries)).sum();
-            prop_assert!(bytes <= BYTES_MAX);
+            prop_assert!(bytes <= TABLE_BYTES_MAX);
             prop_assert!(scene.shown().is_some());
         }
     }
