@@ -214,9 +214,20 @@ impl Services {
         proxies.is_some_and(|proxies| proxies.believe(peer.to_canonical()))
     }
 
-    /// The client's greeting; before that, whose connection it is, if a proxy says so that is
-    /// trusted, and whether that one may come in, and if not, what it is told.
+    /// The client's greeting, counted: who says nothing at all is no client.
     async fn greet(
+        &self,
+        client: &mut TcpStream,
+        closing: &mut Closing,
+    ) -> Result<Greeted, ConnectionError> {
+        let greeted = self.greeting(client, closing).await;
+        self.metrics.connected(&greeted);
+        greeted
+    }
+
+    /// The same; before that, whose connection it is, if a trusted proxy says so, and whether that one may
+    /// come in, and if not, what it is told.
+    async fn greeting(
         &self,
         client: &mut TcpStream,
         closing: &mut Closing,
@@ -236,6 +247,8 @@ impl Services {
             }
         }
         if !at_door {
+            // A load balancer's check has a header and nothing behind it; it is nobody's connection.
+            opening.begun().await?;
             match self.admission.knock(closing.peer()) {
                 Verdict::In(place) => closing.place(place),
                 Verdict::Told(place, error) => {

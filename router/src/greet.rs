@@ -28,7 +28,8 @@ const FIRST_READ_BYTES: usize = 256;
 /// Why there is no greeting.
 #[derive(Debug, thiserror::Error)]
 pub enum GreetError {
-    /// The client closed the connection without a byte, as port scans and health checks do.
+    /// The client closed or reset the connection before the first byte of its own, a PROXY header aside, as
+    /// health checks of load balancers and port scans do.
     #[error("closed without a word")]
     Silent,
     /// The client closed the connection in the middle.
@@ -92,10 +93,24 @@ impl<'s, S: AsyncRead + Unpin> Opening<'s, S> {
                 proxy_protocol::Progress::More => {}
             }
             match timeout_at(self.deadline, self.read(HEADER_BYTES_MAX)).await {
-                Ok(read) => self.went_on(read?)?,
+                Ok(read) => self.went_on(read)?,
                 Err(_) => return Err(GreetError::TimedOut),
             }
         }
+    }
+
+    /// Waits for the first byte behind the header.
+    ///
+    /// # Errors
+    /// See [`GreetError`].
+    pub async fn begun(&mut self) -> Result<(), GreetError> {
+        while self.raw.is_empty() {
+            match timeout_at(self.deadline, self.read(BYTES_MAX)).await {
+                Ok(read) => self.went_on(read)?,
+                Err(_) => return Err(GreetError::TimedOut),
+            }
+        }
+        Ok(())
     }
 
     /// Reads until the greeting is complete: what it says, and every byte of it and behind it that
@@ -116,7 +131,7 @@ impl<'s, S: AsyncRead + Unpin> Opening<'s, S> {
             let read = timeout_at(until, self.read(BYTES_MAX)).await;
             match (read, otherwise) {
                 (Ok(Ok(0)) | Err(_), Some(greeting)) => return Ok((greeting, self.raw)),
-                (Ok(read), _) => self.went_on(read?)?,
+                (Ok(read), _) => self.went_on(read)?,
                 (Err(_), None) => return Err(GreetError::TimedOut),
             }
         }
@@ -130,11 +145,16 @@ impl<'s, S: AsyncRead + Unpin> Opening<'s, S> {
     }
 
     /// An end in the middle of anything is told from one without a word.
-    fn went_on(&self, read: usize) -> Result<(), GreetError> {
+    fn went_on(&self, read: io::Result<usize>) -> Result<(), GreetError> {
+        let unsaid = self.raw.is_empty();
         match read {
-            0 if self.raw.is_empty() => Err(GreetError::Silent),
-            0 => Err(GreetError::Truncated),
-            _ => Ok(()),
+            Ok(0) if unsaid => Err(GreetError::Silent),
+            Ok(0) => Err(GreetError::Truncated),
+            Ok(_) => Ok(()),
+            Err(error) if unsaid && error.kind() == io::ErrorKind::ConnectionReset => {
+                Err(GreetError::Silent)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -307,6 +327,49 @@ mod tests {
                 Err(error) => error,
             };
             assert_eq!(matches!(error, GreetError::Silent), silent, "{error:?}");
+        }
+    }
+
+    /// Says some bytes, and then that the connection was reset.
+    struct Reset(&'static [u8]);
+
+    impl AsyncRead for Reset {
+        fn poll_read(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+            buffer: &mut tokio::io::ReadBuf<'_>,
+        ) -> std::task::Poll<io::Result<()>> {
+            let said = std::mem::take(&mut self.0);
+            buffer.put_slice(said);
+            std::task::Poll::Ready(if said.is_empty() {
+                Err(io::ErrorKind::ConnectionReset.into())
+            } else {
+                Ok(())
+            })
+        }
+    }
+
+    /// HAProxy 2.6 resets after what it says; a check of version 1 has addresses, of version 2 has none.
+    #[tokio::test]
+    async fn a_reset_before_the_first_byte_of_minecraft_is_silence_and_later_it_is_none() {
+        for (said, silent) in [
+            (&b""[..], true),
+            (b"PROXY TCP4 127.0.0.1 127.0.0.1 41230 7102\r\n", true),
+            (b"PROXY UNKNOWN\r\n", true),
+            (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", true),
+            (b"PROXY TCP4 127.0", false),
+            (b"PROXY UNKNOWN\r\n\x10\0", false),
+        ] {
+            let mut stream = Reset(said);
+            let mut opening = Opening::new(&mut stream);
+            let error = match opening.header().await {
+                Ok(_) => match opening.begun().await {
+                    Ok(()) => opening.greeting().await.unwrap_err(),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            assert_eq!(matches!(error, GreetError::Silent), silent, "{said:?}");
         }
     }
 

@@ -53,6 +53,7 @@ pub mod postgres;
 pub mod protocol;
 pub mod proxy_protocol;
 pub mod rate;
+mod redirect;
 pub mod relay;
 mod round;
 pub mod routes;

@@ -142,7 +142,6 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
 /// One client, from its first byte to its closing line. All is lent: an `async fn` has room for what it
 /// is given twice.
 async fn client(stream: &mut TcpStream, closing: &mut Closing, services: &Services) {
-    services.metrics.accepted();
     let outcome = serve(stream, services, closing).await;
     services.metrics.ended(&outcome);
     closing.finish(&outcome);
@@ -155,7 +154,6 @@ async fn no_client(
     services: &Services,
     why: ConnectionError,
 ) {
-    services.metrics.accepted();
     let mut closing = Closing::new(peer);
     let outcome = refuse(&mut stream, services, &mut closing, why).await;
     services.metrics.ended(&outcome);

@@ -160,8 +160,8 @@ impl Services {
     ) -> Result<Before, ConnectionError> {
         let route = guest.route;
         let waker = self.waker_of(route);
-        if waker.is_some_and(|(waker, server)| waker.is_stopping(&server, &route.backend)) {
-            debug!("it is being stopped; waking it after that");
+        if waker.is_some_and(|(waker, server)| waker.is_stopped(&server, &route.backend)) {
+            debug!("it is being stopped, or was; waking it after that");
             return Ok(Before::Asleep(Knock {
                 tried: true,
                 shut: None,

@@ -39,6 +39,8 @@ mod flags;
 #[cfg(test)]
 mod followed;
 #[cfg(test)]
+mod fronts;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod hold;
@@ -46,6 +48,8 @@ mod hold;
 mod hold_trouble;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod influxdb;
 #[cfg(test)]
 mod infra;
 #[cfg(test)]
@@ -100,6 +104,8 @@ mod skipped;
 mod snapshot;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod start_slow;
 #[cfg(test)]
 mod status;
 #[cfg(test)]

@@ -111,6 +111,92 @@ async fn who_comes_while_a_server_is_being_stopped_gets_in_once_it_was_started_a
     assert_eq!((dying.logins().len(), new.logins().len()), (0, 2));
 }
 
+/// The stop was accepted, and for a while the server goes on as if nothing had been.
+#[tokio::test]
+async fn nobody_is_let_into_a_server_whose_stop_was_accepted_before_it_has_gone_and_was_started_again()
+ {
+    let (hook, dying) = (Slow::start().await, Backend::start("dying").await.unwrap());
+    let (address, lobby) = (dying.addr(), Backend::start("lobby").await.unwrap());
+    let settings = Settings::new()
+        .flag("--auto-scale-down-after=1s")
+        .flag(format!("--auto-scale-webhook-url={}", hook.url()))
+        .flag(format!("--mapping={HOST}={address}"))
+        .flag(format!("--mapping=alias.example={address}"));
+    let router = RouterProcess::start(settings).await.unwrap();
+    let down = hook.next().await;
+    assert_eq!(down.action(), "down");
+    down.answer(&json!({})).await;
+
+    let first = Player::new(HOST).knock(router.at.players).await.unwrap();
+    let second = Player::new("alias.example")
+        .knock(router.at.players)
+        .await
+        .unwrap();
+    waiting(&router, 1).await;
+    let asked = timeout(Duration::from_secs(1), hook.0.accept()).await;
+    assert!(asked.is_err(), "a start before it has gone");
+    dying.stop();
+    drop(dying);
+
+    for _ in 0..2 {
+        // One for each name.
+        let up = hook.next().await;
+        assert_eq!(up.action(), "up");
+        up.answer(&json!({ "backend": lobby.addr().to_string() }))
+            .await;
+    }
+    let (first, second) = tokio::join!(first.enter(), second.enter());
+    let _inside = (first.unwrap(), second.unwrap());
+    assert_eq!(lobby.logins().len(), 2);
+}
+
+/// Once it is taken down a start is asked for, though the server never goes.
+#[tokio::test]
+async fn who_comes_after_a_stop_that_changed_nothing_gets_in_after_a_start() {
+    let hook = Receiver::start().await.unwrap();
+    let backend = Backend::start("stays up").await.unwrap();
+    let settings = Settings::new()
+        .flag("--auto-scale-down-after=1s")
+        .flag(format!("--auto-scale-webhook-url={}", hook.url()))
+        .flag(format!("--mapping={HOST}={}", backend.addr()));
+    let router = RouterProcess::start(settings).await.unwrap();
+    hook.bodies(1, DEADLINE).await.unwrap();
+    let began = std::time::Instant::now();
+
+    let _session = Player::new(HOST).enter(router.at.players).await.unwrap();
+
+    let asked = hook.bodies(2, DEADLINE).await.unwrap();
+    assert_eq!(
+        (&asked[0]["action"], &asked[1]["action"]),
+        (&json!("down"), &json!("up"))
+    );
+    assert!(
+        began.elapsed() > Duration::from_secs(5),
+        "it was waited for"
+    );
+}
+
+/// Some answer when the server has ended, which may take longer than any request may.
+#[tokio::test]
+async fn a_stop_without_an_answer_in_time_is_not_asked_for_again() {
+    let (hook, backend) = (Slow::start().await, Backend::start("up").await.unwrap());
+    let settings = Settings::new()
+        .flag("--auto-scale-down-after=100ms")
+        .flag(format!("--auto-scale-webhook-url={}", hook.url()))
+        .flag("--auto-scale-webhook-timeout=500ms")
+        .flag(format!("--mapping={HOST}={}", backend.addr()));
+    let router = RouterProcess::start(settings).await.unwrap();
+    let _down = hook.next().await;
+
+    router
+        .says(&["no answer yet; it is taken for stopped"])
+        .await
+        .unwrap();
+
+    let again = timeout(Duration::from_secs(4), hook.0.accept()).await;
+    assert!(again.is_err(), "asked again");
+}
+
 #[tokio::test]
 async fn a_row_says_when_its_server_is_stopped_and_whether_at_all() {
     let hook = Receiver::start().await.unwrap();

@@ -266,6 +266,12 @@ fn connections(registry: &Registry, reading: &Reading) -> prometheus::Result<()>
     }
     counter(
         registry,
+        "automc_probe_connections_total",
+        "Connections that ended without a word, as checks of load balancers do; none of the clients",
+        reading.probed,
+    )?;
+    counter(
+        registry,
         "automc_webhook_events_lost_total",
         "Events that the webhook was not told of",
         reading.events_lost,

@@ -84,7 +84,12 @@ pub(super) fn influx(
     let [database, policy, user, password] =
         ["database", "retention_policy", "username", "password"].map(&mut texts);
     let interval = settings.parse(&format!("{PREFIX}_interval"), interval);
-    let tags = settings.parse_list(&format!("{PREFIX}_tags"), tag);
+    let mut tags: Vec<(String, String)> = Vec::new();
+    for (name, value) in settings.parse_list(&format!("{PREFIX}_tags"), tag) {
+        // The last of a name counts, as with mc-router.
+        tags.retain(|(known, _)| *known != name);
+        tags.push((name, value));
+    }
     let addr = settings.parse(&format!("{PREFIX}_addr"), base);
     if !wanted.unwrap_or_default() {
         return None;
@@ -124,6 +129,9 @@ fn base(text: &str) -> Result<String, &'static str> {
 
 fn tag(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
+        Some((name, _)) if name.trim() == "time" => {
+            Err("no tag may be called time: InfluxDB refuses what has one".to_owned())
+        }
         Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         }

@@ -24,12 +24,12 @@ pub(super) const KEYS: &[Key] = &[
     text(
         "auto_scale_webhook_timeout",
         "30s",
-        "How long one request to it may take",
+        "How long it may take to answer a stop",
     ),
     text(
         "auto_scale_webhook_wake_timeout",
         "1m",
-        "How long a server may take to start once it has answered",
+        "How long it may take to answer a start, and the server to start after that",
     ),
     text(
         "auto_scale_down_after",
@@ -45,9 +45,9 @@ pub struct ScalerConfig {
     pub url: HookUrl,
     /// Headers of every request; their values do not show when they are printed.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Longest time of one request.
+    /// Longest time of a stop's answer.
     pub timeout: Duration,
-    /// Longest time from its answer to the answer of the server's port.
+    /// Longest time to the answer of a start, and from there to the answer of the server's port.
     pub wake_timeout: Duration,
 }
 

@@ -21,6 +21,7 @@ use tokio::net::UnixStream;
 
 use crate::config::EngineAddr;
 use crate::dial::dial;
+use crate::http_client::say_length;
 
 /// Longest answer, headers included.
 pub const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -95,6 +96,7 @@ impl Link {
         request
             .headers_mut()
             .insert(HOST, HeaderValue::from_static("docker"));
+        say_length(&mut request);
         let socket = TokioIo::new(Bounded { socket, budget });
         let (mut requests, connection) = http1::Builder::new()
             .max_buf_size(BUFFER_BYTES_MAX)

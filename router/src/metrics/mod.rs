@@ -6,6 +6,7 @@
 
 pub mod histogram;
 pub mod influx;
+mod influx_answer;
 pub mod push;
 pub mod series;
 
@@ -136,6 +137,7 @@ impl Player {
 #[derive(Debug)]
 pub struct Metrics {
     accepted: AtomicU64,
+    probed: AtomicU64,
     failures: Counts<Failure, 7>,
     events_lost: AtomicU64,
     greeting: Histogram,
@@ -164,6 +166,7 @@ impl Metrics {
     pub fn new(players: bool) -> Self {
         Self {
             accepted: AtomicU64::default(),
+            probed: AtomicU64::default(),
             failures: Counts::new(Failure::ALL),
             events_lost: AtomicU64::default(),
             greeting: Histogram::default(),
@@ -173,9 +176,14 @@ impl Metrics {
         }
     }
 
-    /// A client connected.
-    pub fn accepted(&self) {
-        self.accepted.fetch_add(1, Relaxed);
+    /// Somebody connected, whose greeting came to this. Who went without a word, as checks of load balancers
+    /// do, is no client.
+    pub fn connected<T>(&self, greeted: &Result<T, ConnectionError>) {
+        let count = match greeted {
+            Err(ConnectionError::Greet(GreetError::Silent)) => &self.probed,
+            _ => &self.accepted,
+        };
+        count.fetch_add(1, Relaxed);
     }
 
     /// A client's greeting was complete, so long after it connected.
@@ -228,6 +236,7 @@ impl Metrics {
     pub fn reading(&self, relayed: &Totals) -> Reading {
         Reading {
             accepted: self.accepted.load(Relaxed),
+            probed: self.probed.load(Relaxed),
             failures: self.failures.totals(),
             events_lost: self.events_lost.load(Relaxed),
             rate_left: None,
@@ -250,6 +259,8 @@ impl Metrics {
 pub struct Reading {
     /// Clients that connected.
     pub accepted: u64,
+    /// Connections that ended without a word; none of the clients.
+    pub probed: u64,
     /// Connections that failed, by what of.
     pub failures: Vec<(Failure, u64)>,
     /// Events that the webhook was not told of.

@@ -12,14 +12,15 @@ use hyper::header::{ACCEPT, HeaderValue, InvalidHeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use super::reply::{PollReply, Polled, StartReply};
 use crate::addr::BackendAddr;
 use crate::causes::with_causes;
 use crate::config::WakerConfig;
-use crate::http_client::{AGENT, HttpClient, HttpError, client, within};
+use crate::http_client::{AGENT, HttpClient, HttpError, Problem, ask, client, within};
 
-/// Longest time one request may take, answer included, and a wait it asks for aside.
+/// Longest time one poll may take, answer included, and a wait it asks for aside.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer that is read.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -118,22 +119,24 @@ impl ManagerClient {
         })
     }
 
-    /// `POST /servers/{server}/start`, within `limit`. The status says it all; a body is not read.
-    pub async fn start(&self, server: &str, limit: Duration) -> StartReply {
+    /// `POST /servers/{server}/start`, within `limit`; some answer only when the server is up. The status
+    /// says it all; a body is not read. `sent` is notified once the server-manager has been asked.
+    pub async fn start(&self, server: &str, limit: Duration, sent: &Notify) -> StartReply {
         let exchange = async {
-            let response = self.send(Method::POST, server, "/start", None).await?;
-            Ok(start_reply(response.status()))
+            let asked = self.send(Method::POST, server, "/start", None, sent);
+            Ok(start_reply(asked.await?.status()))
         };
-        within(limit.min(REQUEST_TIMEOUT), exchange)
+        within(limit, exchange)
             .await
-            .unwrap_or_else(StartReply::Broken)
+            .unwrap_or_else(StartReply::from)
     }
 
     /// `GET /servers/{server}`, within `limit`. With a `wait`, of whole seconds, the
     /// server-manager is asked to answer only when there is a change or that time has passed.
     pub async fn poll(&self, server: &str, wait: Option<Duration>, limit: Duration) -> Polled {
         let exchange = async {
-            let response = self.send(Method::GET, server, "", wait).await?;
+            let sent = Notify::new();
+            let response = self.send(Method::GET, server, "", wait, &sent).await?;
             let status = response.status();
             if !status.is_success() {
                 return Ok(poll_refusal(status).into());
@@ -141,14 +144,13 @@ impl ManagerClient {
             let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
                 .collect()
                 .await;
-            Ok(poll_reply(
-                &body.map_err(|error| with_causes(&*error))?.to_bytes(),
-            ))
+            let body = body.map_err(|error| Problem::Broken(with_causes(&*error)))?;
+            Ok(poll_reply(&body.to_bytes()))
         };
         let most = REQUEST_TIMEOUT + wait.unwrap_or_default();
         within(limit.min(most), exchange)
             .await
-            .unwrap_or_else(|reason| PollReply::Broken(reason).into())
+            .unwrap_or_else(|problem| PollReply::Broken(problem.to_string()).into())
     }
 
     async fn send(
@@ -157,14 +159,15 @@ impl ManagerClient {
         server: &str,
         rest: &str,
         wait: Option<Duration>,
-    ) -> Result<Response<Incoming>, String> {
+        sent: &Notify,
+    ) -> Result<Response<Incoming>, Problem> {
         let wait = wait.map(|wait| format!("wait={}", wait.as_secs()));
         let query = wait.as_ref().map(|wait| format!("?{wait}"));
         let rest = [rest, query.as_deref().unwrap_or_default()].concat();
         let uri = self
             .base
             .of(server, &rest)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| Problem::Broken(error.to_string()))?;
         let mut request = Request::builder().method(method).uri(uri);
         if let Some(wait) = wait {
             // RFC 7240, which has a name for it; the query is for those who know only that.
@@ -177,11 +180,17 @@ impl ManagerClient {
             .header(USER_AGENT, AGENT)
             .header(ACCEPT, "application/json")
             .body(Full::<Bytes>::default())
-            .map_err(|error| error.to_string())?;
-        self.http
-            .request(request)
-            .await
-            .map_err(|error| with_causes(&error))
+            .map_err(|error| Problem::Broken(error.to_string()))?;
+        ask(&self.http, request, "AUTOMC_WAKER_URL", sent).await
+    }
+}
+
+impl From<Problem> for StartReply {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Broken(reason) => Self::Broken(reason),
+            Problem::Redirected(reason) => Self::Redirected(reason),
+        }
     }
 }
 
@@ -434,7 +443,7 @@ mod tests {
 
         let reply = ManagerClient::new(&config)
             .unwrap()
-            .start("x", Duration::from_secs(1))
+            .start("x", Duration::from_secs(1), &Notify::new())
             .await;
 
         assert_eq!(reply, StartReply::Accepted);

@@ -2,11 +2,14 @@
 //!
 //! One task looks at all of them now and then; a stop that hangs holds up other stops and nothing else.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+#[cfg(feature = "docker")]
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -16,9 +19,10 @@ use super::in_use::InUse;
 use super::scaler::ScalerClient;
 use crate::addr::BackendAddr;
 #[cfg(feature = "docker")]
-use crate::docker::engine::Engine;
+use crate::docker::engine::{Engine, EngineError};
 use crate::routes::Route;
 use crate::routes::registry::Registry;
+use crate::servers::state::Signal;
 use crate::servers::{Servers, Starter, Starters, Target};
 use crate::shared_str::SharedStr;
 
@@ -63,13 +67,45 @@ impl Stopper {
         }
     }
 
-    async fn stop(&self, route: &Route) -> Result<(), String> {
+    /// Each server of `routes`, which lead to one `backend`, once, with the route by which it is stopped.
+    fn servers<'r>(
+        &self,
+        backend: &BackendAddr,
+        routes: &'r [Arc<Route>],
+        last_used: impl Fn(&Route) -> Option<Instant>,
+    ) -> Vec<(SharedStr, &'r Arc<Route>)> {
+        match self {
+            // It knows servers by address, and is asked by the name that was used last.
+            Self::Webhook(_) => {
+                let host = |route: &Route| Reverse(route.host.clone());
+                let by = routes
+                    .iter()
+                    .max_by_key(|route| (last_used(route), host(route)));
+                by.map(|route| (backend.shared(), route))
+                    .into_iter()
+                    .collect()
+            }
+            #[cfg(feature = "docker")]
+            Self::Docker(_) => {
+                let mut known = HashSet::new();
+                let keyed = routes.iter().map(|route| (route.key(), route));
+                keyed.filter(|(key, _)| known.insert(key.clone())).collect()
+            }
+        }
+    }
+
+    /// # Errors
+    /// It was not accepted. One that was asked for, and has no answer in time, may well be.
+    async fn stop(&self, route: &Route) -> Result<Answered, String> {
         match self {
             Self::Webhook(client) => client.down(route).await,
             #[cfg(feature = "docker")]
             Self::Docker(engine) => {
-                let stopped = engine.stop(route.server_name().unwrap_or_default()).await;
-                stopped.map_err(|error| error.to_string())
+                match engine.stop(route.server_name().unwrap_or_default()).await {
+                    Ok(()) => Ok(Answered::Yes),
+                    Err(EngineError::TimedOut { .. }) => Ok(Answered::NotYet),
+                    Err(error) => Err(error.to_string()),
+                }
             }
         }
     }
@@ -81,6 +117,15 @@ impl Stopper {
             Self::Docker(_) => "docker",
         }
     }
+}
+
+/// Whether a stop that was asked for was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answered {
+    /// It was accepted.
+    Yes,
+    /// It has no answer in time: whoever was asked is at it, perhaps, and is not asked again.
+    NotYet,
 }
 
 /// As many as there are fixed routes.
@@ -107,14 +152,16 @@ impl Down {
         for (backend, routes) in self.by_backend() {
             let mut seen = self.seen(&backend, &routes);
             delays.note(Some(seen.after));
-            for route in &routes {
-                let (key, now) = (route.key(), Instant::now().into_std());
-                // The same by another host.
-                if known.contains_key(&key) {
-                    continue;
-                }
+            let last_used = |route: &Route| {
+                let snapshot = self.servers.snapshot(&Target::of(route, self.starters));
+                snapshot.last_used.max(snapshot.ready_at)
+            };
+            for (key, route) in self.stopper.servers(&backend, &routes, last_used) {
+                let now = Instant::now();
                 let mut idle = idles.remove(&key).unwrap_or_else(|| Idle::new(now));
-                if idle.is_due(&seen, now) {
+                // A visit that came to nothing since the last stop has not started it.
+                let is_stopped = self.waker.is_stopped(&route.key(), &backend);
+                if idle.is_due(&seen, now) && !is_stopped {
                     self.stop(route, &mut idle, (&backend, &routes)).await;
                     // Somebody may have come meanwhile.
                     seen = self.seen(&backend, &routes);
@@ -123,8 +170,7 @@ impl Down {
             }
         }
         *idles = known;
-        self.in_use
-            .forget(delays.longest(), Instant::now().into_std());
+        self.in_use.forget(delays.longest(), Instant::now());
         delays.pause()
     }
 
@@ -164,21 +210,33 @@ impl Down {
         idle: &mut Idle,
         (backend, routes): (&BackendAddr, &[Arc<Route>]),
     ) {
-        let servers = routes.iter().map(|route| route.key()).collect();
-        let _stopping = self.waker.stop(backend.clone(), servers);
-        if !idle.is_due(&self.seen(backend, routes), Instant::now().into_std()) {
+        let servers: Vec<_> = routes.iter().map(|route| route.key()).collect();
+        let stopping = self.waker.stop(backend.clone(), servers.clone());
+        if !idle.is_due(&self.seen(backend, routes), Instant::now()) {
             return;
         }
         let server = route.key();
         let by = self.stopper.name();
         info!(%server, "{by}: nobody plays there any more; asking to stop it");
         let answer = self.stopper.stop(route).await;
-        idle.asked(answer.is_ok(), Instant::now().into_std());
+        idle.asked(answer.is_ok(), Instant::now());
         match answer {
-            Ok(()) => {
-                let address = self.waker.address(&server, &route.backend);
-                if let Some(gone) = address.or_else(|| self.waker.recent(&server)) {
-                    self.waker.forget(&server, &gone);
+            Ok(answered) => {
+                if answered == Answered::NotYet {
+                    warn!(%server, "{by}: no answer yet; it is taken for stopped");
+                }
+                let said = |server: &SharedStr| self.waker.address(server, backend);
+                let said: Vec<_> = servers.iter().filter_map(said).collect();
+                let at = said.first().unwrap_or(backend).clone();
+                stopping.accepted(at, Instant::now());
+                for server in &servers {
+                    self.waker.forget_all(server);
+                }
+                for route in routes {
+                    let gone = Signal::DialFailed {
+                        begun: Instant::now(),
+                    };
+                    self.servers.signal(&Target::of(route, self.starters), gone);
                 }
             }
             Err(problem) if idle.is_over() => {

@@ -25,7 +25,7 @@ pub enum WakeError {
         server: SharedStr,
         /// The configured limit.
         after: Duration,
-        /// What was wrong with the last poll, if anything.
+        /// What was wrong with the start or the last poll, if anything.
         problem: Option<String>,
     },
     /// It is said to run, and its port does not open.
@@ -72,7 +72,7 @@ fn denied_hint(status: u16) -> &'static str {
 
 fn last_problem(problem: Option<&str>) -> String {
     problem
-        .map(|problem| format!(" (last poll: {problem})"))
+        .map(|problem| format!(" ({problem})"))
         .unwrap_or_default()
 }
 

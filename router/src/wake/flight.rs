@@ -2,7 +2,7 @@
 //!
 //! The first waiter starts the wake, every waiter gets its outcome, and when the last one leaves
 //! before the server-manager accepted the start, it is called off, unless somebody means to come
-//! back ([`Waker::poke`]). A start that was accepted is followed to its end: the server boots
+//! back ([`Waker::poke`]). A start that was accepted, or is under way, is followed to its end: the server boots
 //! anyway. Polls, probes and news of the table go on side by side: none waits for another.
 
 use std::collections::HashMap;
@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::error::WakeError;
+use super::landed::Landed;
 use super::machine::{Limits, Outcome, Phase, Ready, Step, Wake};
 use super::manager::Manager;
 use super::prober::{Names, Prober};
@@ -29,10 +30,6 @@ use crate::shared_str::SharedStr;
 
 /// How long after a wake its address is known to players who prove that they waited for it.
 pub const RETURN_WINDOW: Duration = Duration::from_secs(60);
-
-/// How long a failure is kept, to be told to those who come before the next try: longer than
-/// [`FAILED_PAUSE_MAX`](crate::servers::retry::FAILED_PAUSE_MAX).
-const FAILURE_MEMORY: Duration = Duration::from_secs(10 * 60);
 
 /// How long the address that a webhook gave is dialled first, if it was never found dead.
 const ADDRESS_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -69,31 +66,6 @@ struct Flight {
     /// Somebody who does not wait means to come back.
     kept: bool,
     call_off: CancellationToken,
-}
-
-#[derive(Debug)]
-enum Landed {
-    Ready {
-        address: BackendAddr,
-        at: Instant,
-        /// Where the route says that it is.
-        row: BackendAddr,
-        /// How long this is worth knowing.
-        kept: Duration,
-    },
-    Failed {
-        error: WakeError,
-        at: Instant,
-    },
-}
-
-impl Landed {
-    fn is_stale(&self, now: Instant) -> bool {
-        match self {
-            Self::Ready { at, kept, .. } => now.duration_since(*at) >= *kept,
-            Self::Failed { at, .. } => now.duration_since(*at) >= FAILURE_MEMORY,
-        }
-    }
 }
 
 /// One waiter's place; dropping it gives the place up.
@@ -178,7 +150,13 @@ impl Waker {
     /// Whether this server is being stopped: it still answers, perhaps, and will not for long.
     #[must_use]
     pub fn is_stopping(&self, server: &str, backend: &BackendAddr) -> bool {
-        self.stops.is_under_way(server, backend)
+        self.stops.is_under_way(server, backend, Instant::now())
+    }
+
+    /// Whether nobody is let into this server before a start was asked for, since it was stopped.
+    #[must_use]
+    pub fn is_stopped(&self, server: &str, backend: &BackendAddr) -> bool {
+        self.stops.is_stopped(server, backend, Instant::now())
     }
 
     /// Nobody was there any more.
@@ -187,6 +165,14 @@ impl Waker {
         if let Some(Landed::Ready { address, .. }) = landed.get(server)
             && address == gone
         {
+            landed.remove(server);
+        }
+    }
+
+    /// It was stopped: nobody is there any more, wherever that was.
+    pub fn forget_all(&self, server: &str) {
+        let landed = &mut self.flights().landed;
+        if let Some(Landed::Ready { .. }) = landed.get(server) {
             landed.remove(server);
         }
     }
@@ -304,13 +290,16 @@ impl Pilot {
             prober,
             ..
         } = &*self.waker;
-        let wanted = &self.wanted;
-        let server = &wanted.server;
-        self.waker.stops.over(server, &wanted.backend).await;
+        let server = &self.wanted.server;
+        let gone = self.waker.stops.gone(server, &self.wanted.backend).await;
+        let wanted = &Wanted {
+            shut: gone.or(self.wanted.shut),
+            ..self.wanted.clone()
+        };
         let mut wake = Wake::new(wanted, *limits, Instant::now());
         let mut changes = registry.changes();
         self.look_up(&mut wake);
-        let names = Names::default();
+        let (names, sent) = (Names::default(), Notify::new());
         let mut shown = (Phase::Asking, None);
         let (mut start, mut poll, mut probe, mut seen) = (None, None, None, None);
         loop {
@@ -319,7 +308,7 @@ impl Pilot {
             let wait_until = match wake.next(now) {
                 Step::Start => {
                     info!(%server, "automc: asking the server-manager to start it");
-                    start = Some(Box::pin(client.start(&self.wanted, left)));
+                    start = Some(Box::pin(client.start(wanted, left, &sent)));
                     continue;
                 }
                 Step::Poll(wait) => {
@@ -350,6 +339,7 @@ impl Pilot {
                     }
                     wake.probed(Instant::now(), reply);
                 }
+                () = sent.notified() => wake.sent(Instant::now()),
                 Ok(()) = changes.changed() => self.look_up(&mut wake),
                 () = tokio::time::sleep_until(wait_until.into()) => {}
             }
@@ -387,6 +377,10 @@ impl Pilot {
             info!(server = %self.wanted.server, "automc: server is running");
         }
         if entered.is_some() && wake.is_started() {
+            let Wanted {
+                server, backend, ..
+            } = &self.wanted;
+            self.waker.stops.started(server, backend);
             let mut flights = self.waker.flights();
             // Flights are called off under the same lock, so this one is still in the table.
             if !self.call_off.is_cancelled()

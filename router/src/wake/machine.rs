@@ -12,15 +12,13 @@ use super::error::WakeError;
 use super::polling::Polling;
 use super::probing::{ProbeReply, Probing};
 use super::reply::{PollReply, Polled, StartReply};
+use super::starting::{Starting, Verdict};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::config::values::short;
 use crate::dial::READY_WINDOW;
 use crate::routes::StateHint;
 use crate::shared_str::SharedStr;
-
-/// How long after a broken start the one retry follows.
-pub const START_RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// The two times a wake keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,21 +83,6 @@ pub enum Phase {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Start {
-    /// Due at this instant; `retried` once it broke.
-    Due {
-        at: Instant,
-        retried: bool,
-    },
-    /// Without an answer yet.
-    Asked {
-        at: Instant,
-        retried: bool,
-    },
-    Accepted,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     /// Nothing has told that it runs.
     Waiting,
@@ -130,7 +113,7 @@ pub struct Wake {
     shows_status: bool,
     begin: Instant,
     deadline: Instant,
-    start: Start,
+    start: Starting,
     stage: Stage,
     /// `None` where there is nobody to poll.
     polling: Option<Polling>,
@@ -156,10 +139,7 @@ impl Wake {
             shows_status: wanted.shows_status,
             begin: now,
             deadline: now + limits.timeout,
-            start: Start::Due {
-                at: now,
-                retried: false,
-            },
+            start: Starting::new(now),
             stage: Stage::Waiting,
             polling: limits
                 .poll_interval
@@ -181,14 +161,14 @@ impl Wake {
     /// Whether the server starts, as far as is known: it may no longer be called off.
     #[must_use]
     pub fn is_started(&self) -> bool {
-        self.start == Start::Accepted || !matches!(self.stage, Stage::Waiting)
+        self.start.is_under_way() || !matches!(self.stage, Stage::Waiting)
     }
 
     /// How far it is.
     #[must_use]
     pub fn phase(&self) -> Phase {
         match self.stage {
-            Stage::Waiting if self.start == Start::Accepted => Phase::Starting,
+            Stage::Waiting if self.start.is_under_way() => Phase::Starting,
             Stage::Waiting => Phase::Asking,
             _ => Phase::Settling,
         }
@@ -205,10 +185,7 @@ impl Wake {
         self.pass(now);
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let start_at = self.start_due();
-        if let Start::Due { retried, .. } = self.start
-            && due(start_at)
-        {
-            self.start = Start::Asked { at: now, retried };
+        if due(start_at) && self.start.ask(now) {
             return Step::Start;
         }
         let left = self.deadline.saturating_duration_since(now);
@@ -232,26 +209,29 @@ impl Wake {
             Stage::Told { at, .. } => self.deadline.max(*at + READY_WINDOW),
             Stage::Settling { until, .. } => *until,
         };
-        let dues = [start_at, poll_at, probe_at].into_iter().flatten();
+        let under_way_at = self.start.under_way_at();
+        let dues = [start_at, under_way_at, poll_at, probe_at];
+        let dues = dues.into_iter().flatten();
         Step::WaitUntil(dues.fold(end, Instant::min))
+    }
+
+    /// The server-manager has been asked for the start, and may take long to answer.
+    pub fn sent(&mut self, now: Instant) {
+        self.start.sent(now);
     }
 
     /// Takes the answer to [`Step::Start`].
     pub fn started(&mut self, now: Instant, reply: StartReply) {
-        let Start::Asked { retried, .. } = self.start else {
-            return;
-        };
-        let failed = match reply {
-            StartReply::Accepted => return self.accepted(now, None),
-            StartReply::AcceptedAt(address) => return self.accepted(now, Some(&address)),
-            StartReply::Denied(status) => WakeError::Denied(status),
-            StartReply::Broken(reason) if retried => WakeError::Broken(reason),
-            StartReply::Broken(reason) => {
-                self.problem = Some(reason);
-                let at = now + START_RETRY_PAUSE;
-                self.start = Start::Due { at, retried: true };
+        // That polls have been answered since: the server-manager lives, whatever became of the request.
+        let heard = self.polling.is_some() && self.problem.is_none();
+        let failed = match self.start.answered(now, reply, heard) {
+            Verdict::Accepted(address) => return self.accepted(now, address.as_ref()),
+            Verdict::Again(reason) => {
+                self.problem = Some(format!("start: {reason}"));
                 return;
             }
+            Verdict::Failed(failed) => failed,
+            Verdict::Nothing => return,
         };
         // A server that runs has no need of a start.
         if self.stage == Stage::Waiting {
@@ -260,7 +240,6 @@ impl Wake {
     }
 
     fn accepted(&mut self, now: Instant, address: Option<&BackendAddr>) {
-        self.start = Start::Accepted;
         if self.polling.is_none() {
             self.deadline = now + self.limits.timeout;
         }
@@ -273,7 +252,7 @@ impl Wake {
 
     /// Whether only its port can tell any more that the server runs, and any answer does.
     fn is_alone(&self) -> bool {
-        self.polling.is_none() && self.start == Start::Accepted
+        self.polling.is_none() && self.start.is_accepted()
     }
 
     /// Takes the answer to [`Step::Poll`].
@@ -298,12 +277,17 @@ impl Wake {
                 }
                 self.corrected(now, address);
             }
+            // Perhaps of the time before the start, which it has not answered yet.
+            PollReply::Failed(_) | PollReply::Denied(_) if !self.start.is_believed() => {}
             PollReply::Failed(state) => self.stage = Stage::Done(Err(WakeError::Failed(state))),
             PollReply::Denied(status) if waiting => {
                 self.stage = Stage::Done(Err(WakeError::Denied(status)));
             }
-            PollReply::NotYet => self.problem = None,
-            PollReply::Broken(reason) => self.problem = Some(reason),
+            PollReply::NotYet => {
+                self.start.goes_on();
+                self.problem = None;
+            }
+            PollReply::Broken(reason) => self.problem = Some(format!("last poll: {reason}")),
             PollReply::Denied(_) => {}
         }
     }
@@ -348,6 +332,7 @@ impl Wake {
 
     /// Ends what time ends.
     fn pass(&mut self, now: Instant) {
+        self.start.pass(now);
         let open_for = |since| now.saturating_duration_since(since);
         match &self.stage {
             Stage::Waiting
@@ -391,20 +376,18 @@ impl Wake {
 
     /// The request that has no answer at the deadline.
     fn unanswered(&self, now: Instant) -> Option<String> {
-        let since = match self.start {
-            Start::Asked { at, .. } => now.saturating_duration_since(at),
-            _ => self.polling.as_ref()?.overdue(now)?,
+        let (what, since) = match self.start.asked() {
+            Some(at) => ("start", now.saturating_duration_since(at)),
+            None => ("last poll", self.polling.as_ref()?.overdue(now)?),
         };
         let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let since = Duration::from_millis(millis);
-        (!since.is_zero()).then(|| format!("no answer within {}", short(since)))
+        (!since.is_zero()).then(|| format!("{what}: no answer within {}", short(since)))
     }
 
     fn start_due(&self) -> Option<Instant> {
-        match (&self.start, &self.stage) {
-            (Start::Due { at, .. }, Stage::Waiting | Stage::Told { .. }) => Some(*at),
-            _ => None,
-        }
+        let due = self.start.due();
+        due.filter(|_| matches!(self.stage, Stage::Waiting | Stage::Told { .. }))
     }
 
     /// Until the server-manager says that it runs. The table may say so first, and of an address
@@ -415,7 +398,7 @@ impl Wake {
             Stage::Told { confirmed, at, .. } => !confirmed || now >= at + READY_WINDOW,
             _ => false,
         };
-        unsure && self.start == Start::Accepted
+        unsure && self.start.is_under_way()
     }
 
     fn wants_probes(&self) -> bool {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::wake::simulated::*;
+use crate::wake::starting::START_RETRY_PAUSE;
 use proptest::prelude::*;
 
 const fn secs(count: u64) -> Duration {
@@ -125,6 +126,7 @@ fn an_address_that_begins_to_answer_ends_it_without_any_poll_or_news() {
     let refused = std::iter::repeat_n(at_once(ProbeReply::Refused), 99);
     let story = World {
         starts: vec![(secs(3600), StartReply::Accepted)],
+        connects: false,
         probes: refused.chain([at_once(ProbeReply::Answered)]).collect(),
         ..World::default()
     }
@@ -330,7 +332,7 @@ prop_compose! {
         timeout in 1_u64..90_000,
         settle in prop_oneof![Just(0), 0_u64..20_000],
         expected in proptest::option::of(0_u64..90_000),
-        running_row in any::<bool>(),
+        running_row in any::<bool>(), connects in any::<bool>(),
         starts in starts(), polls in polls(), probes in probes(), news in news(),
     ) -> World {
         let mut wanted = wanted();
@@ -343,7 +345,7 @@ prop_compose! {
             poll_interval: Some(Duration::from_millis(interval)),
             timeout: Duration::from_millis(timeout),
         };
-        World { wanted, limits, starts, polls, probes, news }
+        World { wanted, limits, starts, connects, polls, probes, news }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::client::ManagerClient;
 use super::reply::{PollReply, Polled, StartReply};
 use super::scaler::ScalerClient;
@@ -23,11 +25,12 @@ pub enum Manager {
 }
 
 impl Manager {
-    /// Asks for the start, within `limit`.
-    pub async fn start(&self, wanted: &Wanted, limit: Duration) -> StartReply {
+    /// Asks for the start, within `limit`. `sent` is notified once somebody has been asked who may take long
+    /// to answer.
+    pub async fn start(&self, wanted: &Wanted, limit: Duration, sent: &Notify) -> StartReply {
         match self {
-            Self::Rest(client) => client.start(&wanted.server, limit).await,
-            Self::Webhook(client) => client.up(wanted, limit).await,
+            Self::Rest(client) => client.start(&wanted.server, limit, sent).await,
+            Self::Webhook(client) => client.up(wanted, limit, sent).await,
             #[cfg(feature = "docker")]
             Self::Docker(control) => control.start(&wanted.server, limit).await,
         }

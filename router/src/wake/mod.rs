@@ -7,6 +7,7 @@ pub mod flight;
 pub mod hours;
 pub mod idle;
 pub mod in_use;
+mod landed;
 pub mod machine;
 pub mod manager;
 pub mod permit;
@@ -17,6 +18,7 @@ pub mod reply;
 pub mod scaler;
 #[cfg(test)]
 mod simulated;
+pub mod starting;
 pub mod stops;
 pub mod wanted;
 

@@ -15,6 +15,8 @@ pub enum StartReply {
     Denied(u16),
     /// No answer, or one that may be different next time (5xx, 429).
     Broken(String),
+    /// An answer that leads elsewhere, where no request is sent: nothing that a retry will change.
+    Redirected(String),
 }
 
 /// What the server-manager said of a server's state.

@@ -8,11 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
+use super::down::Answered;
 use super::reply::StartReply;
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::config::ScalerConfig;
+use crate::config::values::short;
 use crate::host::Host;
 use crate::http_client::{Hook, HttpError};
 use crate::routes::Route;
@@ -21,6 +25,8 @@ use crate::routes::Route;
 #[derive(Debug)]
 pub struct ScalerClient {
     hook: Hook,
+    /// How long the answer to a stop may take.
+    timeout: Duration,
 }
 
 impl ScalerClient {
@@ -29,29 +35,40 @@ impl ScalerClient {
     /// # Errors
     /// See [`HttpError`].
     pub fn new(config: &ScalerConfig) -> Result<Self, HttpError> {
-        let hook = Hook::new(&config.url, &config.headers, config.timeout)?;
-        Ok(Self { hook })
+        let setting = "AUTO_SCALE_WEBHOOK_URL";
+        Ok(Self {
+            hook: Hook::new(&config.url, &config.headers, setting)?,
+            timeout: config.timeout,
+        })
     }
 
-    /// Has the server started, within `limit` and the configured timeout.
-    pub async fn up(&self, wanted: &Wanted, limit: Duration) -> StartReply {
+    /// Has the server started, within `limit`; some answer only when it is up. `sent` is notified once it has
+    /// been asked.
+    pub async fn up(&self, wanted: &Wanted, limit: Duration, sent: &Notify) -> StartReply {
         let request = request("up", &wanted.host, &wanted.backend);
-        match self.hook.post(request, limit).await {
+        match self.hook.post(request, limit, sent).await {
             Ok((status, body)) => up_reply(status, &body.unwrap_or_default()),
-            Err(problem) => StartReply::Broken(problem),
+            Err(problem) => problem.into(),
         }
     }
 
-    /// Has the server of `route` stopped, within the configured timeout.
+    /// Has the server of `route` stopped; some answer only when it has ended.
     ///
     /// # Errors
-    /// No answer, or one from 400 on.
-    pub async fn down(&self, route: &Route) -> Result<(), String> {
+    /// It could not be asked, or the answer is none of success.
+    pub async fn down(&self, route: &Route) -> Result<Answered, String> {
         let host = route.host.as_ref().map_or("", Host::as_str);
         let request = request("down", host, &route.backend);
-        match self.hook.post(request, Duration::MAX).await? {
-            (status, _) if status.as_u16() < 400 => Ok(()),
-            (status, _) => Err(format!("it answered {status}")),
+        let sent = Notify::new();
+        let answer = timeout(self.timeout, self.hook.post(request, Duration::MAX, &sent)).await;
+        match answer {
+            Ok(Ok((status, _))) if status.is_success() => Ok(Answered::Yes),
+            Ok(Ok((status, _))) => Err(format!("it answered {status}")),
+            Ok(Err(problem)) => Err(problem.to_string()),
+            Err(_) if timeout(Duration::ZERO, sent.notified()).await.is_ok() => {
+                Ok(Answered::NotYet)
+            }
+            Err(_) => Err(format!("no answer within {}", short(self.timeout))),
         }
     }
 }
@@ -65,10 +82,10 @@ fn request(action: &str, host: &str, backend: &BackendAddr) -> Bytes {
     Bytes::from(request.to_string())
 }
 
-/// Anything below 400 is an acceptance. What cannot be read of an answer says nothing.
+/// Any 2xx is an acceptance. What cannot be read of an answer says nothing.
 fn up_reply(status: StatusCode, body: &[u8]) -> StartReply {
     match status.as_u16() {
-        ..400 => {
+        200..=299 => {
             let body: Value = serde_json::from_slice(body).unwrap_or_default();
             let address = body.get("backend").and_then(Value::as_str);
             match address.map(BackendAddr::parse) {
@@ -109,12 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn from_400_on_it_is_a_failure_and_tried_again_where_that_may_help() {
+    fn what_is_no_success_is_a_failure_and_tried_again_where_that_may_help() {
         let reply = |status: u16| up_reply(StatusCode::from_u16(status).unwrap(), b"{}");
-        for status in [200, 202, 204, 302] {
+        for status in [200, 202, 204] {
             assert_eq!(reply(status), StartReply::Accepted, "{status}");
         }
-        for status in [400, 401, 404, 409] {
+        for status in [300, 302, 304, 307, 400, 401, 404, 409] {
             assert_eq!(reply(status), StartReply::Denied(status));
         }
         for status in [408, 429, 500, 503, 599] {

@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) wanted: Wanted,
     pub(super) limits: Limits,
     pub(super) starts: Vec<Answer<StartReply>>,
+    /// Whether requests for a start have a connection at once; else they have none.
+    pub(super) connects: bool,
     pub(super) polls: Vec<Answer<Polled>>,
     /// What any address answers to probes.
     pub(super) probes: Vec<Answer<ProbeReply>>,
@@ -83,6 +85,7 @@ impl Default for World {
             wanted: wanted(),
             limits: LIMITS,
             starts: vec![at_once(StartReply::Accepted)],
+            connects: true,
             polls: vec![at_once(PollReply::NotYet.into())],
             probes: vec![at_once(ProbeReply::Refused)],
             news: vec![],
@@ -133,6 +136,9 @@ impl World {
                     let (took, reply) = nth(&self.starts, story.starts.len());
                     assert!(start.is_none(), "one start at a time");
                     story.starts.push(now);
+                    if self.connects {
+                        wake.sent(begin + now);
+                    }
                     start = Some((now + took, reply));
                 }
                 Step::Poll(_) => {

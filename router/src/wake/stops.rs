@@ -1,24 +1,59 @@
-//! Which server is being stopped: who comes meanwhile is let in once that is done and it was started
+//! Which server is being stopped, or was: who comes meanwhile is let in once that is done and it was started
 //! again, and nothing else is asked of it before.
+//!
+//! That a stop was accepted is not the end of the server: it may take players for a while yet. So nobody is let
+//! in without a start from then on ([`STOPPED_MAX`]), and the start is asked for once its port has closed
+//! ([`GONE_MAX`]), since whoever is asked any sooner may say that it runs.
 //!
 //! Whoever logs in says so ([`InUse`](super::in_use::InUse)) before asking here, and whoever stops says so
 //! here before looking who is there: one of the two always sees the other.
 
+use std::time::{Duration, Instant};
+
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::addr::BackendAddr;
+use crate::dial::dial;
 use crate::shared_str::SharedStr;
 
-/// The stop that is under way, if there is one; there is one at a time.
+/// How long after an accepted stop a start waits for the server to be gone.
+pub const GONE_MAX: Duration = Duration::from_secs(10);
+/// From one look whether it is gone to the next; nobody looks unless somebody waits.
+const GONE_PAUSE: Duration = Duration::from_millis(250);
+/// Longest time of one look: who does not answer in that has gone.
+const GONE_LOOK_MAX: Duration = Duration::from_secs(2);
+/// How long after an accepted stop nobody is let in without a start. A server that was started by others since
+/// costs a start that changes nothing.
+pub const STOPPED_MAX: Duration = Duration::from_secs(10 * 60);
+/// Most servers that were stopped within that time; the oldest are forgotten.
+const STOPPED_SERVERS_MAX: usize = 4_096;
+
+/// The stop that is under way, if there is one; there is one at a time. And those that were accepted.
 #[derive(Debug, Default)]
 pub struct Stops {
-    current: watch::Sender<Option<Stop>>,
+    all: watch::Sender<All>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    current: Option<Stop>,
+    /// In the order of time.
+    accepted: Vec<Accepted>,
 }
 
 #[derive(Debug)]
 struct Stop {
     backend: BackendAddr,
     servers: Vec<SharedStr>,
+}
+
+#[derive(Debug)]
+struct Accepted {
+    stop: Stop,
+    at: Instant,
+    /// Where the server is until it is gone.
+    address: BackendAddr,
 }
 
 impl Stop {
@@ -28,7 +63,26 @@ impl Stop {
     }
 }
 
-/// A stop; it is done, or was not to be, when this is dropped.
+impl All {
+    fn is_current(&self, server: &str, backend: &BackendAddr) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|stop| stop.is_of(server, backend))
+    }
+
+    /// The last one of this server that was accepted, and not longer ago than `within`.
+    fn accepted(
+        &self,
+        (server, backend): (&str, &BackendAddr),
+        within: Duration,
+        now: Instant,
+    ) -> Option<&Accepted> {
+        let of = |one: &&Accepted| one.stop.is_of(server, backend);
+        let last = self.accepted.iter().rev().find(of);
+        last.filter(|one| now.saturating_duration_since(one.at) < within)
+    }
+}
+
+/// A stop; it was not to be, or failed, when this is dropped.
 #[derive(Debug)]
 pub struct Stopping<'s>(&'s Stops);
 
@@ -36,110 +90,95 @@ impl Stops {
     /// Begins to stop the server at `backend`, which routes know by these names. One that was under
     /// way is taken for done.
     pub fn begin(&self, backend: BackendAddr, servers: Vec<SharedStr>) -> Stopping<'_> {
-        self.current.send_replace(Some(Stop { backend, servers }));
+        let stop = Stop { backend, servers };
+        self.all.send_modify(|all| all.current = Some(stop));
         Stopping(self)
     }
 
-    /// Whether this server is being stopped.
+    /// Whether this server is on its way down.
     #[must_use]
-    pub fn is_under_way(&self, server: &str, backend: &BackendAddr) -> bool {
-        let current = self.current.borrow();
-        let stop = current.as_ref();
-        stop.is_some_and(|stop| stop.is_of(server, backend))
+    pub fn is_under_way(&self, server: &str, backend: &BackendAddr, now: Instant) -> bool {
+        self.is_within(server, backend, GONE_MAX, now)
     }
 
-    /// Waits until this server is not being stopped.
+    /// Whether this server is on its way down, or was and nobody has asked for a start since.
+    #[must_use]
+    pub fn is_stopped(&self, server: &str, backend: &BackendAddr, now: Instant) -> bool {
+        self.is_within(server, backend, STOPPED_MAX, now)
+    }
+
+    fn is_within(&self, server: &str, backend: &BackendAddr, time: Duration, now: Instant) -> bool {
+        let all = self.all.borrow();
+        all.is_current(server, backend) || all.accepted((server, backend), time, now).is_some()
+    }
+
+    /// Where this server is looked for until it is gone, if it is on its way down.
+    fn leaving(&self, server: &str, backend: &BackendAddr, now: Instant) -> Option<BackendAddr> {
+        let all = self.all.borrow();
+        let accepted = all.accepted((server, backend), GONE_MAX, now);
+        accepted.map(|one| one.address.clone())
+    }
+
+    /// A start of this server was accepted.
+    pub fn started(&self, server: &str, backend: &BackendAddr) {
+        let is_other = |one: &Accepted| !one.stop.is_of(server, backend);
+        self.all.send_if_modified(|all| {
+            let before = all.accepted.len();
+            all.accepted.retain(is_other);
+            all.accepted.len() < before
+        });
+    }
+
+    /// Waits until the stop of this server was answered.
+    async fn answered(&self, server: &str, backend: &BackendAddr) {
+        let mut stops = self.all.subscribe();
+        let answered = stops.wait_for(|all| !all.is_current(server, backend));
+        // The sender is here, so there is no other end than that it is over.
+        let _ended = answered.await.is_ok();
+    }
+
+    /// Waits until this server is not being stopped, and is gone if it was; when it was seen to be.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn over(&self, server: &str, backend: &BackendAddr) {
-        let over = |stop: &Option<Stop>| {
-            !stop
-                .as_ref()
-                .is_some_and(|stop| stop.is_of(server, backend))
-        };
-        let mut stops = self.current.subscribe();
-        // The sender is here, so there is no other end than that it is over.
-        let _ended = stops.wait_for(over).await.is_ok();
+    pub async fn gone(&self, server: &str, backend: &BackendAddr) -> Option<Instant> {
+        loop {
+            self.answered(server, backend).await;
+            let address = self.leaving(server, backend, Instant::now())?;
+            if dial(&address, GONE_LOOK_MAX).await.is_err() {
+                return Some(Instant::now());
+            }
+            sleep(GONE_PAUSE).await;
+        }
+    }
+}
+
+impl Stopping<'_> {
+    /// It was accepted `now`, of a server that is at `address` until it is gone.
+    pub fn accepted(self, address: BackendAddr, now: Instant) {
+        self.0.all.send_modify(|all| {
+            let Some(stop) = all.current.take() else {
+                return;
+            };
+            let is_recent = |one: &Accepted| now.saturating_duration_since(one.at) < STOPPED_MAX;
+            all.accepted.retain(is_recent);
+            if all.accepted.len() >= STOPPED_SERVERS_MAX {
+                all.accepted.remove(0);
+            }
+            let at = now;
+            all.accepted.push(Accepted { stop, at, address });
+        });
     }
 }
 
 impl Drop for Stopping<'_> {
     fn drop(&mut self) {
-        self.0.current.send_replace(None);
+        self.0
+            .all
+            .send_if_modified(|all| all.current.take().is_some());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::wake::in_use::InUse;
-    use std::task::Poll;
-
-    fn address(text: &str) -> BackendAddr {
-        BackendAddr::parse(text).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_server_is_being_stopped_under_all_its_names_until_that_is_done() {
-        let stops = Stops::default();
-        let (own, other) = (address("own:1"), address("other:1"));
-        stops.over("a.example", &own).await;
-
-        let stopping = stops.begin(own.clone(), vec!["a.example".into(), "b.example".into()]);
-        for (server, backend, expected) in [
-            ("a.example", &own, true),
-            ("b.example", &other, true),
-            ("c.example", &own, true),
-            ("c.example", &other, false),
-        ] {
-            assert_eq!(
-                stops.is_under_way(server, backend),
-                expected,
-                "{server} {backend}"
-            );
-            let mut over = std::pin::pin!(stops.over(server, backend));
-            let ended = is_over(over.as_mut()).await;
-            assert_eq!(ended, !expected, "{server} {backend}");
-        }
-        let waiting = stops.over("c.example", &own);
-        let (_, ()) = tokio::join!(waiting, async { drop(stopping) });
-        assert!(!stops.is_under_way("a.example", &own));
-    }
-
-    /// A login's two steps and a stop's two steps, in every order that they can come in.
-    #[test]
-    fn in_every_order_a_login_or_the_stop_gives_way() {
-        let steps = 0b0011_u8..=0b1100;
-        for order in steps.filter(|order| order.count_ones() == 2) {
-            let (used, stops, backend) = (
-                Arc::new(InUse::default()),
-                Stops::default(),
-                address("own:1"),
-            );
-            let (mut using, mut stopping) = (None, None);
-            let (mut dials, mut stopped) = (false, false);
-            for step in 0..4 {
-                if order >> step & 1 == 1 {
-                    match using {
-                        None => using = Some(used.enter(&backend)),
-                        Some(_) => dials = !stops.is_under_way("a.example", &backend),
-                    }
-                } else {
-                    match stopping {
-                        None => stopping = Some(stops.begin(backend.clone(), vec![])),
-                        Some(_) => stopped = !used.seen(&backend).used,
-                    }
-                }
-            }
-            assert!(!(dials && stopped), "{order:04b}");
-        }
-    }
-
-    /// Whether it is over at once.
-    async fn is_over(mut future: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
-        std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_ready())).await
-    }
-}
+#[path = "stops_tests.rs"]
+mod tests;

@@ -75,7 +75,7 @@ impl Notifier {
         background: &TaskTracker,
         end: &CancellationToken,
     ) -> Result<Arc<Self>, HttpError> {
-        let hook = Hook::new(&config.url, &[], config.timeout)?;
+        let hook = Hook::new(&config.url, &[], "WEBHOOK_URL")?;
         let (notifier, queue) = Self::new(
             config.events.clone(),
             config.require_user,
@@ -83,7 +83,7 @@ impl Notifier {
             metrics,
         );
         let sender = Sender::new(
-            hook,
+            (hook, config.timeout),
             queue,
             &config.events,
             Arc::clone(registry),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -14,7 +14,7 @@ use super::Lost;
 use super::event::{Event, EventKind, Status};
 use super::route_news::{News, RouteNews};
 use crate::backoff::Backoff;
-use crate::http_client::Hook;
+use crate::http_client::{Hook, Problem};
 use crate::routes::registry::Registry;
 
 /// How often one event is sent at most.
@@ -28,6 +28,7 @@ pub(super) const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Sender {
     hook: Hook,
+    timeout: Duration,
     queue: mpsc::Receiver<Event>,
     routes: Option<Routes>,
     end: CancellationToken,
@@ -72,7 +73,7 @@ impl Routes {
 
 impl Sender {
     pub(super) fn new(
-        hook: Hook,
+        (hook, timeout): (Hook, Duration),
         queue: mpsc::Receiver<Event>,
         wanted: &[EventKind],
         registry: Arc<Registry>,
@@ -95,6 +96,7 @@ impl Sender {
         let (min, max) = PAUSES;
         Self {
             hook,
+            timeout,
             queue,
             routes,
             end,
@@ -158,9 +160,10 @@ impl Sender {
         let json = Bytes::from(event.json());
         let mut tries = 0;
         let problem = loop {
-            let answer = self.hook.post(json.clone(), Duration::MAX).await;
+            let sent = Notify::new();
+            let answer = self.hook.post(json.clone(), self.timeout, &sent).await;
             let (problem, final_) = match answer {
-                Ok((status, _)) if status.as_u16() < 400 => {
+                Ok((status, _)) if status.is_success() => {
                     self.backoff.reset();
                     if std::mem::take(&mut self.failing) {
                         info!("webhook: the receiver takes events again");
@@ -171,7 +174,10 @@ impl Sender {
                     format!("the receiver answered {status}"),
                     !may_change(status),
                 ),
-                Err(problem) => (problem, false),
+                Err(problem) => {
+                    let final_ = matches!(problem, Problem::Redirected(_));
+                    (problem.to_string(), final_)
+                }
             };
             tries += 1;
             if final_ || tries == TRIES_MAX || self.end.is_cancelled() {
