@@ -11,12 +11,13 @@ use automc_router::protocol::greeting::Greeting;
 use automc_router::protocol::handshake::Handshake;
 use automc_router::protocol::login::{LoginReply, plugin_request};
 use automc_router::protocol::status::response;
-use automc_router::protocol::version::{V1_8, V1_20_5};
 use automc_router::protocol::{decode_frame, encode_frame, put_bytes, put_string};
 use automc_router::proxy_protocol::V1_BYTES_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::player::version::{V1_8, V1_20_5};
 
 /// Most connections that are recorded.
 const RECORDS_MAX: usize = 10_000;

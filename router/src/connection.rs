@@ -32,6 +32,7 @@ use crate::hold::cookie::Signer;
 use crate::host::Host;
 use crate::login::{Login, LoginEnd};
 use crate::metrics::{self, Metrics};
+use crate::newer::Newer;
 use crate::protocol::greeting::Greeting;
 use crate::proxy_protocol;
 use crate::relay::counters::Counters;
@@ -73,6 +74,8 @@ pub struct Services {
     pub in_use: Arc<InUse>,
     /// Who may have it start them.
     pub permits: Mutex<Permits>,
+    /// Which versions are newer than is known.
+    pub newer: Newer,
     /// What is known of every server.
     pub servers: Arc<Servers>,
     /// How healthy backends are.

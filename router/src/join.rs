@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::addr::BackendAddr;
 use crate::hold::schedule::Way;
 use crate::protocol::version;
+use crate::protocol::versions::Configuration;
 use crate::routes::policy::{Join, Policy};
 
 /// What is known of the one who waits.
@@ -28,7 +29,7 @@ pub enum Attempt<'p> {
     /// Hold in the login phase, this long at most.
     Hold(Duration),
     /// Hold in the configuration phase, this long at most, and transfer.
-    Transfer(Duration),
+    Transfer(Duration, &'static Configuration),
     /// Relay to this address.
     Forward(&'p BackendAddr),
 }
@@ -40,28 +41,35 @@ pub struct Chain<'p> {
     pub attempts: Vec<Attempt<'p>>,
     /// Whether waiting was left out because the server takes longer than any wait may.
     pub too_long: bool,
+    /// Whether it waits in the login phase for want of knowledge: a transfer was asked for, and its version is
+    /// [too new](version::is_too_new).
+    pub too_new: bool,
 }
 
 /// What `policy` means for one player.
 ///
 /// A wait is left out when the server will take longer than it may last: the player is told at
 /// once and not after the wait. Who came by a transfer is not transferred again, so that nobody is
-/// sent in circles.
+/// sent in circles. Who is too new to be transferred is held: the login phase stays as it is.
 #[must_use]
 pub fn chain(policy: &Policy, waiting: Waiting) -> Chain<'_> {
     let mut chain = Chain {
         attempts: Vec::with_capacity(policy.join.len()),
         too_long: false,
+        too_new: false,
     };
     for method in &policy.join {
         match method {
-            Join::Hold => {
-                let limit = hold_limit(policy, waiting);
-                chain.wait(Attempt::Hold(limit), limit, waiting.eta);
+            Join::Hold => chain.hold(policy, waiting),
+            Join::Transfer if version::is_too_new(waiting.protocol) => {
+                chain.too_new = true;
+                chain.hold(policy, waiting);
             }
-            Join::Transfer if version::can_transfer(waiting.protocol) && !waiting.transferred => {
+            Join::Transfer if !waiting.transferred => {
                 let limit = policy.hold_max;
-                chain.wait(Attempt::Transfer(limit), limit, waiting.eta);
+                if let Some(packets) = version::configuration(waiting.protocol) {
+                    chain.wait(Attempt::Transfer(limit, packets), limit, waiting.eta);
+                }
             }
             Join::Forward => {
                 chain
@@ -90,8 +98,17 @@ impl<'p> Chain<'p> {
     pub fn begins_with_a_wait(&self) -> bool {
         matches!(
             self.attempts.first(),
-            Some(Attempt::Hold(_) | Attempt::Transfer(_))
+            Some(Attempt::Hold(_) | Attempt::Transfer(..))
         )
+    }
+
+    fn hold(&mut self, policy: &Policy, waiting: Waiting) {
+        let limit = hold_limit(policy, waiting);
+        let attempt = Attempt::Hold(limit);
+        // Who is held in place of a transfer is not held once more.
+        if !(self.too_new && self.attempts.contains(&attempt)) {
+            self.wait(attempt, limit, waiting.eta);
+        }
     }
 
     fn wait(&mut self, attempt: Attempt<'p>, limit: Duration, eta: Option<Duration>) {
@@ -107,6 +124,7 @@ impl<'p> Chain<'p> {
 mod tests {
     use super::*;
     use crate::hold::schedule::TICK;
+    use crate::protocol::versions::NEWEST;
     use proptest::prelude::*;
 
     const LIMIT: Duration = Duration::from_secs(90);
@@ -129,14 +147,36 @@ mod tests {
         }
     }
 
+    fn transfer(protocol: i32) -> Attempt<'static> {
+        Attempt::Transfer(LIMIT, version::configuration(protocol).unwrap())
+    }
+
+    #[test]
+    fn the_newest_is_transferred_and_whatever_is_newer_is_held_in_the_login_phase() {
+        let alone = policy(&[Join::Transfer]);
+        let newest = chain(&alone, waiting(NEWEST.protocol));
+        assert_eq!(newest.attempts, [transfer(NEWEST.protocol)]);
+        assert!(!newest.too_new);
+        let with_lobby = policy(&[Join::Transfer, Join::Forward, Join::Hold]);
+        for protocol in [NEWEST.protocol + 1, version::SNAPSHOTS, i32::MAX] {
+            let newer = chain(&alone, waiting(protocol));
+            assert_eq!(newer.attempts, [Attempt::Hold(LIMIT)], "{protocol}");
+            assert!(newer.too_new);
+            let newer = chain(&with_lobby, waiting(protocol)).attempts;
+            let lobby = with_lobby
+                .forward_to
+                .as_ref()
+                .map(Attempt::Forward)
+                .unwrap();
+            assert_eq!(newer, [Attempt::Hold(LIMIT), lobby], "{protocol}");
+        }
+    }
+
     #[test]
     fn each_version_is_held_in_its_way_and_only_new_ones_are_transferred() {
         let policy = policy(&[Join::Transfer, Join::Hold]);
         let lobby_less = |protocol| chain(&policy, waiting(protocol)).attempts;
-        assert_eq!(
-            lobby_less(769),
-            [Attempt::Transfer(LIMIT), Attempt::Hold(LIMIT)]
-        );
+        assert_eq!(lobby_less(769), [transfer(769), Attempt::Hold(LIMIT)]);
         assert_eq!(lobby_less(765), [Attempt::Hold(LIMIT)]);
         assert_eq!(lobby_less(340), [Attempt::Hold(TICK * 5 / 2)]);
         assert_eq!(lobby_less(5), [Attempt::Hold(TICK * 3 / 2)]);
@@ -212,8 +252,9 @@ mod tests {
                         let left = borne.map(|borne| borne.saturating_sub(silent_for));
                         prop_assert!(left.is_none_or(|left| limit <= left));
                     }
-                    Attempt::Transfer(limit) => {
-                        prop_assert!(limit <= LIMIT && version::can_transfer(protocol));
+                    Attempt::Transfer(limit, packets) => {
+                        prop_assert!(limit <= LIMIT);
+                        prop_assert_eq!(version::configuration(protocol), Some(packets));
                     }
                     Attempt::Forward(_) => prop_assert!(methods.contains(&Join::Forward)),
                 }

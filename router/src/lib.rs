@@ -46,6 +46,7 @@ pub mod memory;
 pub mod metrics;
 mod moment;
 pub mod networks;
+pub mod newer;
 #[cfg(feature = "ngrok")]
 pub mod ngrok;
 pub mod ping;

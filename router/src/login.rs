@@ -282,6 +282,9 @@ impl Services {
             (seen.eta, seen.retry_in.is_none() && !under_way)
         };
         let chain = join::chain(&route.policy, guest.waiting(hold, eta));
+        if chain.too_new {
+            self.newer.met(protocol);
+        }
         // The row may be wrong, and nobody who is not to wait would ever learn of it.
         if !knock.tried && !chain.begins_with_a_wait() {
             knock.tried = true;
@@ -364,10 +367,11 @@ impl Services {
                     let entered = self.wait(hold, guest, address, limit).await;
                     (entered, HeldEnd::LetIn)
                 }
-                Attempt::Transfer(limit) => {
+                Attempt::Transfer(limit, packets) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
                     let address = self.woken(waker.join(wanted()), guest);
-                    let moved = Box::pin(self.transfer(hold, guest, address, limit)).await;
+                    let moved =
+                        Box::pin(self.transfer(hold, guest, address, (limit, packets))).await;
                     (moved.map(|()| LoginEnd::Transferred), HeldEnd::Transferred)
                 }
                 Attempt::Forward(address) => {
@@ -466,7 +470,9 @@ impl Guest<'_> {
 
     /// Whether the player can be kept until the server is ready.
     pub(crate) fn holds(&self) -> bool {
-        self.returned || self.route.policy.join.contains(&Join::Hold)
+        let join = &self.route.policy.join;
+        let is_too_new = version::is_too_new(self.login.handshake.protocol);
+        self.returned || join.contains(&Join::Hold) || is_too_new && join.contains(&Join::Transfer)
     }
 
     fn waiting(&self, hold: &Hold<'_>, eta: Option<Duration>) -> Waiting {

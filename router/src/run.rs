@@ -28,6 +28,7 @@ use crate::listener::{self, Places};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::metrics::push::Writer;
+use crate::newer::Newer;
 #[cfg(feature = "ngrok")]
 use crate::ngrok;
 use crate::postgres::source;
@@ -439,6 +440,7 @@ fn services(
         docker,
         in_use: beside.in_use(),
         permits: Mutex::new(permits),
+        newer: Newer::default(),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers), told),
         health,
         servers,

@@ -11,6 +11,7 @@ use crate::hold::Hold;
 use crate::hold::configuration::{Gone, Profile, Room, Screen};
 use crate::host::undecorated;
 use crate::login::{Guest, since_1970};
+use crate::protocol::versions::Configuration;
 use crate::routes::Route;
 use crate::texts::Text;
 
@@ -25,12 +26,13 @@ impl Services {
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
         ready: impl Future<Output = Result<BackendAddr, ConnectionError>> + Unpin,
-        limit: Duration,
+        (limit, packets): (Duration, &'static Configuration),
     ) -> Result<(), ConnectionError> {
         hold.settle().await?;
         let handshake = &guest.login.handshake;
         let claimed = Profile {
             protocol: handshake.protocol,
+            packets,
             name: &guest.login.player,
             uuid: guest.login.uuid.unwrap_or_default(),
         };

@@ -20,6 +20,8 @@ const STEP_DEADLINE: Duration = Duration::from_secs(240);
 const LOCK_DEADLINE: Duration = Duration::from_secs(600);
 /// The oldest Node.js that the clients run on.
 const NODE_MIN: u32 = 18;
+/// The package with the tables of versions.
+const DATA: &str = "minecraft-data";
 /// The file that says what a complete installation was made of.
 const STAMP: &str = "installed";
 
@@ -81,6 +83,65 @@ fn result(installed: &Result<PathBuf, String>, needs: &str) -> Result<PathBuf> {
     installed.clone().map_err(refused)
 }
 
+/// The newest edition of minecraft-data that is published, and its data folder. Where that is not to be had,
+/// and where nobody but CI asks, the installed one: a release of Minecraft breaks nobody's build at home.
+///
+/// # Errors
+/// As for [`node`].
+pub(super) async fn newest_data() -> Result<(String, PathBuf)> {
+    let installed = node().await?.join("node_modules").join(DATA);
+    let about = std::fs::read(installed.join("package.json"))?;
+    let about: serde_json::Value = serde_json::from_slice(&about)?;
+    let pinned = about.get("version").and_then(serde_json::Value::as_str);
+    let pinned = pinned.context("no version")?.to_owned();
+    let pinned = (pinned, installed.join(DATA).join("data"));
+    if std::env::var_os("CI").is_none() {
+        return Ok(pinned);
+    }
+    let Ok(newest) = output(bounded_npm().args(["view", DATA, "version"])).await else {
+        return Ok(pinned);
+    };
+    let newest = newest.trim().to_owned();
+    if newest == pinned.0 {
+        return Ok(pinned);
+    }
+    let target = binaries::target()?.join("clients");
+    let unpack = |folder| unpacked(folder, newest.clone());
+    let folder = kept(&target, DATA, newest.clone(), &[], unpack).await;
+    Ok(folder.map_or(pinned, |folder| (newest, folder.join("data"))))
+}
+
+/// Unpacks the protocols of that edition: the whole of it has half a gigabyte.
+async fn unpacked(folder: PathBuf, edition: String) -> Result<()> {
+    let mut pack = bounded_npm();
+    pack.arg("pack").arg(format!("{DATA}@{edition}"));
+    output(pack.current_dir(&folder)).await?;
+    let archive = folder.join(format!("{DATA}-{edition}.tgz"));
+    let mut tar = Command::new("tar");
+    tar.arg("-xzf")
+        .arg(&archive)
+        .args(["--strip-components=2", "--wildcards"])
+        .args([
+            "package/minecraft-data/data/dataPaths.json",
+            "package/minecraft-data/data/pc/common/protocolVersions.json",
+            "package/minecraft-data/data/pc/*/protocol.json",
+        ]);
+    output(tar.current_dir(&folder)).await?;
+    std::fs::remove_file(archive).context("the archive")
+}
+
+/// npm that gives up soon where there is no network.
+fn bounded_npm() -> Command {
+    let mut npm = Command::new("npm");
+    npm.args([
+        "--fetch-retries=1",
+        "--fetch-timeout=60000",
+        "--loglevel=error",
+    ]);
+    npm.arg("--no-update-notifier");
+    npm
+}
+
 async fn npm(folder: PathBuf) -> Result<()> {
     let node = output(Command::new("node").arg("--version")).await?;
     let major = node.trim().trim_start_matches('v').split('.').next();
@@ -126,14 +187,25 @@ async fn fill<F: Future<Output = Result<()>>>(
     lists: &[&str],
     install: impl FnOnce(PathBuf) -> F,
 ) -> Result<PathBuf> {
-    std::fs::create_dir_all(target)?;
-    let _lock = lock(&target.join(format!("{program}.lock"))).await?;
-    let folder = target.join(program);
-    let stamp = folder.join(STAMP);
     let mut wanted = output(Command::new(program).arg("--version")).await?;
     for list in lists {
         wanted += &std::fs::read_to_string(super::folder().join(list)).context(list.to_string())?;
     }
+    kept(target, program, wanted, lists, install).await
+}
+
+/// The folder `name` in `target`, filled by `install` unless it holds what is `wanted` already.
+async fn kept<F: Future<Output = Result<()>>>(
+    target: &Path,
+    name: &str,
+    wanted: String,
+    lists: &[&str],
+    install: impl FnOnce(PathBuf) -> F,
+) -> Result<PathBuf> {
+    std::fs::create_dir_all(target)?;
+    let _lock = lock(&target.join(format!("{name}.lock"))).await?;
+    let folder = target.join(name);
+    let stamp = folder.join(STAMP);
     if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(folder);
     }

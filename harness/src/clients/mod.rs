@@ -1,6 +1,7 @@
 //! Minecraft as others have written it: the scripts in `harness/clients`, as child processes that say
 //! what happens to them.
 
+pub mod data;
 mod install;
 
 use std::net::SocketAddr;

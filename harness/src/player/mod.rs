@@ -4,15 +4,16 @@
 mod legacy;
 mod packets;
 mod session;
+pub mod version;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use automc_router::protocol::Reader;
 use automc_router::protocol::handshake::{Handshake, Intent};
 use automc_router::protocol::status::StatusRequest;
-use automc_router::protocol::{Reader, version};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;

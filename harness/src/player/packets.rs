@@ -4,15 +4,15 @@
 //! Sources: <https://minecraft.wiki/w/Java_Edition_protocol/Packets> and its history.
 
 use anyhow::{Context, Result, bail, ensure};
-use automc_router::protocol::version::{
-    V1_8, V1_13, V1_19, V1_19_1, V1_19_3, V1_20_2, V1_20_5, V1_21_2, V1_21_6, V26_2,
-};
 use automc_router::protocol::{
     COOKIE_BYTES_MAX, PLAYER_NAME_BYTES_MAX, Reader, TEXT_CHARS_MAX, encode_frame, put_bytes,
     put_string, varint,
 };
 use serde_json::Value;
 
+use super::version::{
+    V1_8, V1_13, V1_19, V1_19_1, V1_19_3, V1_20_2, V1_20_5, V1_21_2, V1_21_6, V26_2, V26_3,
+};
 use crate::nbt;
 
 /// Longest text and identifier a client reads, in bytes.
@@ -97,7 +97,13 @@ impl Packet {
     /// Reads the body of a frame in the configuration state of 1.20.5 or newer.
     pub(super) fn in_configuration(protocol: i32, body: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(body);
-        let packet = match reader.varint("the packet id")? {
+        // As they were in 1.20.5; Post Effects came between.
+        let id = match reader.varint("the packet id")? {
+            0x0A if protocol >= V26_3 => bail!("post effects for a held player"),
+            id @ 0x0B.. if protocol >= V26_3 => id - 1,
+            id => id,
+        };
+        let packet = match id {
             0x00 => {
                 let key = identifier(&mut reader)?;
                 Self::CookieRequest { key }
@@ -332,6 +338,9 @@ mod tests {
             (766, &b"\x04\0\0\0\0\0\0\0\x01"[..], true),
             (770, b"\x11", false),
             (771, b"\x11", true),
+            (776, b"\x0B\x01a\x01", true),
+            (777, b"\x0B\x01a\x01", false),
+            (777, b"\x0C\x01a\x01", true),
             (766, b"\x03", false),
             (776, b"\x14", false),
         ] {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use automc_router::hold::CHANNEL;
 use automc_router::hold::schedule::{FIRST_ID, TICK, silence_max};
-use automc_router::protocol::version::{V1_8, V1_13};
 use harness::backend::{Asleep, Backend, Conduct, Record};
 use harness::eventually::eventually;
 use harness::manager::Manager;
+use harness::player::version::{V1_8, V1_13};
 use harness::player::{IDLE_READ_TIMEOUT, IDLE_READ_TIMEOUT_1_7, Outcome, Packet, Player, Session};
 use harness::router::Settings;
 use harness::table::Table;
@@ -17,9 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-/// Those who answer requests: the first of each kind of login, and the last.
-const ANSWERING: [i32; 17] = [
-    393, 498, 578, 754, 758, 759, 760, 761, 763, 764, 765, 766, 767, 770, 771, 773, 776,
+/// Those who answer requests: the first of each kind of login, the last, and one that nobody knows yet.
+const ANSWERING: [i32; 19] = [
+    393, 498, 578, 754, 758, 759, 760, 761, 763, 764, 765, 766, 767, 770, 771, 773, 776, 777, 778,
 ];
 /// A server that takes this long to start is too slow for every client that hears nothing.
 const BOOT: Duration = Duration::from_secs(95);

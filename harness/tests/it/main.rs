@@ -125,6 +125,8 @@ mod transfer;
 #[cfg(test)]
 mod transfer_ends;
 #[cfg(test)]
+mod versions;
+#[cfg(test)]
 mod wake;
 #[cfg(test)]
 mod wake_shared;

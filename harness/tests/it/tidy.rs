@@ -72,6 +72,7 @@ const PURE: &[&str] = &[
     "protocol/status.rs",
     "protocol/varint.rs",
     "protocol/version.rs",
+    "protocol/versions.rs",
     "proxy_protocol.rs",
     "rate.rs",
     "routes/changes.rs",

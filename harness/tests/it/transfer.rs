@@ -6,11 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use automc_router::hold::cookie::{Bearer, KEY, LIFETIME, Signer};
 use automc_router::protocol::handshake::Intent;
-use automc_router::protocol::version::shows_dialogs;
+use automc_router::protocol::version::{SNAPSHOTS, shows_dialogs};
+use automc_router::protocol::versions::NEWEST;
 use harness::backend::{Asleep, Backend};
 use harness::eventually::eventually;
 use harness::manager::{Manager, Reply};
-use harness::player::{Joined, Outcome, Packet, Player, Session, plain_text};
+use harness::player::{Joined, Outcome, Packet, Player, Seen, Session, plain_text};
 use harness::router::Settings;
 use harness::table::Table;
 use serde_json::json;
@@ -100,6 +101,7 @@ async fn every_version_that_can_is_kept_in_configuration_and_let_in_after_a_tran
         (771, "de_de"),
         (773, "en_us"),
         (776, "en_us"),
+        (777, "en_us"),
     ] {
         let (asleep, player) = table.asleep(&format!("v{protocol}")).await.unwrap();
         let player = Player {
@@ -155,8 +157,39 @@ async fn every_version_that_can_is_kept_in_configuration_and_let_in_after_a_tran
     }
     let metrics = table.router.at.metrics().await.unwrap();
     let transferred = metrics.value("automc_held_players_total{outcome=\"transferred\"}");
-    assert_eq!(transferred.unwrap(), 7);
-    assert_eq!(manager.counts().0, 7);
+    assert_eq!(transferred.unwrap(), 8);
+    assert_eq!(manager.counts().0, 8);
+}
+
+#[tokio::test]
+async fn the_newest_version_is_transferred_and_newer_ones_are_held_where_transfer_stands_alone() {
+    let alone = settings("200ms").env("AUTOMC_JOIN", "transfer");
+    let (manager, table) = Table::with_manager(alone).await.unwrap();
+    let backend = Backend::start("woken").await.unwrap();
+    let starting = || Reply::state("starting");
+    for (name, protocol) in [
+        ("known", NEWEST.protocol),
+        ("next", NEWEST.protocol + 1),
+        ("snapshot", SNAPSHOTS + 344),
+    ] {
+        manager.polls([starting(), starting(), Reply::running(backend.addr())]);
+        let (_asleep, player) = table.asleep(name).await.unwrap();
+        let player = Player { protocol, ..player };
+        let players = table.router.at.players;
+        if protocol == NEWEST.protocol {
+            let through = player.join_through_transfer(players);
+            let (_, joined) = through.await.unwrap();
+            assert!(matches!(joined, Joined::In(_)), "{joined:?}");
+        } else {
+            let mut session = player.enter(players).await.unwrap();
+            assert_eq!(session.echo(b"hello").await.unwrap(), b"hello");
+            let asked = |seen: &Seen| matches!(seen.packet, Packet::PluginRequest { .. });
+            assert!(session.seen.iter().any(asked), "{:?}", session.seen);
+        }
+    }
+    let told = table.router.says(&["WARN", "protocol=778"]).await.unwrap();
+    assert!(told.contains("is newer") && told.contains("26.3"), "{told}");
+    table.router.says(&["WARN", "a snapshot"]).await.unwrap();
 }
 
 #[tokio::test]
@@ -308,7 +341,7 @@ async fn who_comes_back_to_a_server_that_has_gone_again_is_held_and_not_sent_in_
         assert_eq!(session.step().await.unwrap(), None);
         starts = manager.counts().0;
     }
-    let asks = |seen: &harness::player::Seen| {
+    let asks = |seen: &Seen| {
         matches!(
             seen.packet,
             Packet::CookieRequest { .. } | Packet::PluginRequest { .. }
@@ -325,7 +358,7 @@ async fn who_comes_back_to_a_server_that_has_gone_again_is_held_and_not_sent_in_
 #[tokio::test]
 async fn versions_that_cannot_be_transferred_are_held_in_the_login() {
     let (manager, table) = with_manager().await;
-    for protocol in [765, 777, 0x4000_0105] {
+    for protocol in [765, 778, 0x4000_0105] {
         let (asleep, player) = table.asleep(&format!("v{protocol}")).await.unwrap();
         let player = Player { protocol, ..player };
         manager.polls([Reply::state("starting")]);
@@ -333,7 +366,7 @@ async fn versions_that_cannot_be_transferred_are_held_in_the_login() {
         while session.seen.len() < 2 {
             assert_eq!(session.step().await.unwrap(), None, "{protocol}");
         }
-        let asked = |seen: &harness::player::Seen| matches!(&seen.packet, Packet::PluginRequest { channel, .. } if channel == "automc:hold");
+        let asked = |seen: &Seen| matches!(&seen.packet, Packet::PluginRequest { channel, .. } if channel == "automc:hold");
         assert!(session.seen.iter().all(asked), "{:?}", session.seen);
         let backend = asleep.wake("woken").unwrap();
         manager.polls([Reply::running(backend.addr())]);

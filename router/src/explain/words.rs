@@ -8,7 +8,7 @@ use crate::config::AdmitConfig;
 use crate::config::values::short;
 use crate::health::Reading;
 use crate::join::{Attempt, Waiting, chain};
-use crate::protocol::version;
+use crate::protocol::versions::NEWEST;
 use crate::routes::Route;
 use crate::routes::policy::Join;
 use crate::servers::{Snapshot, Starter, Starters, State};
@@ -125,7 +125,7 @@ pub fn login(route: &Route, known: &Known) -> Outlook {
     let seen = &known.seen;
     let policy = &route.policy;
     let waiting = Waiting {
-        protocol: version::NEWEST,
+        protocol: NEWEST.protocol,
         eta: seen.eta,
         transferred: false,
         silent_for: Duration::ZERO,
@@ -151,7 +151,7 @@ pub fn login(route: &Route, known: &Known) -> Outlook {
                 let text = format!("; the player is held for at most {}", seconds(*limit));
                 outlook.then("hold", &text);
             }
-            Attempt::Transfer(limit) => {
+            Attempt::Transfer(limit, _) => {
                 let text = format!(
                     "; from 1.20.5 on the player is shown progress for at most {} and transferred back here",
                     seconds(*limit)

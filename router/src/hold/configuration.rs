@@ -16,9 +16,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use super::{Left, cookie, send};
-use crate::protocol::configuration::{self, CONFIGURATION_FRAME_BYTES_MAX, ConfigurationReply};
+use crate::protocol::configuration::{CONFIGURATION_FRAME_BYTES_MAX, ConfigurationReply};
 use crate::protocol::login::{self, LoginReply};
-use crate::protocol::{decode_frame, dialog, version};
+use crate::protocol::versions::Configuration;
+use crate::protocol::{decode_frame, dialog};
 
 /// Longest wait for the client to enter the configuration state, and to leave after a transfer.
 pub const STATE_CHANGE_MAX: Duration = Duration::from_secs(10);
@@ -34,8 +35,10 @@ const READ_BYTES: usize = 256;
 /// Who is held.
 #[derive(Debug, Clone, Copy)]
 pub struct Profile<'p> {
-    /// The protocol number; one that [can be transferred](version::can_transfer).
+    /// The protocol number.
     pub protocol: i32,
+    /// The packets of its configuration state.
+    pub packets: &'static Configuration,
     /// The name the client claims.
     pub name: &'p str,
     /// The UUID it claims.
@@ -72,7 +75,7 @@ impl From<Left> for Gone {
 #[derive(Debug)]
 pub struct Room<'c> {
     client: &'c TcpStream,
-    protocol: i32,
+    packets: &'static Configuration,
     tick: Duration,
     locale: Option<Box<str>>,
     buffer: Vec<u8>,
@@ -94,7 +97,7 @@ impl<'c> Room<'c> {
     ) -> Result<Self, Left> {
         let mut room = Self {
             client,
-            protocol: profile.protocol,
+            packets: profile.packets,
             tick,
             locale: None,
             buffer: Vec::new(),
@@ -164,14 +167,12 @@ impl<'c> Room<'c> {
 
     fn tell(&mut self, screen: &Screen) -> Result<(), Left> {
         self.next_id += 1;
-        send(self.client, &configuration::keep_alive(self.next_id))?;
-        if version::shows_dialogs(self.protocol) {
-            let body = std::slice::from_ref(&screen.body);
-            let shown = dialog::waiting(&screen.title, body, &screen.leave);
-            // A text too deep for NBT is not shown; the wait goes on.
-            if let Ok(frame) = configuration::show_dialog(&shown) {
-                send(self.client, &frame)?;
-            }
+        send(self.client, &self.packets.keep_alive(self.next_id))?;
+        let body = std::slice::from_ref(&screen.body);
+        let dialog = || dialog::waiting(&screen.title, body, &screen.leave);
+        // A text too deep for NBT is not shown; the wait goes on.
+        if let Ok(Some(frame)) = self.packets.show_dialog(dialog) {
+            send(self.client, &frame)?;
         }
         Ok(())
     }
@@ -181,10 +182,10 @@ impl<'c> Room<'c> {
     /// # Errors
     /// [`Left`]: it went before.
     pub async fn transfer(mut self, host: &str, port: u16, cookie: &[u8]) -> Result<(), Left> {
-        if let Some(frame) = configuration::store_cookie(cookie::KEY, cookie) {
+        if let Some(frame) = self.packets.store_cookie(cookie::KEY, cookie) {
             send(self.client, &frame)?;
         }
-        send(self.client, &configuration::transfer(host, port))?;
+        send(self.client, &self.packets.transfer(host, port))?;
         self.leave().await;
         Ok(())
     }
@@ -200,7 +201,7 @@ impl<'c> Room<'c> {
 
     /// Shows `component` and ends it: closes our side, as servers do, for clients that wait for it.
     pub async fn kick(mut self, component: &Value) {
-        if let Ok(frame) = configuration::disconnect(component)
+        if let Ok(frame) = self.packets.disconnect(component)
             && send(self.client, &frame).is_ok()
             && SockRef::from(self.client).shutdown(Shutdown::Write).is_ok()
         {
@@ -223,8 +224,9 @@ impl<'c> Room<'c> {
 
     fn hear(&mut self) -> Result<(), Left> {
         let (mut locale, mut clicked) = (None, false);
+        let packets = self.packets;
         while self
-            .frame(|body| match ConfigurationReply::decode(body) {
+            .frame(|body| match packets.decode(body) {
                 Ok(ConfigurationReply::ClientInformation { locale: told }) => {
                     locale = Some(told)
                         .filter(|told| told.len() <= LOCALE_BYTES_MAX)

@@ -85,7 +85,7 @@ impl Way {
     pub fn limit(self, protocol: i32, tick: Duration) -> Option<Duration> {
         match self {
             Self::Requests | Self::Compression => None,
-            Self::Silence if protocol >= version::V1_8 => Some(tick * 5 / 2),
+            Self::Silence if version::login(protocol).is_patient => Some(tick * 5 / 2),
             Self::Silence => Some(tick * 3 / 2),
         }
     }

@@ -14,6 +14,7 @@ pub mod nbt;
 pub mod status;
 pub mod varint;
 pub mod version;
+pub mod versions;
 
 pub use frame::{Reader, decode_frame, encode_frame, put_bytes, put_string};
 

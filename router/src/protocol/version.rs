@@ -1,66 +1,68 @@
-//! Protocol numbers that matter here, and what a client of each can be sent.
-//!
-//! Numbers: <https://minecraft.wiki/w/Protocol_version>. What came when: the history of
-//! <https://minecraft.wiki/w/Java_Edition_protocol/Packets>, checked against the tables of
-//! minecraft-data (`data/pc/<version>/proto.yml`) and Velocity (`StateRegistry.java`).
+//! What a client of a protocol number can be sent, after the table in [`versions`](super::versions).
 
-/// 1.8: the first with Set Compression; the client's idle time grows from 20 to 30 seconds.
-pub const V1_8: i32 = 47;
-/// 1.13: the first with Login Plugin Request.
-pub const V1_13: i32 = 393;
-/// 1.16: the first with colours of 24 bits.
-pub const V1_16: i32 = 735;
-/// 1.19: a login start may carry a key and its signature.
-pub const V1_19: i32 = 759;
-/// 1.19.1: and after it, if the client likes, the player's UUID.
-pub const V1_19_1: i32 = 760;
-/// 1.19.3: the key has gone again, the UUID is still optional.
-pub const V1_19_3: i32 = 761;
-/// 1.20.2: the UUID always follows the name; the configuration state and nameless NBT begin.
-pub const V1_20_2: i32 = 764;
-/// 1.20.3: texts of the configuration state are NBT instead of JSON.
-pub const V1_20_3: i32 = 765;
-/// 1.20.5: cookies and transfers.
-pub const V1_20_5: i32 = 766;
-/// 1.21.2: login success loses the flag for strict error handling.
-pub const V1_21_2: i32 = 768;
-/// 1.21.6: dialogs.
-pub const V1_21_6: i32 = 771;
-/// 26.2: login success gains the id of the server's session.
-pub const V26_2: i32 = 776;
-/// The newest whose configuration state is known. 26.3 (777) puts a packet before Store Cookie,
-/// which moves it and all that follow.
-pub const NEWEST: i32 = V26_2;
+use super::versions::{Configuration, Login, NEWEST, VERSIONS, Version};
+
 /// Snapshots count up from here; the first was one of 1.16.4.
 pub const SNAPSHOTS: i32 = 0x4000_0000;
 
-/// Whether a client of `protocol` answers Login Plugin Requests, unknown channels included.
+/// The version whose row stands for `protocol`: the last that is not newer, the first if all are.
+#[must_use]
+pub fn row(protocol: i32) -> &'static Version {
+    let newer = VERSIONS.partition_point(|version| version.protocol <= protocol);
+    let row = VERSIONS.get(newer.saturating_sub(1));
+    row.unwrap_or(&NEWEST)
+}
+
+/// The login state of `protocol`.
 ///
-/// Newer ones than [`NEWEST`] do too: the packets of the login state keep their ids.
+/// What is newer than the table has that of the newest version: packets of the login state have kept
+/// their ids since 1.7.
+#[must_use]
+pub fn login(protocol: i32) -> &'static Login {
+    &row(protocol).login
+}
+
+/// The configuration state of `protocol`, if a client can be held there and transferred.
+///
+/// None for what is [too new](is_too_new): its packet ids are unknown.
+#[must_use]
+pub fn configuration(protocol: i32) -> Option<&'static Configuration> {
+    let known = row(protocol);
+    let configuration = known.configuration.as_ref();
+    configuration.filter(|_| known.protocol == protocol)
+}
+
+/// Whether `protocol` is newer than the table, or that of a snapshot, each of which may move packets of the
+/// configuration state.
+#[must_use]
+pub fn is_too_new(protocol: i32) -> bool {
+    protocol > NEWEST.protocol
+}
+
+/// Whether a client of `protocol` answers Login Plugin Requests, unknown channels included.
 #[must_use]
 pub fn answers_plugin_requests(protocol: i32) -> bool {
-    protocol >= V1_13
+    login(protocol).plugin_request
 }
 
 /// Whether Set Compression with a negative threshold is the only packet that a client of
 /// `protocol` takes without consequence while it logs in.
 #[must_use]
 pub fn takes_set_compression(protocol: i32) -> bool {
-    (V1_8..V1_13).contains(&protocol)
+    let login = login(protocol);
+    login.set_compression && !login.plugin_request
 }
 
 /// Whether a client of `protocol` can be held in the configuration state and transferred.
-///
-/// Not snapshots, nor what is newer than [`NEWEST`]: their packet ids are unknown.
 #[must_use]
 pub fn can_transfer(protocol: i32) -> bool {
-    (V1_20_5..=NEWEST).contains(&protocol)
+    configuration(protocol).is_some()
 }
 
 /// Whether a client of `protocol` that [can be transferred](can_transfer) shows dialogs.
 #[must_use]
 pub fn shows_dialogs(protocol: i32) -> bool {
-    (V1_21_6..=NEWEST).contains(&protocol)
+    configuration(protocol).is_some_and(|configuration| configuration.show_dialog.is_some())
 }
 
 #[cfg(test)]
@@ -84,7 +86,8 @@ mod tests {
             (770, true, false, true, false),
             (771, true, false, true, true),
             (776, true, false, true, true),
-            (777, true, false, false, false),
+            (777, true, false, true, true),
+            (NEWEST.protocol + 1, true, false, false, false),
             (SNAPSHOTS, true, false, false, false),
             (i32::MAX, true, false, false, false),
         ] {
@@ -105,6 +108,22 @@ mod tests {
             prop_assert!(!shows_dialogs(protocol) || can_transfer(protocol));
             prop_assert!(!can_transfer(protocol) || answers_plugin_requests(protocol));
             prop_assert!(!(takes_set_compression(protocol) && answers_plugin_requests(protocol)));
+        }
+
+        #[test]
+        fn what_is_newer_than_the_table_logs_in_as_the_newest_and_is_not_transferred(
+            protocol in NEWEST.protocol + 1..,
+        ) {
+            prop_assert!(is_too_new(protocol) && !can_transfer(protocol));
+            prop_assert_eq!(login(protocol), &NEWEST.login);
+        }
+
+        #[test]
+        fn a_row_stands_for_the_numbers_up_to_the_next(protocol in 4..=NEWEST.protocol) {
+            let found = row(protocol);
+            prop_assert!(found.protocol <= protocol);
+            let next = VERSIONS.iter().find(|version| version.protocol > found.protocol);
+            prop_assert!(next.is_none_or(|next| next.protocol > protocol));
         }
     }
 }

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use automc_router::protocol::version::can_transfer;
 use automc_router::protocol::{TEXT_CHARS_MAX, decode_frame};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -12,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::packets::{self, Packet};
+use super::version::V1_20_5;
 use super::{IDLE_READ_TIMEOUT, Player};
 
 /// Longest frame it takes before it is in the game.
@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             brand,
             ..
         } = &*self.player;
-        ensure!(can_transfer(*protocol), "{protocol} cannot be transferred");
+        ensure!(*protocol >= V1_20_5, "{protocol} cannot be transferred");
         let success = self.success.take().context("no login success")?;
         packets::check_success(*protocol, &success, name)?;
         let said = [

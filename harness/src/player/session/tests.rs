@@ -2,13 +2,24 @@
 
 use super::*;
 use automc_router::protocol::handshake::Intent;
-use automc_router::protocol::{configuration, dialog, encode_frame, login};
+use automc_router::protocol::versions::Configuration;
+use automc_router::protocol::{dialog, encode_frame, login, version};
 use serde_json::json;
 use std::net::Ipv4Addr;
 use tokio::io::{DuplexStream, duplex};
 use tokio::net::TcpListener;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// What is sent to those whom the login has let in.
+fn packets(protocol: i32) -> &'static Configuration {
+    version::configuration(protocol).unwrap()
+}
+
+/// Clear Dialog, which the router never sends.
+fn clear_dialog() -> Vec<u8> {
+    encode_frame(0x11, &[])
+}
 
 fn player(protocol: i32) -> Player {
     Player {
@@ -210,7 +221,7 @@ async fn a_click_needs_a_dialog_that_offers_it() {
     assert!(session.click(dialog::LEAVE).await.is_err());
     session.configuring = true;
     let shown = dialog::waiting(&json!("T"), &[json!("B")], &json!("L"));
-    let show = configuration::show_dialog(&shown).unwrap();
+    let show = packets(771).show_dialog(|| shown).unwrap().unwrap();
     server.write_all(&show).await.unwrap();
     session.step().await.unwrap();
     assert_eq!(session.dialogs().len(), 1);
@@ -222,10 +233,7 @@ async fn a_click_needs_a_dialog_that_offers_it() {
         b"\x10\x08\x0Cautomc:leave\x01\x00"[..]
     );
 
-    server
-        .write_all(&configuration::clear_dialog())
-        .await
-        .unwrap();
+    server.write_all(&clear_dialog()).await.unwrap();
     session.step().await.unwrap();
     assert!(session.click(dialog::LEAVE).await.is_err());
 }
@@ -270,16 +278,17 @@ async fn hold(listener: TcpListener, arriving: Vec<u8>, port: u16) {
     ]
     .concat();
     assert_eq!(read(&mut first, said.len()).await, said);
-    first
-        .write_all(&configuration::keep_alive(9))
-        .await
-        .unwrap();
+    let packets = packets(771);
+    first.write_all(&packets.keep_alive(9)).await.unwrap();
     assert_eq!(read(&mut first, 10).await, [9, 4, 0, 0, 0, 0, 0, 0, 0, 9]);
     for packet in [
-        configuration::show_dialog(&json!({ "title": "T" })).unwrap(),
-        configuration::clear_dialog(),
-        configuration::store_cookie("automc:waited", b"yes").unwrap(),
-        configuration::transfer("a.example", port),
+        packets
+            .show_dialog(|| json!({ "title": "T" }))
+            .unwrap()
+            .unwrap(),
+        clear_dialog(),
+        packets.store_cookie("automc:waited", b"yes").unwrap(),
+        packets.transfer("a.example", port),
     ] {
         first.write_all(&packet).await.unwrap();
     }
@@ -323,7 +332,9 @@ async fn a_transferred_player_comes_back_with_its_cookies() {
 #[tokio::test]
 async fn a_kick_in_configuration_is_read_from_its_nbt() {
     let (mut session, mut server) = knocked(776);
-    let kick = configuration::disconnect(&json!({ "text": "no", "bold": true })).unwrap();
+    let kick = packets(776)
+        .disconnect(&json!({ "text": "no", "bold": true }))
+        .unwrap();
     let success = login::success(776, 7, "Steve");
     server.write_all(&success).await.unwrap();
     session.wait().await.unwrap();

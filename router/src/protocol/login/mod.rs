@@ -1,7 +1,7 @@
 //! The login state: who a player claims to be, and what can be said to him before he is in.
 //!
 //! All of it is before encryption. Sources: <https://minecraft.wiki/w/Java_Edition_protocol/Packets>
-//! and, for the layouts by version, minecraft-data (`data/pc/<version>/proto.yml`, `login`).
+//! and, for what differs by version, the table in [`versions`](super::versions).
 
 mod starting;
 
@@ -9,7 +9,8 @@ pub use starting::still_starting;
 
 use serde_json::{Value, json};
 
-use super::version::{V1_19, V1_19_1, V1_19_3, V1_20_2, V1_21_2, V26_2};
+use super::version;
+use super::versions::{LOGIN, Start, Success};
 use super::{
     COOKIE_BYTES_MAX, DecodeError, IDENTIFIER_BYTES_MAX, LOGIN_START_FRAME_BYTES_MAX,
     PLAYER_NAME_BYTES_MAX, Reader, encode_frame, put_string, varint,
@@ -39,7 +40,7 @@ impl<'a> LoginStart<'a> {
     /// Another packet, or a name that is missing, too long, or not UTF-8.
     pub fn decode(protocol: i32, body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
-        reader.expect_id(0)?;
+        reader.expect_id(LOGIN.start)?;
         let name = reader.string(PLAYER_NAME_BYTES_MAX, "the player name")?;
         let uuid = claimed_uuid(protocol, reader).ok().flatten();
         Ok(Self { name, uuid })
@@ -47,17 +48,18 @@ impl<'a> LoginStart<'a> {
 }
 
 fn claimed_uuid(protocol: i32, mut reader: Reader<'_>) -> Result<Option<u128>, DecodeError> {
+    let start = version::login(protocol).start;
     let (max, field) = (LOGIN_START_FRAME_BYTES_MAX, "the player's key");
-    if (V1_19..V1_19_3).contains(&protocol) && reader.bool(field)? {
+    if matches!(start, Start::Key | Start::KeyAndMaybeUuid) && reader.bool(field)? {
         reader.i64(field)?;
         reader.bytes(max, field)?;
         reader.bytes(max, field)?;
     }
     let field = "the player's UUID";
-    let told = match protocol {
-        V1_20_2.. => true,
-        V1_19_1.. => reader.bool(field)?,
-        _ => false,
+    let told = match start {
+        Start::Uuid => true,
+        Start::KeyAndMaybeUuid | Start::MaybeUuid => reader.bool(field)?,
+        Start::Name | Start::Key => false,
     };
     let uuid = told.then(|| reader.uuid(field)).transpose()?;
     Ok(uuid.filter(|_| reader.rest().is_empty()))
@@ -94,14 +96,14 @@ impl<'a> LoginReply<'a> {
     pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         Ok(match reader.varint("the packet id")? {
-            2 => {
+            id if id == LOGIN.plugin_response => {
                 let id = reader.varint("the id of the plugin request")?;
                 let known = reader.bool("whether the channel is known")?;
                 let data = known.then(|| reader.rest());
                 Self::PluginResponse { id, data }
             }
-            3 => Self::Acknowledged,
-            4 => {
+            id if id == LOGIN.acknowledged => Self::Acknowledged,
+            id if id == LOGIN.cookie_response => {
                 let (key, payload) = cookie(&mut reader)?;
                 Self::CookieResponse { key, payload }
             }
@@ -131,7 +133,7 @@ pub fn disconnect(text: &str) -> Vec<u8> {
 pub fn disconnect_with(component: &Value) -> Vec<u8> {
     let mut body = Vec::new();
     put_string(&component.to_string(), &mut body);
-    encode_frame(0, &body)
+    encode_frame(LOGIN.disconnect, &body)
 }
 
 /// Asks whether the client knows `channel`; every client since 1.13 answers, with the same `id`.
@@ -141,7 +143,7 @@ pub fn plugin_request(id: i32, channel: &str, data: &[u8]) -> Vec<u8> {
     varint::encode(id, &mut body);
     put_string(channel, &mut body);
     body.extend_from_slice(data);
-    encode_frame(4, &body)
+    encode_frame(LOGIN.plugin_request, &body)
 }
 
 /// Switches compression off, where it is: a sign of life that is never answered (since 1.8).
@@ -149,7 +151,7 @@ pub fn plugin_request(id: i32, channel: &str, data: &[u8]) -> Vec<u8> {
 pub fn set_compression_off() -> Vec<u8> {
     let mut body = Vec::new();
     varint::encode(-1, &mut body);
-    encode_frame(3, &body)
+    encode_frame(LOGIN.set_compression, &body)
 }
 
 /// Asks for the cookie under `key` (since 1.20.5).
@@ -157,7 +159,7 @@ pub fn set_compression_off() -> Vec<u8> {
 pub fn cookie_request(key: &str) -> Vec<u8> {
     let mut body = Vec::new();
     put_string(key, &mut body);
-    encode_frame(5, &body)
+    encode_frame(LOGIN.cookie_request, &body)
 }
 
 /// Lets a client of `protocol` in, into the configuration state once it acknowledges.
@@ -170,15 +172,14 @@ pub fn success(protocol: i32, uuid: u128, name: &str) -> Vec<u8> {
     put_string(name, &mut body);
     // No properties.
     body.push(0);
-    if protocol < V1_21_2 {
-        // Strict error handling: as a server does.
-        body.push(1);
+    match version::login(protocol).success {
+        // As a server does.
+        Success::Strictness => body.push(1),
+        // There is no session that lasts.
+        Success::Session => body.extend(uuid.to_be_bytes()),
+        Success::Nothing | Success::Unwritten => {}
     }
-    if protocol >= V26_2 {
-        // The id of the server's session, of which there is none that lasts.
-        body.extend(uuid.to_be_bytes());
-    }
-    encode_frame(2, &body)
+    encode_frame(LOGIN.success, &body)
 }
 
 #[cfg(test)]

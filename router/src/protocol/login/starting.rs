@@ -1,5 +1,6 @@
 //! Whether a server's first packet is the kick of one that is still starting.
 
+use crate::protocol::versions::LOGIN;
 use crate::protocol::{HOST_BYTES_MAX, Reader, decode_frame, varint};
 
 /// What Forge and NeoForge say to who logs in before they are ready; others say the like.
@@ -16,7 +17,7 @@ pub fn still_starting(bytes: &[u8]) -> Option<bool> {
         Err(_) => return Some(false),
     };
     match bytes.get(prefix..)?.first()? {
-        0 => {}
+        id if i32::from(*id) == LOGIN.disconnect => {}
         _ => return Some(false),
     }
     match decode_frame(bytes, HOST_BYTES_MAX) {
@@ -24,7 +25,7 @@ pub fn still_starting(bytes: &[u8]) -> Option<bool> {
         Ok(Some((body, _))) => {
             let mut reader = Reader::new(body);
             let text = reader
-                .expect_id(0)
+                .expect_id(LOGIN.disconnect)
                 .and_then(|()| reader.string(HOST_BYTES_MAX, "the reason"));
             Some(text.is_ok_and(|text| text.to_ascii_lowercase().contains(WORDS)))
         }
