@@ -114,7 +114,7 @@ async fn start(keep: bool) -> Result<Parts> {
         "Building automc-router and waker-mock, if that is still to be done",
         async {
             binaries::router().await?;
-            Ok(((), "built".to_owned()))
+            Ok(((), "there".to_owned()))
         },
     )
     .await?;
