@@ -1,8 +1,10 @@
 //! A Minecraft server as far as a router can tell: it records what it is sent, lets players in,
 //! and echoes. On demand it behaves more like a real one: see [`Conduct`].
 
+use std::future::ready;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use automc_router::answer;
@@ -10,7 +12,7 @@ use automc_router::greet::greet;
 use automc_router::protocol::greeting::Greeting;
 use automc_router::protocol::handshake::Handshake;
 use automc_router::protocol::login::{LoginReply, plugin_request};
-use automc_router::protocol::status::response;
+use automc_router::protocol::status::{self, response};
 use automc_router::protocol::{decode_frame, encode_frame, put_bytes, put_string};
 use automc_router::proxy_protocol::V1_BYTES_MAX;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,6 +50,8 @@ pub struct Conduct {
     pub status: bool,
     /// Whether it insists on a PROXY header before anything else, and hangs up without one.
     pub proxied: bool,
+    /// How long it keeps back the answer to a ping, as if it were far away.
+    pub pong_after: Duration,
 }
 
 impl Default for Conduct {
@@ -58,6 +62,7 @@ impl Default for Conduct {
             kicks: 0,
             status: true,
             proxied: false,
+            pong_after: Duration::ZERO,
         }
     }
 }
@@ -138,7 +143,8 @@ struct Shared {
     name: String,
     conduct: Mutex<Conduct>,
     /// The status, if it is not a plain one with the server's name.
-    shown: Mutex<Option<String>>,
+    /// A whole packet.
+    shown: Mutex<Option<Vec<u8>>>,
     records: Mutex<Vec<Record>>,
 }
 
@@ -213,7 +219,12 @@ impl Backend {
 
     /// Answers status requests with this JSON from now on.
     pub fn shows(&self, status: &str) {
-        *lock(&self.shared.shown) = Some(status.to_owned());
+        self.says(status::frame(status.as_bytes()));
+    }
+
+    /// Answers status requests with these bytes from now on.
+    pub fn says(&self, packet: Vec<u8>) {
+        *lock(&self.shared.shown) = Some(packet);
     }
 
     /// Changes how it treats those who come from now on.
@@ -276,13 +287,10 @@ impl Shared {
                 let early = bytes.get(length..).unwrap_or_default();
                 let protocol = handshake.protocol;
                 let name = self.name.as_str();
-                let shown = lock(&self.shown).as_deref().map(|json| {
-                    let mut body = Vec::new();
-                    put_string(json, &mut body);
-                    encode_frame(0, &body)
-                });
+                let shown = lock(&self.shown).clone();
                 let frame = shown.unwrap_or_else(|| response(protocol, name));
-                Ok(answer::status_frame(&mut stream, early, &frame).await?)
+                let way = ready(conduct.pong_after);
+                Ok(answer::status_from_afar(&mut stream, early, &frame, way).await?)
             }
             Greeting::Login { .. } if conduct.kicks > 0 => {
                 Ok(answer::disconnect(&mut stream, STILL_STARTING).await?)

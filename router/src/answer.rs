@@ -1,11 +1,12 @@
 //! What a client is told by the router itself, and how such a connection ends.
 
+use std::future::ready;
 use std::io;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::protocol::legacy::{self, LegacyPing};
 use crate::protocol::status::{self, Shown, StatusRequest};
@@ -13,6 +14,12 @@ use crate::protocol::{DecodeError, STATUS_FRAME_BYTES_MAX, decode_frame, login};
 
 /// Longest time a status conversation may take.
 pub const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest that a pong is kept back.
+pub const WAY_MAX: Duration = Duration::from_secs(2);
+/// Before the end of a conversation, a pong that is kept back is sent after all.
+const PONG_RESERVE: Duration = Duration::from_millis(500);
+/// What is less is not waited for: clients count in milliseconds, as timers do.
+const WAY_MIN: Duration = Duration::from_millis(1);
 /// How long a told client may take to close its side.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most bytes of a told client that are read and thrown away.
@@ -34,15 +41,34 @@ where
     status_frame(client, early, &status::response(protocol, shown)).await
 }
 
-/// Answers status requests with `frame`, a whole packet, and pings; `early` is what the client sent
-/// after its handshake.
+/// Answers status requests with `frame`, a whole packet, and pings at once; see
+/// [`status_from_afar`].
 ///
 /// # Errors
-/// The connection failed, or something else than a status request came.
+/// As for [`status_from_afar`].
 pub async fn status_frame<S>(client: &mut S, early: &[u8], frame: &[u8]) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    status_from_afar(client, early, frame, ready(Duration::ZERO)).await
+}
+
+/// Answers status requests with `frame`, a whole packet, and pings so late that the client counts the
+/// `way` behind the router as well, [`WAY_MAX`] at most; `early` is what the client sent after its handshake.
+///
+/// # Errors
+/// The connection failed, or something else than a status request came.
+pub async fn status_from_afar<S, W>(
+    client: &mut S,
+    early: &[u8],
+    frame: &[u8],
+    way: W,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    W: Future<Output = Duration>,
+{
+    let end = Instant::now() + STATUS_TIMEOUT;
     let conversation = async {
         let mut buffer = Vec::with_capacity(early.len().max(STATUS_FRAME_BYTES_MAX));
         buffer.extend_from_slice(early);
@@ -54,6 +80,7 @@ where
             match request {
                 StatusRequest::Status => client.write_all(frame).await?,
                 StatusRequest::Ping(payload) => {
+                    keep_back(way, end - PONG_RESERVE).await;
                     client.write_all(&status::pong(payload)).await?;
                     return Ok::<_, io::Error>(buffer.is_empty());
                 }
@@ -61,7 +88,7 @@ where
         }
         Ok(false)
     };
-    let all_read = timeout(STATUS_TIMEOUT, conversation)
+    let all_read = timeout_at(end, conversation)
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
     // A ping is the last thing to come, so that the socket can be closed at once.
@@ -69,6 +96,17 @@ where
         return Ok(());
     }
     farewell(client).await
+}
+
+/// Waits as long as the way takes, but not beyond `end`.
+async fn keep_back(way: impl Future<Output = Duration>, end: Instant) {
+    let begun = Instant::now();
+    let end = end.min(begun + WAY_MAX);
+    if let Ok(way) = timeout_at(end, way).await
+        && way >= WAY_MIN
+    {
+        sleep_until(end.min(begun + way)).await;
+    }
 }
 
 async fn next_request<S: AsyncRead + Unpin>(
@@ -188,6 +226,55 @@ mod tests {
         let (outcome, told) = talk(&[], &StatusRequest::Status.encode()).await;
         outcome.unwrap();
         assert_eq!(told, status::response(769, "zzz"));
+    }
+
+    /// How long a pong is kept back from a client that pings after `pause`.
+    async fn kept_back(pause: Duration, way: impl Future<Output = Duration>) -> Duration {
+        let (mut client, mut server) = tokio::io::duplex(4096);
+        let pinging = tokio::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let begun = Instant::now();
+            let ping = StatusRequest::Ping(*b"12345678").encode();
+            client.write_all(&ping).await.unwrap();
+            let mut pong = Vec::new();
+            client.read_to_end(&mut pong).await.unwrap();
+            assert_eq!(pong, status::pong(*b"12345678"));
+            begun.elapsed()
+        });
+        let answered = status_from_afar(&mut server, &[], b"", way).await;
+        answered.unwrap();
+        drop(server);
+        pinging.await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pong_is_kept_back_as_long_as_the_way_takes_and_never_too_long() {
+        let millis = Duration::from_millis;
+        for (pause, way, kept) in [
+            (0, 0, 0),
+            (0, 80, 80),
+            (4_000, 80, 80),
+            (0, 60_000, 2_000),
+            (4_000, 60_000, 500),
+            (4_900, 80, 0),
+        ] {
+            let (pause, way, kept) = (millis(pause), millis(way), millis(kept));
+            assert_eq!(
+                kept_back(pause, ready(way)).await,
+                kept,
+                "{pause:?} {way:?}"
+            );
+        }
+        let micros = Duration::from_micros(900);
+        assert_eq!(kept_back(millis(0), ready(micros)).await, millis(0));
+        // What is not known yet counts from the ping on, too.
+        let late = async {
+            tokio::time::sleep(millis(50)).await;
+            millis(80)
+        };
+        assert_eq!(kept_back(millis(0), late).await, millis(80));
+        let never = std::future::pending();
+        assert_eq!(kept_back(millis(0), never).await, WAY_MAX);
     }
 
     #[tokio::test(start_paused = true)]

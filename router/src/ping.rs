@@ -2,20 +2,29 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::addr::BackendAddr;
 use crate::dial::{dial, dial_to};
 use crate::protocol::handshake::{Handshake, Intent};
-use crate::protocol::status::{StatusRequest, text_of};
-use crate::protocol::{DecodeError, FRAME_BYTES_MAX, decode_frame};
+use crate::protocol::status::{StatusRequest, pong, text_in};
+use crate::protocol::{DecodeError, FRAME_BYTES_MAX, frame_length};
 use crate::proxy_protocol::{Ends, Version, header};
 use crate::shared_str::SharedStr;
 
+/// Longest status, in bytes, that everybody may have in memory who asks for one: modded servers say
+/// more than a client would take.
+pub const SMALL_BYTES_MAX: usize = 256 * 1024;
+/// How long a server may take to answer a ping once it has shown its status.
+pub const PONG_TIMEOUT: Duration = Duration::from_secs(1);
+/// What comes back with the pong.
+const PAYLOAD: [u8; 8] = *b"automc->";
 /// The protocol number of a pinger that speaks no particular version.
 pub const ANY_PROTOCOL: i32 = -1;
 /// A status without an icon fits.
@@ -78,8 +87,37 @@ fn own_header(proxy: Option<Version>, stream: &TcpStream) -> io::Result<Vec<u8>>
     header(version, ends)
 }
 
+/// A status, and the way it came.
+#[derive(Debug)]
+pub struct Answered {
+    /// As the backend wrote it, a whole packet.
+    pub frame: Vec<u8>,
+    /// There for one of more than [`SMALL_BYTES_MAX`] bytes: its place among such.
+    pub place: Option<OwnedSemaphorePermit>,
+    /// From the question to the whole answer.
+    pub took: Duration,
+    stream: TcpStream,
+}
+
+impl Answered {
+    /// How long a ping takes to the backend and back, as a client in its place would see it; `None` where
+    /// none comes back within [`PONG_TIMEOUT`].
+    pub async fn measure(mut self) -> Option<Duration> {
+        let begun = Instant::now();
+        let exchange = async {
+            let ping = StatusRequest::Ping(PAYLOAD).encode();
+            self.stream.write_all(&ping).await.ok()?;
+            let mut back = pong(PAYLOAD);
+            self.stream.read_exact(&mut back).await.ok()?;
+            (back == pong(PAYLOAD)).then(|| begun.elapsed())
+        };
+        timeout(PONG_TIMEOUT, exchange).await.ok().flatten()
+    }
+}
+
 impl Ping {
-    /// One attempt: the status as the backend wrote it, a whole packet.
+    /// One attempt: the status as the backend wrote it, a whole packet; of one of more than
+    /// [`SMALL_BYTES_MAX`] bytes the beginning.
     ///
     /// # Errors
     /// See [`PingError`]; `dial_limit` for the connection, `limit` for everything together.
@@ -104,7 +142,52 @@ impl Ping {
         self.ask(stream.map_err(PingError::Dial)?, deadline).await
     }
 
+    /// One attempt: the whole status, whatever its length. A long one waits for a place among `large`.
+    ///
+    /// # Errors
+    /// As for [`Self::send`].
+    pub async fn fetch(
+        &self,
+        dial_limit: Duration,
+        limit: Duration,
+        large: &Arc<Semaphore>,
+    ) -> Result<Answered, PingError> {
+        let deadline = Instant::now() + limit;
+        let stream = dial(&self.backend, dial_limit.min(limit)).await;
+        let mut stream = stream.map_err(PingError::Dial)?;
+        let exchange = async {
+            let asked = self.begin(&mut stream).await?;
+            let mut place = None;
+            let (mut frame, length) = beginning(&mut stream).await?;
+            if frame.len() < length {
+                let places = Arc::clone(large).acquire_owned().await;
+                place = Some(places.map_err(|_| PingError::Silent(io::ErrorKind::Other.into()))?);
+                frame.reserve_exact(length - frame.len());
+                read_to(&mut stream, &mut frame, length).await?;
+                frame.truncate(length);
+                text_in(&frame)?;
+            }
+            Ok((frame, place, asked.elapsed()))
+        };
+        let (frame, place, took) = within(deadline, exchange).await?;
+        Ok(Answered {
+            frame,
+            place,
+            took,
+            stream,
+        })
+    }
+
     async fn ask(&self, mut stream: TcpStream, deadline: Instant) -> Result<Vec<u8>, PingError> {
+        let exchange = async {
+            self.begin(&mut stream).await?;
+            beginning(&mut stream).await
+        };
+        within(deadline, exchange).await.map(|(frame, _)| frame)
+    }
+
+    /// Asks for the status; when that was.
+    async fn begin(&self, stream: &mut TcpStream) -> Result<Instant, PingError> {
         let (_, port) = self.backend.parts();
         let handshake = Handshake {
             protocol: self.protocol,
@@ -112,28 +195,60 @@ impl Ping {
             port,
             intent: Intent::Status,
         };
-        let header = own_header(self.proxy, &stream).map_err(PingError::Silent)?;
+        let header = own_header(self.proxy, stream).map_err(PingError::Silent)?;
         let asked = [header, handshake.encode(), StatusRequest::Status.encode()].concat();
-        let exchange = async {
-            stream.write_all(&asked).await.map_err(PingError::Silent)?;
-            let mut answer = Vec::with_capacity(FIRST_READ_BYTES);
-            loop {
-                if let Some((body, length)) = decode_frame(&answer, FRAME_BYTES_MAX)? {
-                    text_of(body)?;
-                    answer.truncate(length);
-                    return Ok(answer);
-                }
-                let read = stream.read_buf(&mut answer).await;
-                if read.map_err(PingError::Silent)? == 0 {
-                    let closed = io::ErrorKind::UnexpectedEof.into();
-                    return Err(PingError::Silent(closed));
-                }
-            }
-        };
-        timeout_at(deadline, exchange)
-            .await
-            .unwrap_or_else(|_| Err(PingError::Silent(io::ErrorKind::TimedOut.into())))
+        stream.write_all(&asked).await.map_err(PingError::Silent)?;
+        Ok(Instant::now())
     }
+}
+
+/// Reads a status, of one of more than [`SMALL_BYTES_MAX`] bytes the beginning; how long it is in all.
+async fn beginning(stream: &mut TcpStream) -> Result<(Vec<u8>, usize), PingError> {
+    let mut frame = Vec::with_capacity(FIRST_READ_BYTES);
+    let length = loop {
+        match frame_length(&frame, FRAME_BYTES_MAX)? {
+            Some(length) => break length,
+            None => read(stream, &mut frame).await?,
+        }
+    };
+    read_to(stream, &mut frame, length.min(SMALL_BYTES_MAX)).await?;
+    if frame.len() >= length {
+        // Nobody asked for what follows.
+        frame.truncate(length);
+        text_in(&frame)?;
+    }
+    Ok((frame, length))
+}
+
+/// Reads until there are `length` bytes in all.
+async fn read_to(
+    stream: &mut TcpStream,
+    bytes: &mut Vec<u8>,
+    length: usize,
+) -> Result<(), PingError> {
+    while bytes.len() < length {
+        read(stream, bytes).await?;
+    }
+    Ok(())
+}
+
+/// Reads once.
+async fn read(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<(), PingError> {
+    match stream.read_buf(bytes).await {
+        Ok(0) => Err(PingError::Silent(io::ErrorKind::UnexpectedEof.into())),
+        Ok(_) => Ok(()),
+        Err(error) => Err(PingError::Silent(error)),
+    }
+}
+
+async fn within<T>(
+    deadline: Instant,
+    exchange: impl Future<Output = Result<T, PingError>>,
+) -> Result<T, PingError> {
+    let timed_out = |_| Err(PingError::Silent(io::ErrorKind::TimedOut.into()));
+    timeout_at(deadline, exchange)
+        .await
+        .unwrap_or_else(timed_out)
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl Services {
         });
         if let Some(live) = live.await {
             closing.reached(backends.first().unwrap_or(&route.backend));
-            answer::status_frame(client, early, live.frame()).await?;
+            answer::status_from_afar(client, early, live.frame(), live.way()).await?;
         } else {
             let text = self.state_text(Some(&route)).to_component();
             // What a start would take is no promise to anybody before it has begun.

@@ -172,6 +172,32 @@ pub async fn ping(router: SocketAddr, protocol: i32, typed: &str) -> Result<Valu
     mcstatus(router, protocol, typed, Some("ping")).await
 }
 
+/// What mcstatus reads with its ping from before 1.7: `text` and `version`.
+///
+/// # Errors
+/// As for [`status`].
+pub async fn legacy(router: SocketAddr) -> Result<Value> {
+    mcstatus(router, 0, "", Some("legacy")).await
+}
+
+/// What minecraft-protocol reads at the host `typed` when it is to find out the version: `version`,
+/// `protocol`, `online`, `description`, `latency`, and how long `modinfo` is, as `mods`.
+///
+/// # Errors
+/// As for [`status`].
+pub async fn node_ping(router: SocketAddr, typed: &str) -> Result<Value> {
+    let (host, port) = (router.ip().to_string(), router.port().to_string());
+    let script = Script::node("ping.js", [&*host, &*port, typed]);
+    printed(script.await?).await
+}
+
+/// What a script prints that is done at once.
+async fn printed(mut script: Script) -> Result<Value> {
+    script.succeed().await?;
+    let line = script.0.line_with(&["{"], DEADLINE).await?;
+    serde_json::from_str(&line).with_context(|| line.clone())
+}
+
 async fn mcstatus(
     router: SocketAddr,
     protocol: i32,
@@ -184,10 +210,7 @@ async fn mcstatus(
     let protocol = protocol.to_string();
     let arguments = [&*script, &*host, &*port, &*protocol, typed];
     let process = Process::start(&python, arguments.into_iter().chain(ping), [])?;
-    let mut script = Script(process);
-    script.succeed().await?;
-    let line = script.0.line_with(&["{"], DEADLINE).await?;
-    serde_json::from_str(&line).with_context(|| line.clone())
+    printed(Script(process)).await
 }
 
 /// Where the scripts are, and what they need.

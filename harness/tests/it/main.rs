@@ -111,6 +111,8 @@ mod status;
 #[cfg(test)]
 mod status_kept;
 #[cfg(test)]
+mod status_odd;
+#[cfg(test)]
 mod sync;
 #[cfg(test)]
 mod table_trouble;

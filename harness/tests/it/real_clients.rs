@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use automc_router::hold;
-use harness::backend::Asleep;
+use harness::backend::{Asleep, Backend};
 use harness::clients::{self, Guest, LOGIN_PLUGIN_PROTOCOL, Manner, Script, VERSIONS};
 use harness::eventually::eventually;
 use harness::manager::{Manager, Reply};
-use harness::router::Settings;
+use harness::router::{RouterInside, Settings};
 use harness::table::Table;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How many of [`VERSIONS`] are from before Login Plugin Requests.
 const OLD: usize = 3;
@@ -253,4 +253,51 @@ async fn mcstatus_reads_a_sleeping_server_a_running_one_and_none() {
     let none = none.await.unwrap();
     assert_eq!(none["text"], "There is no server of this name here.");
     assert_eq!(manager.counts(), (0, 0));
+}
+
+/// Clients that ask before they join take the version from the answer, whatever they asked with.
+#[tokio::test]
+async fn clients_that_ask_first_choose_the_version_of_a_sleeping_server_by_its_last_status() {
+    let backend = Backend::start("a").await.unwrap();
+    let status = json!({
+        "version": { "name": "1.20.1", "protocol": 763 }, "players": { "max": 20, "online": 1 },
+        "description": "half a \u{1}character: HALF", "modinfo": "m".repeat(600_000),
+    });
+    backend.shows(&status.to_string().replace("HALF", "\\ud83d"));
+    let settings = Settings::new()
+        .flag(format!("--mapping=a.example={}", backend.addr()))
+        .env("AUTOMC_STATUS_TTL", "0");
+    let router = RouterInside::start(settings).unwrap();
+    let at = router.at.players;
+
+    let awake = clients::node_ping(at, "a.example").await.unwrap();
+    assert_eq!(
+        awake["description"], "half a \u{1}character: \u{FFFD}",
+        "{awake}"
+    );
+    assert_eq!(awake["mods"], 600_000, "{awake}");
+    assert_eq!(awake["protocol"], 763, "{awake}");
+
+    backend.stop();
+    let asleep = eventually("the server to be away", clients::DEADLINE, async || {
+        let asleep = clients::node_ping(at, "a.example").await?;
+        anyhow::ensure!(asleep["online"] == 0, "{asleep}");
+        Ok(asleep)
+    });
+    let asleep = asleep.await.unwrap();
+    assert_eq!(asleep["protocol"], 763, "{asleep}");
+    for protocol in [-1, PROTOCOL] {
+        let asleep = clients::status(at, protocol, "a.example").await.unwrap();
+        assert_eq!(asleep["protocol"], 763, "{asleep}");
+        assert_eq!(asleep["version"], "1.20.1", "{asleep}");
+    }
+}
+
+#[tokio::test]
+async fn mcstatus_reads_a_server_by_its_ping_from_before_1_7_that_breaks_off() {
+    let backend = Backend::start("old").await.unwrap();
+    let default = Settings::new().flag(format!("--default={}", backend.addr()));
+    let router = RouterInside::start(default).unwrap();
+    let status = clients::legacy(router.at.players).await.unwrap();
+    assert_eq!(status["text"], "old", "{status}");
 }

@@ -125,7 +125,7 @@ async fn no_answer_however_broken_ends_the_monitor() {
         &[0xFF; 64],
         &[0; 300],
         b"\x03\x00\x01[",
-        b"\x05\x00\x03{}}",
+        b"\x04\x00\x02{]",
         whole.get(..whole.len() - 1).unwrap(),
     ];
     for answer in broken.iter().cycle().take(21) {

@@ -10,6 +10,21 @@ use super::{DecodeError, varint};
 /// An empty frame, one longer than `max` bytes (told from the length alone, before any
 /// of the body arrives), or a malformed length.
 pub fn decode_frame(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, DecodeError> {
+    let found = head(bytes, max)?;
+    Ok(found.and_then(|(prefix, end)| bytes.get(prefix..end).map(|body| (body, end))))
+}
+
+/// How many bytes the frame takes in all that `bytes` begin with; `Ok(None)` when its length is not
+/// complete yet.
+///
+/// # Errors
+/// As for [`decode_frame`].
+pub fn frame_length(bytes: &[u8], max: usize) -> Result<Option<usize>, DecodeError> {
+    Ok(head(bytes, max)?.map(|(_, end)| end))
+}
+
+/// Where the body of a frame begins and ends.
+fn head(bytes: &[u8], max: usize) -> Result<Option<(usize, usize)>, DecodeError> {
     let Some((length, prefix)) = varint::decode(bytes)? else {
         return Ok(None);
     };
@@ -20,8 +35,7 @@ pub fn decode_frame(bytes: &[u8], max: usize) -> Result<Option<(&[u8], usize)>, 
     if length > max {
         return Err(DecodeError::FrameTooLong { length, max });
     }
-    let end = prefix + length;
-    Ok(bytes.get(prefix..end).map(|body| (body, end)))
+    Ok(Some((prefix, prefix + length)))
 }
 
 /// Puts packet `id` with the fields `body` into a frame.
@@ -202,6 +216,8 @@ mod tests {
             let frame = encode_frame(id, &body);
             for cut in 0..frame.len() {
                 prop_assert_eq!(decode_frame(&frame[..cut], 1000), Ok(None));
+                let known = frame_length(&frame[..cut], 1000).unwrap();
+                prop_assert_eq!(known, (cut > usize::from(frame.len() > 129)).then_some(frame.len()));
             }
             let mut bytes = frame.clone();
             bytes.extend(tail);

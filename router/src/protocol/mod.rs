@@ -16,7 +16,7 @@ pub mod varint;
 pub mod version;
 pub mod versions;
 
-pub use frame::{Reader, decode_frame, encode_frame, put_bytes, put_string};
+pub use frame::{Reader, decode_frame, encode_frame, frame_length, put_bytes, put_string};
 
 /// Longest server address in a handshake, in bytes.
 ///

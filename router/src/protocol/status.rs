@@ -1,6 +1,6 @@
 //! Status request, response, ping and pong.
 
-use super::{DecodeError, FRAME_BYTES_MAX, Reader, encode_frame, varint};
+use super::{DecodeError, FRAME_BYTES_MAX, Reader, decode_frame, encode_frame, varint};
 
 /// Highest protocol number echoed in an answer: snapshots count up from `0x4000_0000`.
 pub const PROTOCOL_MAX: i32 = 0x4000_FFFF;
@@ -45,15 +45,31 @@ impl StatusRequest {
     }
 }
 
-/// What a status response says, JSON in all likelihood, given the body of its frame. Clients put up
-/// with bytes that are not UTF-8, and some with bytes behind the text.
+/// What a status response says, a whole packet: JSON in all likelihood. Clients put up with bytes that
+/// are not UTF-8, and some with bytes behind the text.
 ///
 /// # Errors
-/// Another packet, or a text that reaches past its end.
-pub fn text_of(body: &[u8]) -> Result<&[u8], DecodeError> {
+/// Half a packet, another one, or a text that reaches past its end.
+pub fn text_in(frame: &[u8]) -> Result<&[u8], DecodeError> {
+    let Some((body, _)) = decode_frame(frame, FRAME_BYTES_MAX)? else {
+        let field = "the packet";
+        return Err(DecodeError::Truncated { field });
+    };
     let mut reader = Reader::new(body);
     reader.expect_id(0)?;
     reader.bytes(FRAME_BYTES_MAX, "the status")
+}
+
+/// The same of a packet of which only the beginning has come.
+///
+/// # Errors
+/// Another packet, or one that ends before its text begins.
+pub fn text_begun_in(beginning: &[u8]) -> Result<&[u8], DecodeError> {
+    let mut reader = Reader::new(beginning);
+    reader.varint("the length")?;
+    reader.expect_id(0)?;
+    reader.varint("the length of the status")?;
+    Ok(reader.rest())
 }
 
 /// The status response that says `json`, copied once: for most pings of a sleeping server one is made.
@@ -114,15 +130,10 @@ pub fn response<'a>(protocol: i32, shown: impl Into<Shown<'a>>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{TEXT_CHARS_MAX, decode_frame};
     use proptest::prelude::*;
 
     fn json_of(frame: &[u8]) -> serde_json::Value {
-        let (body, length) = decode_frame(frame, TEXT_CHARS_MAX * 4).unwrap().unwrap();
-        assert_eq!(length, frame.len());
-        let mut reader = Reader::new(body);
-        reader.expect_id(0).unwrap();
-        serde_json::from_str(reader.string(TEXT_CHARS_MAX * 4, "json").unwrap()).unwrap()
+        serde_json::from_slice(text_in(frame).unwrap()).unwrap()
     }
 
     #[test]

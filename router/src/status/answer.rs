@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::lenient;
-use crate::protocol::status::{PROTOCOL_MAX, frame, response, text_of};
-use crate::protocol::{DecodeError, FRAME_BYTES_MAX, TEXT_CHARS_MAX, decode_frame};
+use crate::protocol::status::{PROTOCOL_MAX, frame, response, text_begun_in, text_in};
+use crate::protocol::{DecodeError, FRAME_BYTES_MAX, TEXT_CHARS_MAX, frame_length};
 
 /// Longest icon that is kept, in bytes: 64 pixels square as PNG and base64 take far less.
 pub const ICON_BYTES_MAX: usize = 64 * 1024;
@@ -90,30 +90,27 @@ pub struct Lasting {
 /// # Errors
 /// See [`NoStatus`].
 pub fn read(frame: Vec<u8>) -> Result<(Answer, Known), NoStatus> {
-    let text = status_text(&frame)?;
+    let text = text_in(&frame)?;
     let text = String::from_utf8_lossy(text);
     let known = understood(&text)?;
     let frame = frame.into_boxed_slice();
     Ok((Answer { frame }, known))
 }
 
-/// Whether `frame`, a whole packet, is a status.
+/// Whether `frame` is a status: a whole packet, or the beginning of one that is too long to be read
+/// by everybody who wants to know.
 #[must_use]
 pub fn is_status(frame: &[u8]) -> bool {
-    status_text(frame).is_ok_and(|text| {
+    if frame_length(frame, FRAME_BYTES_MAX).is_ok_and(|length| length > Some(frame.len())) {
+        let text = text_begun_in(frame).unwrap_or_default();
+        return lenient::Value::of(&String::from_utf8_lossy(text)).is_object();
+    }
+    text_in(frame).is_ok_and(|text| {
         let text = String::from_utf8_lossy(text);
         let mut members = lenient::Value::of(&text).members();
         members.by_ref().for_each(drop);
         members.is_complete()
     })
-}
-
-fn status_text(frame: &[u8]) -> Result<&[u8], DecodeError> {
-    let Some((body, _)) = decode_frame(frame, FRAME_BYTES_MAX)? else {
-        let field = "the packet";
-        return Err(DecodeError::Truncated { field });
-    };
-    text_of(body)
 }
 
 fn understood(text: &str) -> Result<Known, NoStatus> {

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 const ICON: &str = "data:image/png;base64,iVBORw0KGgo=";
 
 fn text_of(frame: &[u8]) -> String {
-    let (_, length) = decode_frame(frame, FRAME_BYTES_MAX).unwrap().unwrap();
-    assert_eq!(length, frame.len());
-    String::from_utf8(status_text(frame).unwrap().to_vec()).unwrap()
+    let length = frame_length(frame, FRAME_BYTES_MAX);
+    assert_eq!(length, Ok(Some(frame.len())));
+    String::from_utf8(text_in(frame).unwrap().to_vec()).unwrap()
 }
 
 fn read_json<T: ToString + ?Sized>(json: &T) -> Result<(Answer, Known), NoStatus> {
@@ -165,7 +165,7 @@ fn what_no_client_would_take_for_an_object_is_no_status() {
         assert!(matches!(no_status, Err(NoStatus::NoObject)), "{text:?}");
         assert!(!is_status(&frame(text.as_bytes())), "{text:?}");
     }
-    // Another packet, half a text, and half a packet.
+    // Another packet, half a text, half a packet, and none.
     for packet in [
         &[2, 1, 0][..],
         &[4, 0, 9, b'{', b'}'],
@@ -175,8 +175,19 @@ fn what_no_client_would_take_for_an_object_is_no_status() {
     ] {
         let no_status = read(packet.to_vec());
         assert!(matches!(no_status, Err(NoStatus::Packet(_))), "{packet:?}");
+    }
+    for packet in [
+        &[2, 1, 0][..],
+        &[4, 0, 9, b'{', b'}'],
+        &[0],
+        &[9, 1, 7, b'{'],
+        &[9, 0, 7, b'['],
+        &[9, 0],
+        &[],
+    ] {
         assert!(!is_status(packet), "{packet:?}");
     }
+    assert!(is_status(&[9, 0, 7, b' ', b'{']), "the beginning of one");
 }
 
 #[test]

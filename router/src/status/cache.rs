@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use super::answer::{Answer, Known, read};
-use super::live::{Fetched, Live, Look, Question, SHARDS, Standing, known_protocol};
+use super::live::{Fetched, Live, Look, Packet, Question, SHARDS, Standing, known_protocol};
 use crate::balance;
 use crate::dial::{is_out_of_files, is_stuck};
 use crate::health::Health;
 use crate::health::word::Word;
 use crate::memory::Memory;
-use crate::ping::{Ping, PingError};
+use crate::ping::{Answered, Ping, PingError};
 use crate::routes::StateHint;
 use crate::servers::state::Signal;
 use crate::servers::{Servers, Target};
@@ -34,9 +34,51 @@ pub const QUESTIONS_MAX: usize = 256;
 pub const DOUBTFUL_MAX: usize = 192;
 /// ... and among these to servers that did not answer last time.
 pub const FAILED_MAX: usize = 64;
+/// Statuses of more than [`crate::ping::SMALL_BYTES_MAX`] bytes in memory at once, those included that are
+/// being read or shown; further ones wait. More than there are tables, which keep one each.
+pub const LONG_AT_ONCE: usize = 32;
 
 /// What a question comes to: `None` until it is answered, then what to show, if anything.
-type Outcome = Option<Option<Arc<Answer>>>;
+type Outcome = Option<Option<Arc<Shown>>>;
+
+/// A status that is live, and how far away its server is.
+#[derive(Debug)]
+pub struct Shown {
+    answer: Answer,
+    /// There for a long one.
+    _place: Option<OwnedSemaphorePermit>,
+    /// How long the answer took to come.
+    took: Duration,
+    /// How long a ping took, once that is known.
+    way: watch::Receiver<Option<Duration>>,
+}
+
+impl Shown {
+    /// The whole packet.
+    #[must_use]
+    pub fn frame(&self) -> &[u8] {
+        self.answer.frame()
+    }
+
+    /// How long a ping to the server and back takes. Waits until that is known, for
+    /// [`crate::ping::PONG_TIMEOUT`] at most; of a server that answers no pings, how long its status took.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn way(&self) -> Duration {
+        let mut way = self.way.clone();
+        let known = way.wait_for(Option::is_some).await;
+        known.ok().and_then(|way| *way).unwrap_or(self.took)
+    }
+}
+
+impl Packet for Shown {
+    fn bytes(&self) -> usize {
+        self.frame().len()
+    }
+}
+
+type Table = Live<watch::Receiver<Outcome>, Shown>;
 
 /// The live statuses of all servers.
 #[derive(Debug)]
@@ -49,8 +91,10 @@ pub struct StatusCache {
     places: Semaphore,
     doubtful: Semaphore,
     failed: Semaphore,
+    /// For long statuses.
+    long: Arc<Semaphore>,
     hasher: RandomState,
-    shards: [Mutex<Live<watch::Receiver<Outcome>>>; SHARDS],
+    shards: [Mutex<Table>; SHARDS],
 }
 
 impl StatusCache {
@@ -71,6 +115,7 @@ impl StatusCache {
             places: Semaphore::new(QUESTIONS_MAX),
             doubtful: Semaphore::new(DOUBTFUL_MAX),
             failed: Semaphore::new(FAILED_MAX),
+            long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::new(Live::new(ttl))),
         })
@@ -80,7 +125,7 @@ impl StatusCache {
     ///
     /// # Cancel safety
     /// Cancel safe; the question goes on for the others.
-    pub async fn get(self: &Arc<Self>, question: Question<'_>) -> Option<Arc<Answer>> {
+    pub async fn get(self: &Arc<Self>, question: Question<'_>) -> Option<Arc<Shown>> {
         let mut sender = None;
         let begin = || {
             let (sending, outcome) = watch::channel(None);
@@ -111,6 +156,7 @@ impl StatusCache {
                     standing,
                     number,
                     fetched: Fetched::Silent,
+                    measuring: None,
                     outcome: sender?,
                 };
                 let flight = landing.fly(pings.collect(), question.dial_limit);
@@ -147,13 +193,16 @@ impl StatusCache {
         Some([failed.ok()?, doubtful.ok()?, any.ok()?])
     }
 
-    fn shard(&self, key: &str) -> MutexGuard<'_, Live<watch::Receiver<Outcome>>> {
+    fn shard(&self, key: &str) -> MutexGuard<'_, Table> {
         let [hash, ..] = self.hasher.hash_one(key).to_ne_bytes();
         let [first, ..] = &self.shards;
         let shard = self.shards.get(usize::from(hash) % SHARDS).unwrap_or(first);
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The ping behind a status, and who wants to know how long it takes.
+type Measuring = (Answered, watch::Sender<Option<Duration>>);
 
 /// A question under way. When it ends, however it ends, the table learns of it, and whoever waits.
 struct Landing {
@@ -163,7 +212,8 @@ struct Landing {
     wakeable: bool,
     standing: Standing,
     number: u64,
-    fetched: Fetched,
+    fetched: Fetched<Shown>,
+    measuring: Option<Measuring>,
     outcome: watch::Sender<Outcome>,
 }
 
@@ -201,25 +251,39 @@ impl Landing {
             cache.servers.signal(&target, signal);
         }
         self.fetched = fetched.unwrap_or(Fetched::Silent);
+        let measuring = self.measuring.take();
+        // Nobody waits for the status any longer.
+        drop(self);
+        if let Some((answered, way)) = measuring {
+            way.send_replace(answered.measure().await);
+        }
     }
 
     /// One question, and what its outcome says of the server, if anything.
     async fn ask(
-        &self,
+        &mut self,
         ping: &Ping,
         dial_limit: Duration,
         limit: Duration,
-    ) -> (Fetched, Option<Signal>) {
+    ) -> (Fetched<Shown>, Option<Signal>) {
         let begun = Instant::now().into_std();
-        match ping.send(dial_limit, limit).await {
-            Ok(frame) => match read(frame) {
+        match ping.fetch(dial_limit, limit, &self.cache.long).await {
+            Ok(mut answered) => match read(std::mem::take(&mut answered.frame)) {
                 Ok((answer, known)) => {
                     let latency = Instant::now().into_std() - begun;
                     self.cache.health.answered(&ping.backend, latency);
                     self.cache
                         .memory
                         .remember_status(&self.key, ping.protocol, &known);
-                    (Fetched::Status(Arc::new(answer)), Some(Signal::ProbeOk))
+                    let (sender, way) = watch::channel(None);
+                    let shown = Shown {
+                        answer,
+                        _place: answered.place.take(),
+                        took: answered.took,
+                        way,
+                    };
+                    self.measuring = Some((answered, sender));
+                    (Fetched::Status(Arc::new(shown)), Some(Signal::ProbeOk))
                 }
                 Err(error) => {
                     debug!(server = %self.key, backend = %ping.backend, %error, "no status");
@@ -270,7 +334,7 @@ impl Drop for Landing {
     }
 }
 
-fn failed(error: &PingError) -> Fetched {
+fn failed(error: &PingError) -> Fetched<Shown> {
     match error {
         PingError::Dial(error) | PingError::Silent(error)
             if error.kind() == std::io::ErrorKind::TimedOut

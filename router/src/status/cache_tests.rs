@@ -5,10 +5,11 @@ use crate::addr::BackendAddr;
 use crate::answer;
 use crate::greet::greet;
 use crate::protocol::greeting::Greeting;
-use crate::protocol::status::response;
+use crate::protocol::status::{pong, response};
 use crate::routes::StateHint;
 use crate::servers::Servers;
 use crate::status::live::FAILURE_TTL;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -76,13 +77,15 @@ fn cache() -> (Arc<StatusCache>, Arc<Memory>) {
     )
 }
 
-async fn get(
-    cache: &Arc<StatusCache>,
-    backend: &BackendAddr,
-    protocol: i32,
-) -> Option<Arc<Answer>> {
-    let question = Question {
-        key: &"survival".into(),
+async fn get(cache: &Arc<StatusCache>, backend: &BackendAddr, protocol: i32) -> Option<Arc<Shown>> {
+    cache
+        .get(question(&"survival".into(), backend, protocol))
+        .await
+}
+
+fn question<'a>(key: &'a SharedStr, backend: &'a BackendAddr, protocol: i32) -> Question<'a> {
+    Question {
+        key,
         backends: std::slice::from_ref(backend),
         proxy: None,
         address: "a.example",
@@ -90,8 +93,7 @@ async fn get(
         state: StateHint::Running,
         wakeable: false,
         dial_limit: LIMIT,
-    };
-    cache.get(question).await
+    }
 }
 
 fn frame(protocol: i32, text: &str) -> Vec<u8> {
@@ -176,7 +178,7 @@ async fn a_server_that_has_gone_is_away_once_its_time_is_over_and_remembered() {
     tokio::time::pause();
     tokio::time::advance(TTL).await;
     tokio::time::resume();
-    assert_eq!(get(&cache, &server.backend, 769).await, None);
+    assert!(get(&cache, &server.backend, 769).await.is_none());
     let known = cache.last_known("survival", 47).unwrap();
     assert_eq!(memory.last_known("survival", 769), Some(known));
     assert_eq!(cache.last_known("other", 769), None);
@@ -198,14 +200,14 @@ async fn a_dead_backend_is_not_dialled_by_each_ping() {
         }
     });
     for _ in 0..100 {
-        assert_eq!(get(&cache, &backend, 769).await, None);
+        assert!(get(&cache, &backend, 769).await.is_none());
     }
     assert!(!hanging_up.is_finished(), "dialled twice");
 
     tokio::time::pause();
     tokio::time::advance(FAILURE_TTL).await;
     tokio::time::resume();
-    assert_eq!(get(&cache, &backend, 769).await, None);
+    assert!(get(&cache, &backend, 769).await.is_none());
     hanging_up.await.unwrap();
 }
 
@@ -215,8 +217,100 @@ async fn a_backend_that_hangs_is_given_up_in_time() {
     let server = Server::start("never", Some(gate)).await;
     let (cache, _) = cache();
     let begin = Instant::now();
-    assert_eq!(get(&cache, &server.backend, 769).await, None);
+    assert!(get(&cache, &server.backend, 769).await.is_none());
     assert!(begin.elapsed() <= LIMIT + ANSWER_TIMEOUT + Duration::from_millis(10));
+}
+
+/// A server that shows `frame`, and answers a ping when it is let; never without a gate.
+async fn far(frame: Vec<u8>, gate: Option<Arc<Notify>>) -> BackendAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = BackendAddr::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (frame, gate) = (frame.clone(), gate.clone());
+            tokio::spawn(async move {
+                let (greeting, mut asked) = greet(&mut stream).await.unwrap();
+                let Greeting::Status { length, .. } = greeting else {
+                    panic!("{greeting:?}")
+                };
+                stream.write_all(&frame).await.unwrap();
+                // The request and the ping, as far as they have not come with the handshake.
+                let mut rest = vec![0; length + 2 + 10 - asked.len()];
+                stream.read_exact(&mut rest).await.unwrap();
+                asked.extend(rest);
+                let [.., 9, 1, a, b, c, d, e, f, g, h] = *asked else {
+                    panic!("{asked:?}")
+                };
+                let Some(gate) = gate else {
+                    return std::future::pending().await;
+                };
+                gate.notified().await;
+                let pong = pong([a, b, c, d, e, f, g, h]);
+                stream.write_all(&pong).await.unwrap();
+            });
+        }
+    });
+    backend
+}
+
+#[tokio::test]
+async fn a_status_does_not_wait_for_the_ping_that_measures_the_way() {
+    let gate = Arc::<Notify>::default();
+    let backend = far(frame(769, "far"), Some(Arc::clone(&gate))).await;
+    let (cache, _) = cache();
+    let shown = get(&cache, &backend, 769).await.unwrap();
+    assert_eq!(shown.frame(), frame(769, "far"));
+
+    let late = Duration::from_millis(30);
+    let (way, ()) = tokio::join!(shown.way(), async {
+        tokio::time::sleep(late).await;
+        gate.notify_one();
+    });
+
+    // The ping was sent before.
+    assert!(way > late - Duration::from_millis(10), "{way:?}");
+    let again = get(&cache, &backend, 769).await.unwrap();
+    assert_eq!(again.way().await, way, "from the cache");
+}
+
+#[tokio::test]
+async fn of_a_server_that_answers_no_pings_the_way_is_how_long_its_status_took() {
+    let backend = far(frame(769, "mute"), None).await;
+    let (cache, _) = cache();
+    let shown = get(&cache, &backend, 769).await.unwrap();
+    tokio::time::pause();
+    assert_eq!(shown.way().await, shown.took);
+}
+
+#[tokio::test]
+async fn long_statuses_come_through_whole_and_no_more_than_so_many_are_in_memory() {
+    let long =
+        crate::protocol::status::frame(format!("{{\"a\":\"{}\"}}", "x".repeat(600_000)).as_bytes());
+    let (backend, other) = (
+        far(long.clone(), None).await,
+        far(frame(47, "small"), None).await,
+    );
+    let (cache, _) = cache();
+    let shown = get(&cache, &backend, 769).await.unwrap();
+    assert_eq!(shown.frame(), long);
+    assert_eq!(cache.long.available_permits(), LONG_AT_ONCE - 1);
+
+    // The places are taken by statuses that slow clients are still shown.
+    let others = cache
+        .long
+        .acquire_many(u32::try_from(LONG_AT_ONCE - 1).unwrap())
+        .await
+        .unwrap();
+    let waiting = {
+        let (cache, backend) = (Arc::clone(&cache), backend.clone());
+        tokio::spawn(async move { get(&cache, &backend, 47).await })
+    };
+    let small = cache.get(question(&"other".into(), &other, 47)).await;
+    assert!(small.is_some(), "short ones do not wait");
+    assert!(!waiting.is_finished());
+    drop(others);
+    assert_eq!(waiting.await.unwrap().unwrap().frame(), long);
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +323,7 @@ async fn questions_under_way_are_bounded() {
         .acquire_many(u32::try_from(QUESTIONS_MAX).unwrap())
         .await
         .unwrap();
-    assert_eq!(get(&cache, &server.backend, 769).await, None);
+    assert!(get(&cache, &server.backend, 769).await.is_none());
     assert_eq!(server.asked(), 0);
 }
 
@@ -273,10 +367,9 @@ async fn a_question_that_breaks_off_leaves_nobody_waiting() {
         tokio::task::yield_now().await;
     }
     elsewhere.shutdown_background();
-    assert_eq!(waiting.await.unwrap(), None);
-    assert_eq!(
-        get(&cache, &server.backend, 769).await,
-        None,
+    assert!(waiting.await.unwrap().is_none());
+    assert!(
+        get(&cache, &server.backend, 769).await.is_none(),
         "as after any failure"
     );
 }

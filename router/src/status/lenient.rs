@@ -108,6 +108,13 @@ impl<'a> Value<'a> {
         all.get(..all.len() - rest.len()).map(Self)
     }
 
+    /// Whether it begins as an object does.
+    #[must_use]
+    pub fn is_object(self) -> bool {
+        let mut rest = self.0;
+        token(&mut rest) == Some(Token::Open('{'))
+    }
+
     /// Its members, if it is an object; none otherwise.
     #[must_use]
     pub fn members(self) -> Members<'a> {

@@ -1,5 +1,5 @@
 //! Which statuses are live: how long each stands, who asks the backend, and what is dropped when
-//! there are too many. Decides only; `F` is whatever stands for a question under way.
+//! there are too many. Decides only; `F` is whatever stands for a question under way, `A` for a status.
 //!
 //! A status stands for the time to live, a failure for [`FAILURE_TTL`]. A server that is silent is
 //! perhaps only busy, so what it showed before stands for [`STALE_GRACE`] longer; one that refuses
@@ -10,9 +10,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::answer::Answer;
 use crate::addr::BackendAddr;
 use crate::host::lookup_key;
+use crate::ping::SMALL_BYTES_MAX;
 use crate::proxy_protocol::Version;
 use crate::routes::StateHint;
 use crate::shared_str::SharedStr;
@@ -28,7 +28,8 @@ pub const SERVERS_MAX: usize = 16_384;
 /// Most statuses of one server, one for each protocol number (and host name, where one route serves
 /// many); the one that was longest not asked for goes first.
 pub const STATUSES_MAX: usize = 16;
-/// Most bytes of all packets of all tables.
+/// Most bytes of all packets of all tables, but for those of more than [`SMALL_BYTES_MAX`]: a table keeps
+/// the latest of those alone, so that they push out nothing but each other.
 pub const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What nobody asked for in this time is dropped.
 pub const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -76,11 +77,17 @@ pub fn known_protocol(protocol: i32) -> i32 {
     }
 }
 
+/// A status, as far as a table cares.
+pub trait Packet {
+    /// How many bytes it is kept in.
+    fn bytes(&self) -> usize;
+}
+
 /// What came of asking a backend.
-#[derive(Debug, Clone)]
-pub enum Fetched {
+#[derive(Debug)]
+pub enum Fetched<A> {
     /// Its status.
-    Status(Arc<Answer>),
+    Status(Arc<A>),
     /// Nothing in time.
     Silent,
     /// It is not there, or it is something else.
@@ -100,9 +107,9 @@ pub enum Standing {
 
 /// What to do with a question.
 #[derive(Debug)]
-pub enum Look<F> {
+pub enum Look<F, A> {
     /// This is the answer; `None`: the server is away.
-    Fresh(Option<Arc<Answer>>),
+    Fresh(Option<Arc<A>>),
     /// Somebody asks already.
     Join(F),
     /// Ask; the number is for [`Live::land`].
@@ -111,28 +118,28 @@ pub enum Look<F> {
 
 /// The statuses of some servers.
 #[derive(Debug)]
-pub struct Live<F> {
+pub struct Live<F, A> {
     ttl: Duration,
-    servers: HashMap<SharedStr, Vec<Entry<F>>>,
+    servers: HashMap<SharedStr, Vec<Entry<F, A>>>,
     flights: u64,
     sweep_at: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Entry<F> {
+struct Entry<F, A> {
     host: Box<str>,
     protocol: i32,
     backend: Option<BackendAddr>,
     state: StateHint,
     used: Instant,
-    shown: Option<Arc<Answer>>,
+    shown: Option<Arc<A>>,
     /// When `shown` came, or the first question.
     came: Instant,
     stands_until: Instant,
     flight: Option<(u64, F)>,
 }
 
-impl<F: Clone> Live<F> {
+impl<F: Clone, A: Packet> Live<F, A> {
     /// An empty table whose statuses stand for `ttl`.
     #[must_use]
     pub fn new(ttl: Duration) -> Self {
@@ -164,14 +171,14 @@ impl<F: Clone> Live<F> {
         question: &Question<'_>,
         now: Instant,
         begin: impl FnOnce() -> F,
-    ) -> Look<F> {
+    ) -> Look<F, A> {
         let host = lookup_key(question.address);
         let protocol = known_protocol(question.protocol);
         let entries = match self.servers.get_mut(&**question.key) {
             Some(entries) => entries,
             None => self.servers.entry(question.key.clone()).or_default(),
         };
-        let same = |entry: &Entry<F>| entry.protocol == protocol && *entry.host == *host;
+        let same = |entry: &Entry<F, A>| entry.protocol == protocol && *entry.host == *host;
         if let Some(entry) = entries.iter_mut().find(|entry| same(entry))
             && entry.state == question.state
             && entry.backend.as_ref() == question.backends.first()
@@ -220,12 +227,11 @@ impl<F: Clone> Live<F> {
         &mut self,
         key: &str,
         number: u64,
-        fetched: Fetched,
+        fetched: Fetched<A>,
         now: Instant,
-    ) -> Option<Arc<Answer>> {
+    ) -> Option<Arc<A>> {
         let entries = self.servers.get_mut(key).into_iter().flatten();
-        let asked =
-            |entry: &&mut Entry<F>| matches!(entry.flight, Some((flight, _)) if flight == number);
+        let asked = |entry: &&mut Entry<F, A>| matches!(entry.flight, Some((flight, _)) if flight == number);
         let Some(entry) = entries.into_iter().find(asked) else {
             // Dropped meanwhile, or about what counts no more.
             return match fetched {
@@ -259,6 +265,23 @@ impl<F: Clone> Live<F> {
         }
     }
 
+    /// Drops all long statuses but the latest. Who asks for one of the others asks the backend again.
+    fn keep_one_long(&mut self) {
+        let entries = self.servers.values_mut().flatten();
+        let mut latest: Option<&mut Entry<F, A>> = None;
+        for entry in entries.filter(|entry| entry.bytes() > Some(SMALL_BYTES_MAX)) {
+            let dropped = match &mut latest {
+                Some(latest) if latest.came >= entry.came => entry,
+                latest => match latest.replace(entry) {
+                    Some(before) => before,
+                    None => continue,
+                },
+            };
+            dropped.shown = None;
+            dropped.stands_until = dropped.came;
+        }
+    }
+
     /// Drops what nobody asks for, and what is too much.
     fn trim(&mut self, now: Instant) {
         if self.sweep_at.is_none_or(|at| now >= at) {
@@ -268,10 +291,11 @@ impl<F: Clone> Live<F> {
                 !entries.is_empty()
             });
         }
+        self.keep_one_long();
         let mut bytes: usize = self.servers.values().map(|entries| bytes_of(entries)).sum();
         while self.servers.len() > TABLE_SERVERS_MAX || bytes > TABLE_BYTES_MAX {
-            let lives = |entry: &Entry<F>| entry.shown.is_some() || entry.flight.is_some();
-            let worth = |entries: &[Entry<F>]| {
+            let lives = |entry: &Entry<F, A>| entry.shown.is_some() || entry.flight.is_some();
+            let worth = |entries: &[Entry<F, A>]| {
                 let used = entries.iter().map(|entry| entry.used).max();
                 (entries.iter().any(lives), used)
             };
@@ -288,9 +312,15 @@ impl<F: Clone> Live<F> {
     }
 }
 
-fn bytes_of<F>(entries: &[Entry<F>]) -> usize {
-    let frames = entries.iter().filter_map(|entry| entry.shown.as_ref());
-    frames.map(|answer| answer.frame().len()).sum()
+fn bytes_of<F, A: Packet>(entries: &[Entry<F, A>]) -> usize {
+    let all = entries.iter().filter_map(Entry::bytes);
+    all.filter(|bytes| *bytes <= SMALL_BYTES_MAX).sum()
+}
+
+impl<F, A: Packet> Entry<F, A> {
+    fn bytes(&self) -> Option<usize> {
+        self.shown.as_ref().map(|shown| shown.bytes())
+    }
 }
 
 #[cfg(test)]

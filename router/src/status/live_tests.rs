@@ -1,7 +1,7 @@
 use super::*;
 use crate::protocol::status::frame;
 use crate::shared_str::SharedStr;
-use crate::status::answer::read;
+use crate::status::answer::{Answer, read};
 use proptest::prelude::*;
 
 const TTL: Duration = Duration::from_secs(5);
@@ -11,9 +11,15 @@ fn answer(text: &str) -> Arc<Answer> {
     Arc::new(read(frame(json.to_string().as_bytes())).unwrap().0)
 }
 
+impl Packet for Answer {
+    fn bytes(&self) -> usize {
+        self.frame().len()
+    }
+}
+
 /// A table, its clock, and who asks.
 struct Scene {
-    live: Live<&'static str>,
+    live: Live<&'static str, Answer>,
     begin: Instant,
     now: Duration,
     key: SharedStr,
@@ -37,7 +43,7 @@ impl Scene {
         }
     }
 
-    fn look(&mut self) -> Look<&'static str> {
+    fn look(&mut self) -> Look<&'static str, Answer> {
         let (key, backend, address) =
             (self.key.clone(), self.backend.clone(), self.address.clone());
         let question = self.question(&key, &backend, &address);
@@ -82,7 +88,7 @@ impl Scene {
         }
     }
 
-    fn lands(&mut self, number: u64, fetched: Fetched) -> Option<Arc<Answer>> {
+    fn lands(&mut self, number: u64, fetched: Fetched<Answer>) -> Option<Arc<Answer>> {
         let key = self.key.clone();
         self.live.land(&key, number, fetched, self.begin + self.now)
     }
@@ -304,6 +310,35 @@ fn what_nobody_asks_for_is_dropped_and_a_question_under_way_is_not() {
             .is_some()
     );
     assert!(scene.shown().is_some());
+}
+
+#[test]
+fn long_statuses_push_out_each_other_and_nothing_else() {
+    let mut scene = Scene::new();
+    let long = "x".repeat(SMALL_BYTES_MAX);
+    for number in 0..100 {
+        scene.now += Duration::from_millis(1);
+        scene.key = format!("s{number}").into();
+        scene.learns("small");
+    }
+    scene.key = "long".into();
+    for protocol in 0..20 {
+        scene.now += Duration::from_millis(1);
+        scene.protocol = protocol;
+        let latest = scene.learns(&long);
+        assert_eq!(scene.shown(), Some(latest));
+        let all = scene.live.servers.values().flatten();
+        let kept = all.filter(|entry| entry.bytes() > Some(SMALL_BYTES_MAX));
+        assert_eq!(kept.count(), 1);
+    }
+    // One that was given up is asked for again.
+    scene.protocol = 3;
+    scene.learns(&long);
+    scene.protocol = 769;
+    for number in 0..100 {
+        scene.key = format!("s{number}").into();
+        assert!(scene.shown().is_some(), "{number}");
+    }
 }
 
 proptest! {
