@@ -157,8 +157,7 @@ pub async fn serve(
         client.write_all(&words).await?;
         u64::try_from(words.len()).unwrap_or_default()
     };
-    let mut session = relay(client, &mut backend, &services.counters).await;
-    session.down += said_bytes;
+    let session = relay(client, &mut backend, said_bytes, &services.counters).await;
     drop((backend, counted));
     let own = playing.is_some();
     drop(playing);

@@ -139,7 +139,7 @@ impl Services {
             return None;
         };
         let _counted = self.metrics.session(route, None);
-        let session = relay(client, &mut backend, &self.counters).await;
+        let session = relay(client, &mut backend, 0, &self.counters).await;
         let silent = matches!(session.end, End::Failed(Side::Backend, _)) && session.down == 0;
         (!silent).then_some((session, at))
     }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use automc_router::protocol::login::disconnect;
 use harness::backend::Backend;
 use harness::eventually::eventually;
 use harness::player::Player;
@@ -216,6 +217,70 @@ async fn the_closing_line_tells_who_ended_it_and_whether_by_fin_or_by_reset() {
         .line_with(&["end=\"client_closed\""], DEADLINE)
         .await
         .unwrap();
+}
+
+/// Whitelist, ban, full, wrong version: one packet, and FIN. What the client still has to say goes to the server.
+#[tokio::test]
+async fn a_kick_at_login_is_an_orderly_end_of_the_backend_however_the_route_treats_players() {
+    let kick = disconnect("You are not whitelisted on this server!");
+    for join in [
+        "hold,kick",
+        "kick",
+        "transfer,hold,kick",
+        "hold",
+        "forward,hold",
+    ] {
+        for resets in [false, true] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let settings = Settings::new()
+                .flag(format!("--mapping=a.example={addr}"))
+                .env("AUTOMC_FORWARD_TO", addr.to_string())
+                .env("AUTOMC_JOIN", join);
+            let router = RouterProcess::start(settings).await.unwrap();
+            let player = Player::new("a.example");
+            let mut client = player.knock(router.at.players).await.unwrap().stream;
+            let (mut backend, _) = listener.accept().await.unwrap();
+            let mut greeting = vec![0; player.login_bytes().len()];
+            backend.read_exact(&mut greeting).await.unwrap();
+            backend.write_all(&kick).await.unwrap();
+            let mut told = vec![0; kick.len()];
+            client.read_exact(&mut told).await.unwrap();
+            assert_eq!(told, kick);
+            let end = if resets {
+                backend.set_zero_linger().unwrap();
+                drop(backend);
+                "end=\"backend_reset\""
+            } else {
+                backend.shutdown().await.unwrap();
+                let mut byte = [0];
+                let end = timeout(DEADLINE, client.read(&mut byte));
+                assert_eq!(end.await.unwrap().unwrap(), 0);
+                client.write_all(b"still here").await.unwrap();
+                client.shutdown().await.unwrap();
+                let mut rest = Vec::new();
+                let heard = backend.read_to_end(&mut rest);
+                timeout(DEADLINE, heard).await.unwrap().unwrap();
+                assert_eq!(rest, b"still here", "{join}");
+                "end=\"backend_closed\""
+            };
+
+            let line = router.says(&["closed", "end="]).await.unwrap();
+
+            let bytes = format!("down_bytes={}", kick.len());
+            assert!(
+                line.contains(end) && line.contains(&bytes),
+                "{join}: {line}"
+            );
+            let metrics = router.at.metrics().await.unwrap();
+            let value = |name: &str| metrics.value(name).unwrap();
+            let errors = ["relay", "backend_failed"]
+                .map(|kind| value(&format!("mc_router_errors{{type=\"{kind}\"}}")));
+            assert_eq!(errors, [u64::from(resets), 0], "{join}");
+            let down = "automc_relay_bytes_total{direction=\"down\"}";
+            assert_eq!(value(down), u64::try_from(kick.len()).unwrap(), "{join}");
+        }
+    }
 }
 
 /// Servers that kick do so: the text is sent, and the socket closed with unread bytes in it.

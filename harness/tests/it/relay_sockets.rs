@@ -143,7 +143,11 @@ async fn act(client: Plan, backend: Plan, reset: Option<Side>) -> (Relayed, Tota
         }
     };
     let relayed = timeout(DEADLINE, async {
-        tokio::join!(relay(&mut client_near, &mut backend_near, &counters), both).0
+        tokio::join!(
+            relay(&mut client_near, &mut backend_near, 0, &counters),
+            both
+        )
+        .0
     });
     (relayed.await.expect("a relay that ends"), counters.totals())
 }

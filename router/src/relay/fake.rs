@@ -288,13 +288,18 @@ pub(super) struct Driven {
     pub(super) totals: Totals,
 }
 
-/// Relays between two scripted connections to the end. `order` says which of those that wait is
-/// next to go on. Must be called within a runtime whose clock is paused.
+/// Relays between two scripted connections to the end, after the client has had `said` bytes of the backend. `order`
+/// says which of those that wait is next to go on. Must be called within a runtime whose clock is paused.
 ///
 /// Returns `None` when nobody would wake the session ever again: both sides are silent.
-pub(super) fn drive(client: &mut Fake, backend: &mut Fake, order: &[u8]) -> Option<Driven> {
+pub(super) fn drive(
+    client: &mut Fake,
+    backend: &mut Fake,
+    said: u64,
+    order: &[u8],
+) -> Option<Driven> {
     let (counters, mut scratch) = (Counters::default(), Scratch::default());
-    let mut session = Session::default();
+    let mut session = Session::after(said);
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
     let mut cx = Context::from_waker(&waker);

@@ -52,7 +52,8 @@ pub(super) struct Turn<'a, S: Stream> {
 }
 
 impl<S: Stream> Flow<S> {
-    pub(super) fn new(direction: Direction) -> Self {
+    /// A direction that has moved so many bytes before.
+    pub(super) fn after(direction: Direction, moved: u64) -> Self {
         Self {
             direction,
             gear: Gear::default(),
@@ -60,7 +61,7 @@ impl<S: Stream> Flow<S> {
             held: Held::Nothing,
             heard: false,
             source_ended: false,
-            moved: 0,
+            moved,
         }
     }
 

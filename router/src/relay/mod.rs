@@ -121,15 +121,18 @@ thread_local! {
 /// connection, and the way back goes on for as long as bytes come, with pauses of at most
 /// [`HALF_CLOSED_IDLE_MAX`]; when one side fails, what it said before still arrives, and both end.
 ///
-/// A backend that ends before its first byte counts as failed, and the client's connection is
-/// left open for whoever has something to say about it.
+/// `said` is how many bytes of the backend the client has had before; they count as relayed. A backend that ends
+/// before its first byte counts as failed, and the client's connection is left open for whoever has something to say
+/// about it.
 pub async fn relay(
     client: &mut TcpStream,
     backend: &mut TcpStream,
+    said: u64,
     counters: &Counters,
 ) -> Relayed {
     let _open = counters.session();
-    let mut session = Session::default();
+    counters.moved(Direction::Down, said, 0);
+    let mut session = Session::after(said);
     poll_fn(|cx| {
         SCRATCH.with_borrow_mut(|scratch| session.poll(cx, client, backend, scratch, counters))
     })

@@ -28,17 +28,16 @@ struct First {
     moved: u64,
 }
 
-impl<S: Stream> Default for Session<S> {
-    fn default() -> Self {
+impl<S: Stream> Session<S> {
+    /// A session whose client has had so many bytes of the backend before.
+    pub(super) fn after(said: u64) -> Self {
         Self {
-            up: Flow::new(Direction::Up),
-            down: Flow::new(Direction::Down),
+            up: Flow::after(Direction::Up, 0),
+            down: Flow::after(Direction::Down, said),
             first: None,
         }
     }
-}
 
-impl<S: Stream> Session<S> {
     /// Moves what can be moved now; ready when the session is over.
     pub(super) fn poll(
         &mut self,

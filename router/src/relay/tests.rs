@@ -13,6 +13,17 @@ const PLENTY: usize = usize::MAX;
 
 /// Drives under a paused clock; nothing here waits for it.
 fn driven(client: &mut Fake, backend: &mut Fake, pipes: usize, order: &[u8]) -> Option<Driven> {
+    driven_after(0, client, backend, pipes, order)
+}
+
+/// The same after the client has had `said` bytes of the backend.
+fn driven_after(
+    said: u64,
+    client: &mut Fake,
+    backend: &mut Fake,
+    pipes: usize,
+    order: &[u8],
+) -> Option<Driven> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -20,7 +31,7 @@ fn driven(client: &mut Fake, backend: &mut Fake, pipes: usize, order: &[u8]) -> 
         .unwrap();
     let _inside = runtime.enter();
     PIPES.set(pipes);
-    drive(client, backend, order)
+    drive(client, backend, said, order)
 }
 
 /// The other side.
@@ -84,21 +95,23 @@ proptest! {
         client_takes in takes(),
         backend_takes in takes(),
         pipes in pipes(),
+        // As after a first packet that was heard before the relay began.
+        said in prop_oneof![Just(0), 1..4096_u64],
         order in prop::collection::vec(0..4_u8, 1..40),
     ) {
         let mut client = Fake::new(Side::Client, &client_says, &client_takes);
         let mut backend = Fake::new(Side::Backend, &backend_says, &backend_takes);
 
-        let driven = driven(&mut client, &mut backend, pipes, &order);
+        let driven = driven_after(said, &mut client, &mut backend, pipes, &order);
 
         let Driven { relayed, totals } = driven.expect("a lost waker");
         let (up, down) = (bytes_in(&client_says), bytes_in(&backend_says));
         prop_assert!(client.taken() == sequence(Side::Backend, down), "down: {} of {down}", client.taken().len());
-        prop_assert_eq!(relayed.down, u64::try_from(down).unwrap());
-        prop_assert_eq!(totals.down_bytes, relayed.down);
+        prop_assert_eq!(relayed.down, said + u64::try_from(down).unwrap());
+        prop_assert_eq!(totals.down_bytes, relayed.down - said);
         prop_assert_eq!(totals.up_bytes, relayed.up);
         prop_assert!(totals.spliced_bytes <= relayed.up + relayed.down);
-        if down == 0 {
+        if relayed.down == 0 {
             // The client is left to whoever has something to say about it, unless it left first.
             let expected = matches!(relayed.end, End::Failed(Side::Backend, _) | End::Closed(Side::Client));
             prop_assert!(expected && !client.fin_seen(), "{relayed:?}");
@@ -250,7 +263,7 @@ fn silence_on_both_sides_waits() {
 /// often a pause was survived, and the end.
 async fn paused(client: &mut Fake, backend: &mut Fake, pause: Duration) -> (usize, End) {
     let (counters, mut scratch) = (Counters::default(), Scratch::default());
-    let mut session = Session::default();
+    let mut session = Session::after(0);
     let mut pauses = 0;
     loop {
         let now =
