@@ -4,7 +4,7 @@
 use std::future::ready;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use automc_router::answer;
@@ -14,12 +14,13 @@ use automc_router::protocol::handshake::Handshake;
 use automc_router::protocol::login::{LoginReply, plugin_request};
 use automc_router::protocol::status::{self, response};
 use automc_router::protocol::{decode_frame, encode_frame, put_bytes, put_string};
-use automc_router::proxy_protocol::V1_BYTES_MAX;
+use automc_router::proxy_protocol::{self, Progress, V1_BYTES_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::player::version::{V1_8, V1_20_5};
+use crate::throttle::{Throttle, Tried};
 
 /// Most connections that are recorded.
 const RECORDS_MAX: usize = 10_000;
@@ -46,6 +47,8 @@ pub struct Conduct {
     pub encryption: bool,
     /// How many more logins it kicks with [`STILL_STARTING`]; [`usize::MAX`] for all.
     pub kicks: usize,
+    /// Whether it throttles logins, and how.
+    pub throttle: Option<Throttle>,
     /// Whether it answers status requests and pings, or closes the connection.
     pub status: bool,
     /// Whether it insists on a PROXY header before anything else, and hangs up without one.
@@ -60,6 +63,7 @@ impl Default for Conduct {
             plugin_requests: 0,
             encryption: false,
             kicks: 0,
+            throttle: None,
             status: true,
             proxied: false,
             pong_after: Duration::ZERO,
@@ -71,7 +75,7 @@ impl Default for Conduct {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// When that was complete.
-    pub at: std::time::Instant,
+    pub at: Instant,
     /// The PROXY header before it, byte by byte; empty where none was expected.
     pub header: Vec<u8>,
     /// Every byte up to and including the greeting, and what came with it.
@@ -146,6 +150,7 @@ struct Shared {
     /// A whole packet.
     shown: Mutex<Option<Vec<u8>>>,
     records: Mutex<Vec<Record>>,
+    tried: Tried,
 }
 
 impl Backend {
@@ -188,6 +193,7 @@ impl Backend {
             conduct: Mutex::new(conduct),
             shown: Mutex::default(),
             records: Mutex::default(),
+            tried: Tried::default(),
         });
         let serving = serve(listener, Arc::clone(&shared), end.clone());
         tokio::spawn(end.clone().run_until_cancelled_owned(serving));
@@ -276,7 +282,17 @@ impl Shared {
             Greeting::Status { handshake, .. } => (Some(handshake.clone()), false),
             Greeting::Login { handshake, .. } => (Some(handshake.clone()), true),
         };
+        let address = match proxy_protocol::read(&header)? {
+            Progress::Complete(Some(ends), _) => ends.source.ip(),
+            _ => stream.peer_addr()?.ip(),
+        };
         let number = self.record(header, &bytes, handshake, login);
+        let throttle = lock(&self.conduct).throttle.clone().filter(|_| login);
+        if let Some(throttle) = throttle
+            && self.tried.too_soon(address, &throttle, Instant::now())
+        {
+            return Ok(answer::refuse(&mut stream, &throttle.text).await?);
+        }
         let conduct = self.conduct_towards(login);
         match greeting {
             _ if !login && !conduct.status => Ok(()),
@@ -330,7 +346,7 @@ impl Shared {
         let number = records.len();
         (number < RECORDS_MAX).then(|| {
             records.push(Record {
-                at: std::time::Instant::now(),
+                at: Instant::now(),
                 header,
                 bytes: bytes.to_vec(),
                 handshake,

@@ -35,6 +35,7 @@ pub mod sieve;
 pub mod smoke;
 pub mod soak;
 pub mod table;
+pub mod throttle;
 pub mod tools;
 mod usage;
 pub mod world;

@@ -148,7 +148,18 @@ pub async fn refuse<S>(client: &mut S, component: &Value) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    client.write_all(&login::disconnect_with(component)).await?;
+    refuse_with(client, &login::disconnect_with(component)).await
+}
+
+/// Tells a player why there is no way in, by a whole login disconnect.
+///
+/// # Errors
+/// The connection failed.
+pub async fn refuse_with<S>(client: &mut S, disconnect: &[u8]) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    client.write_all(disconnect).await?;
     farewell(client).await
 }
 
@@ -160,8 +171,7 @@ pub async fn disconnect<S>(client: &mut S, text: &str) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    client.write_all(&login::disconnect(text)).await?;
-    farewell(client).await
+    refuse_with(client, &login::disconnect(text)).await
 }
 
 /// Closes our side and reads the rest of the client's: closing a socket with unread bytes

@@ -4,7 +4,6 @@
 //! ([`crate::login`]) → relay.
 //! Nothing here waits for Postgres, the API or metrics.
 
-use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -34,7 +33,6 @@ use crate::login::{Login, LoginEnd};
 use crate::metrics::{self, Metrics};
 use crate::newer::Newer;
 use crate::protocol::greeting::Greeting;
-use crate::proxy_protocol;
 use crate::relay::counters::Counters;
 use crate::relay::{End, Relayed, Side, relay};
 use crate::routes::Route;
@@ -48,6 +46,7 @@ use crate::status::cache::StatusCache;
 use crate::texts::message::Message;
 use crate::texts::template::Fields;
 use crate::texts::{Text, Texts};
+use crate::throttle::Throttle;
 use crate::wake::Waker;
 use crate::wake::in_use::InUse;
 use crate::wake::permit::Permits;
@@ -80,6 +79,8 @@ pub struct Services {
     pub servers: Arc<Servers>,
     /// How healthy backends are.
     pub health: Arc<Health>,
+    /// Which backends let players in one after the other.
+    pub throttle: Throttle,
     /// What the server list shows.
     pub status: Arc<StatusCache>,
     /// Signs the cookies of players who are transferred.
@@ -411,9 +412,14 @@ impl Services {
 
     async fn tell(&self, client: &mut TcpStream, error: &ConnectionError, closing: &Closing) {
         let route = closing.found().map(Arc::as_ref);
-        if let Some(message) = self.message(route, error, None)
-            && let Err(error) = answer::refuse(client, &message.to_component()).await
-        {
+        let told = if let Some(kick) = error.kick() {
+            answer::refuse_with(client, kick).await
+        } else if let Some(message) = self.message(route, error, None) {
+            answer::refuse(client, &message.to_component()).await
+        } else {
+            return;
+        };
+        if let Err(error) = told {
             debug!(%error, "the player could not be told");
         }
     }
@@ -479,19 +485,6 @@ impl Services {
         let scaler = self.scaler.as_ref().filter(|_| by_webhook);
         let said = scaler.and_then(|scaler| scaler.address(&route.key(), &route.backend));
         said.unwrap_or_else(|| route.backend.clone())
-    }
-
-    /// The PROXY header that backends of `route` get first; nothing where they get none.
-    pub(crate) fn header(
-        &self,
-        route: &Route,
-        client: &TcpStream,
-        closing: &Closing,
-    ) -> io::Result<Vec<u8>> {
-        match route.policy.proxy_protocol {
-            Some(version) => proxy_protocol::header(version, closing.ends(client.local_addr()?)),
-            None => Ok(Vec::new()),
-        }
     }
 
     pub(crate) fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {

@@ -4,13 +4,13 @@ use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 
 use crate::addr::BackendAddr;
 use crate::connection::{Boxed, Services};
 use crate::dial::{dial, dial_until_ready, is_out_of_files};
-use crate::error::{ConnectionError, unreachable};
+use crate::error::{ConnectionError, throttled};
 use crate::first_word::{Introduced, NotIn, introduce};
 use crate::health::word::Word;
 use crate::hold::Hold;
@@ -18,10 +18,12 @@ use crate::login::{Guest, LoginEnd};
 use crate::ping::knock;
 use crate::routes::Route;
 use crate::servers::state::Signal;
+use crate::throttle::pace::Gate;
+use crate::throttle::{Attempt, Kick};
 use crate::wake::{Ticket, WakeError};
 
 /// Pause before a server that let nobody in is tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A backend that did not let a player in.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ impl Failed {
     /// of use to those who wait for its server.
     fn tells_more_than(&self, other: &Self, route: &Route) -> bool {
         let rank = |of: &Self| match of.why {
-            NotIn::StillStarting => 2,
+            NotIn::StillStarting | NotIn::Throttled(_) => 2,
             _ if of.at == route.backend => 1,
             _ => 0,
         };
@@ -49,7 +51,7 @@ impl NotIn {
         match self {
             Self::Left => false,
             Self::Unreachable(error) => !is_out_of_files(error),
-            Self::StillStarting | Self::Closed(_) => true,
+            Self::StillStarting | Self::Throttled(_) | Self::Closed(_) => true,
         }
     }
 }
@@ -79,7 +81,7 @@ impl Services {
                 return Err(this);
             }
             if let Some(scaler) = &self.scaler
-                && !matches!(this.why, NotIn::StillStarting)
+                && !matches!(this.why, NotIn::StillStarting | NotIn::Throttled(_))
             {
                 scaler.forget(&route.key(), &this.at);
             }
@@ -96,10 +98,14 @@ impl Services {
             at: route.backend.clone(),
         });
         let signal = match failed.why {
-            NotIn::StillStarting => Signal::ProbeFailed { begun },
-            _ => Signal::DialFailed { begun },
+            NotIn::StillStarting => Some(Signal::ProbeFailed { begun }),
+            // Perhaps nobody was asked.
+            NotIn::Throttled(_) => None,
+            _ => Some(Signal::DialFailed { begun }),
         };
-        self.servers.signal(&self.target(route), signal);
+        if let Some(signal) = signal {
+            self.servers.signal(&self.target(route), signal);
+        }
         Err(failed)
     }
 
@@ -117,49 +123,19 @@ impl Services {
             let refused = io::ErrorKind::ConnectionRefused;
             return Err(NotIn::Unreachable(refused.into()));
         }
+        let gate = gate(hold, guest, at);
+        let attempt = if guest.holds() {
+            self.throttle.now(gate).map_err(NotIn::Throttled)?
+        } else {
+            self.throttle.regardless(gate)
+        };
         let backend = self.dial(hold, at, limit).await?;
-        self.let_in(hold, guest, backend, at).await
+        self.let_in(hold, guest, (backend, at), attempt).await
     }
 
-    fn is_being_stopped(&self, at: &BackendAddr) -> bool {
+    pub(crate) fn is_being_stopped(&self, at: &BackendAddr) -> bool {
         let mut stoppers = [&self.scaler, &self.docker].into_iter().flatten();
         stoppers.any(|waker| waker.is_stopping(at.as_str(), at))
-    }
-
-    /// Forwards the player, whose route's server nobody plays on then.
-    pub(crate) async fn forward(
-        &self,
-        hold: &mut Hold<'_>,
-        address: &BackendAddr,
-    ) -> Result<LoginEnd, ConnectionError> {
-        let counts = self.in_use.is_for_all();
-        let using = counts.then(|| self.in_use.enter(address));
-        if self.is_being_stopped(address) {
-            return Err(unreachable(
-                address,
-                io::ErrorKind::ConnectionRefused.into(),
-            ));
-        }
-        let forwarded = async {
-            let backend = self.dial(hold, address, self.dial_timeout).await?;
-            introduce(hold, backend, false).await
-        };
-        match forwarded.await {
-            Ok(Introduced { backend, said }) => {
-                debug!(%address, "forwarded");
-                Ok(LoginEnd::Entered {
-                    backend,
-                    said,
-                    playing: None,
-                    at: address.clone(),
-                    using,
-                })
-            }
-            Err(NotIn::Left) => Err(ConnectionError::ClientLeft),
-            Err(NotIn::Unreachable(error)) => Err(unreachable(address, error)),
-            Err(NotIn::Closed(error)) => Err(ConnectionError::BackendClosed(error)),
-            Err(NotIn::StillStarting) => Err(ConnectionError::ComeBack),
-        }
     }
 
     /// The address for those who waited. The table may be wrong about a server it calls stopped,
@@ -192,19 +168,31 @@ impl Services {
         })
     }
 
-    /// Holds the player until the server at `address` lets in, `limit` at most.
+    /// Holds the player until the server at `address` lets in, `limit` at most; one that throttles logins is tried when
+    /// it is this player's turn. `kick` is what a throttled
+    /// backend has said to the player so far, if one has.
     pub(crate) fn wait<'w>(
         &'w self,
         hold: &'w mut Hold<'_>,
         guest: &'w Guest<'_>,
         address: impl Future<Output = Result<BackendAddr, ConnectionError>> + Send + Unpin + 'w,
         limit: Duration,
+        kick: Option<(BackendAddr, Kick)>,
     ) -> Boxed<'w, Result<LoginEnd, ConnectionError>> {
         Box::pin(async move {
-            let mut closed = None;
+            let mut last = Last {
+                waits_at: None,
+                kick,
+                closed: None,
+            };
             let waiting = async {
                 let address = hold.until(address).await??;
+                let gate = gate(hold, guest, &address);
+                last.waits_at = Some(gate.clone());
+                let mut pause = Duration::ZERO;
                 loop {
+                    let turn = Box::pin(self.throttle.turn(gate.clone(), pause));
+                    let attempt = hold.until(turn).await?;
                     let dialling = Box::pin(dial_until_ready(&address, self.dial_timeout));
                     let backend = hold.until(dialling).await?;
                     let backend = backend.map_err(|error| ConnectionError::NotReady {
@@ -212,7 +200,8 @@ impl Services {
                         error,
                     })?;
                     hold.settle().await?;
-                    match Box::pin(self.let_in(hold, guest, backend, &address)).await {
+                    let entering = self.let_in(hold, guest, (backend, &address), attempt);
+                    match Box::pin(entering).await {
                         Ok(entered) => {
                             self.status.reached(&guest.route.key());
                             return Ok(entered);
@@ -220,31 +209,47 @@ impl Services {
                         Err(NotIn::Left) => return Err(ConnectionError::ClientLeft),
                         Err(NotIn::StillStarting) => {
                             debug!("it is still starting; trying on");
-                            closed = None;
+                            last.closed = None;
+                            last.waits_at = None;
+                        }
+                        Err(NotIn::Throttled(said)) => {
+                            debug!("it throttles logins; trying on");
+                            last.kick.get_or_insert_with(|| (address.clone(), said));
                         }
                         // So does the published port of a container whose server is not up yet.
                         Err(NotIn::Unreachable(error) | NotIn::Closed(error)) => {
-                            closed = Some(error);
+                            last.closed = Some(error);
+                            last.waits_at = None;
                         }
                     }
-                    hold.until(Box::pin(sleep(RETRY_PAUSE))).await?;
+                    pause = RETRY_PAUSE;
                 }
             };
             let waited = tokio::select! {
                 waited = timeout(limit, waiting) => waited,
                 () = self.stop.cancelled() => return Err(ConnectionError::Stopping),
             };
-            waited.unwrap_or_else(|_| {
-                Err(closed.map_or(
-                    ConnectionError::HeldTooLong(limit),
-                    ConnectionError::BackendClosed,
-                ))
-            })
+            waited.unwrap_or_else(|_| Err(self.waited_in_vain(last, limit)))
         })
     }
 
+    /// What a wait comes to whose time is over: the first kick, else the throttle's if that is what was waited for.
+    fn waited_in_vain(&self, last: Last, limit: Duration) -> ConnectionError {
+        let known = |gate: Gate| Some((self.throttle.said(&gate)?, gate.backend));
+        if let Some((at, kick)) = last.kick {
+            return throttled(&at, kick);
+        }
+        if let Some((kick, at)) = last.waits_at.and_then(known) {
+            return throttled(&at, kick);
+        }
+        last.closed.map_or(
+            ConnectionError::HeldTooLong(limit),
+            ConnectionError::BackendClosed,
+        )
+    }
+
     /// One attempt within `limit`, with the client kept meanwhile and nothing of it due afterwards.
-    async fn dial(
+    pub(crate) async fn dial(
         &self,
         hold: &mut Hold<'_>,
         address: &BackendAddr,
@@ -267,16 +272,21 @@ impl Services {
         &self,
         hold: &Hold<'_>,
         guest: &Guest<'_>,
-        backend: TcpStream,
-        address: &BackendAddr,
+        (backend, address): (TcpStream, &BackendAddr),
+        attempt: Attempt<'_>,
     ) -> Result<LoginEnd, NotIn> {
         let using = self.using(guest.route, address);
         let listens = guest.holds() || guest.route.backends().is_some();
-        let introduced = introduce(hold, backend, listens).await;
+        let introduced = introduce(hold, backend, listens, attempt).await;
         match &introduced {
             // That its port is open proves nothing.
             Ok(Introduced { said, .. }) if !said.is_empty() => {
                 self.health.met(address, Some(Word::LetIn));
+            }
+            Err(NotIn::Throttled(_)) => {
+                self.health.met(address, Some(Word::LetIn));
+                self.servers
+                    .signal(&self.target(guest.route), Signal::DialOk);
             }
             Err(NotIn::Closed(_)) => self.health.met(address, Some(Word::Closed)),
             _ => {}
@@ -290,5 +300,24 @@ impl Services {
             at: address.clone(),
             using,
         })
+    }
+}
+
+/// What was met while a player waited.
+struct Last {
+    /// Where the player has not had a turn yet, if there are turns.
+    waits_at: Option<Gate>,
+    /// The first kick of a server that throttles logins.
+    kick: Option<(BackendAddr, Kick)>,
+    /// How the last connection ended that was ended without a word.
+    closed: Option<io::Error>,
+}
+
+/// Whose logins `at` counts together with this player's.
+pub(crate) fn gate(hold: &Hold<'_>, guest: &Guest<'_>, at: &BackendAddr) -> Gate {
+    let told = !hold.header().is_empty();
+    Gate {
+        backend: at.clone(),
+        client: told.then_some(guest.address),
     }
 }

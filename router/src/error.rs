@@ -8,6 +8,7 @@ use crate::config::values::short;
 use crate::greet::GreetError;
 use crate::texts::Text;
 use crate::texts::template::Fields;
+use crate::throttle::Kick;
 use crate::wake::WakeError;
 use crate::wake::permit::Refused;
 
@@ -55,6 +56,14 @@ pub enum ConnectionError {
     /// published port does.
     #[error("the backend closed the connection without a word: {0}")]
     BackendClosed(#[source] io::Error),
+    /// The backend throttles logins, and let the player in at no time that the hold left.
+    #[error("backend {backend} throttles logins (connection-throttle)")]
+    Throttled {
+        /// Where it is.
+        backend: BackendAddr,
+        /// Its first kick, which is what the player is told.
+        kick: Kick,
+    },
     /// The client closed the connection while it waited.
     #[error("the client left while its server was starting")]
     ClientLeft,
@@ -95,13 +104,14 @@ pub enum ConnectionError {
 
 impl ConnectionError {
     /// What the player may read: never an address, never the name of a machine. `None` when
-    /// nobody is there to read it, or what was spoken is not Minecraft.
+    /// nobody is there to read it, what was spoken is not Minecraft, or the backend has said it ([`Self::kick`]).
     #[must_use]
     pub fn text(&self) -> Option<Text> {
         Some(match self {
             Self::Greet(_)
             | Self::ClientLeft
             | Self::Told(_)
+            | Self::Throttled { .. }
             | Self::TooManyPings
             | Self::TurnedAway
             | Self::Io(_) => return None,
@@ -122,6 +132,15 @@ impl ConnectionError {
             Self::AddressBusy { .. } => Text::KickAddressBusy,
             Self::MayNotJoin => Text::KickMayNotJoin,
         })
+    }
+
+    /// A first packet of the backend's own, which the player is to have.
+    #[must_use]
+    pub fn kick(&self) -> Option<&Kick> {
+        match self {
+            Self::Throttled { kick, .. } => Some(kick),
+            _ => None,
+        }
     }
 
     /// Puts what this knows better into the fields of [`Self::text`].
@@ -190,6 +209,7 @@ impl ConnectionError {
             Self::LongStart(_) => "long_start",
             Self::ComeBack => "come_back",
             Self::HeldTooLong(_) => "held_too_long",
+            Self::Throttled { .. } => "throttled",
             Self::Full => "full",
             Self::Busy => "busy",
             Self::AddressBusy { .. } => "address_busy",
@@ -200,6 +220,14 @@ impl ConnectionError {
             Self::Told(error) => error.kind(),
             Self::Io(_) => "client_io",
         }
+    }
+}
+
+/// The backend throttles logins, and said so with `kick`.
+pub(crate) fn throttled(backend: &BackendAddr, kick: Kick) -> ConnectionError {
+    ConnectionError::Throttled {
+        backend: backend.clone(),
+        kick,
     }
 }
 

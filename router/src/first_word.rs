@@ -1,5 +1,5 @@
-//! Hands a player's greeting to a backend, and hears its first packet: a server that is still
-//! starting kicks, and who waits for it need not see that.
+//! Hands a player's greeting to a backend, and hears its first packet: a server kicks that is still
+//! starting, or throttles logins, and who can wait for it need not see that.
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use crate::hold::{Hold, Left};
-use crate::protocol::login::still_starting;
+use crate::protocol::login::{FirstPacket, first_packet};
+use crate::throttle::{Attempt, Kick};
 
 /// How long a backend's first word is waited for before the relay takes over.
 pub const FIRST_WORD_MAX: Duration = Duration::from_secs(3);
@@ -35,6 +36,8 @@ pub enum NotIn {
     Unreachable(io::Error),
     /// It kicked with the word that it is still starting.
     StillStarting,
+    /// It throttles logins, and kicked with these words; or it is known to, and was not tried.
+    Throttled(Kick),
     /// It took the connection and ended it without a byte.
     Closed(io::Error),
     /// It was not tried to the end: the client has gone.
@@ -49,7 +52,7 @@ impl From<Left> for NotIn {
 
 /// Hands over what the client has sent, behind the PROXY header if there is one; with `listens`, hears what the backend says first.
 ///
-/// Stops listening when the client goes on talking, and after [`FIRST_WORD_MAX`].
+/// Stops listening when the client goes on talking, and after [`FIRST_WORD_MAX`]. `attempt` learns what came of it.
 ///
 /// # Errors
 /// See [`NotIn`].
@@ -57,7 +60,9 @@ pub async fn introduce(
     hold: &Hold<'_>,
     mut backend: TcpStream,
     listens: bool,
+    mut attempt: Attempt<'_>,
 ) -> Result<Introduced, NotIn> {
+    attempt.begins();
     if !hold.header().is_empty() {
         let header = backend.write_all(hold.header());
         header.await.map_err(NotIn::Closed)?;
@@ -65,10 +70,19 @@ pub async fn introduce(
     let greeting = backend.write_all(hold.for_backend());
     greeting.await.map_err(NotIn::Closed)?;
     let said = if listens {
-        listen(hold.client(), &backend).await?
+        match listen(hold.client(), &backend).await {
+            Err(NotIn::Throttled(kick)) => {
+                attempt.throttled(&kick);
+                return Err(NotIn::Throttled(kick));
+            }
+            heard => heard?,
+        }
     } else {
         Vec::new()
     };
+    if !said.is_empty() {
+        attempt.passed();
+    }
     Ok(Introduced { backend, said })
 }
 
@@ -93,10 +107,11 @@ async fn listen(client: &TcpStream, backend: &TcpStream) -> Result<Vec<u8>, NotI
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return end(said, error),
         }
-        match still_starting(&said) {
-            Some(true) => return Err(NotIn::StillStarting),
+        match first_packet(&said) {
+            Some(FirstPacket::StillStarting) => return Err(NotIn::StillStarting),
+            Some(FirstPacket::Throttled) => return Err(NotIn::Throttled(said.into())),
             None if said.len() < BYTES_MAX => {}
-            Some(false) | None => return Ok(said),
+            Some(FirstPacket::Other) | None => return Ok(said),
         }
     }
 }
@@ -113,10 +128,13 @@ fn end(said: Vec<u8>, error: io::Error) -> Result<Vec<u8>, NotIn> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::BackendAddr;
     use crate::hold::CHANNEL;
     use crate::hold::schedule::{FIRST_ID, TICK, Way};
     use crate::protocol::login::{disconnect, plugin_request};
     use crate::protocol::{encode_frame, varint};
+    use crate::throttle::Throttle;
+    use crate::throttle::pace::Gate;
     use std::net::Ipv4Addr;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
@@ -128,6 +146,13 @@ mod tests {
         let dialled = TcpStream::connect(listener.local_addr().unwrap());
         let (one, other) = tokio::try_join!(dialled, listener.accept()).unwrap();
         (one, other.0)
+    }
+
+    fn gate() -> Gate {
+        Gate {
+            backend: BackendAddr::parse("b:1").unwrap(),
+            client: None,
+        }
     }
 
     #[tokio::test]
@@ -156,7 +181,11 @@ mod tests {
             let kick = disconnect("Server is still starting!");
             server.write_all(&kick).await.unwrap();
         };
-        let (introduced, ()) = tokio::join!(introduce(&hold, backend, true), kicks);
+        let throttle = Throttle::default();
+        let (introduced, ()) = tokio::join!(
+            introduce(&hold, backend, true, throttle.regardless(gate())),
+            kicks
+        );
 
         assert!(matches!(introduced, Err(NotIn::StillStarting)));
     }
@@ -167,9 +196,11 @@ mod tests {
         let (backend, _server) = connection().await;
         let hold = Hold::new(&held, b"hello".to_vec(), Way::Silence, TICK);
         client.write_all(b"more").await.unwrap();
-        let begun = Instant::now();
+        let (begun, throttle) = (Instant::now(), Throttle::default());
 
-        let introduced = introduce(&hold, backend, true).await.unwrap();
+        let introduced = introduce(&hold, backend, true, throttle.regardless(gate()))
+            .await
+            .unwrap();
 
         assert_eq!((introduced.said, begun.elapsed()), (vec![], Duration::ZERO));
     }

@@ -16,7 +16,7 @@ use crate::closing::Closing;
 use crate::connection::Services;
 use crate::dial::is_out_of_files;
 use crate::enter::Failed;
-use crate::error::{ConnectionError, unreachable};
+use crate::error::{ConnectionError, throttled, unreachable};
 use crate::first_word::NotIn;
 use crate::hold::cookie::Bearer;
 use crate::hold::schedule::Way;
@@ -29,6 +29,7 @@ use crate::routes::policy::Join;
 use crate::servers::counters::{HeldEnd, Refusal};
 use crate::servers::state::State;
 use crate::servers::{Session, Waiter};
+use crate::throttle::Kick;
 use crate::wake::in_use::Using;
 use crate::wake::permit::{Claim, Refused};
 use crate::wake::probing::ProbeReply;
@@ -169,8 +170,8 @@ impl Services {
         }
         if let Some(address) = self.recent(guest) {
             let address = std::future::ready(Ok(address));
-            let limit = join::hold_limit(&route.policy, guest.waiting(hold, None));
-            match self.wait(hold, guest, address, limit).await {
+            let limit = guest.hold_limit(hold);
+            match self.wait(hold, guest, address, limit, None).await {
                 Err(ConnectionError::NotReady { .. } | ConnectionError::BackendClosed(_)) => {}
                 outcome => return outcome.map(Before::Ended),
             }
@@ -190,9 +191,14 @@ impl Services {
                 return Err(unreachable(&at, error));
             }
             NotIn::StillStarting if guest.holds() => {
-                return self.wait_on(hold, guest, at).await.map(Before::Ended);
+                return self.wait_on(hold, guest, at, None).await.map(Before::Ended);
+            }
+            NotIn::Throttled(kick) if guest.holds() => {
+                let waited = self.wait_on(hold, guest, at, Some(kick)).await;
+                return waited.map(Before::Ended);
             }
             NotIn::StillStarting => ConnectionError::ComeBack,
+            NotIn::Throttled(kick) => throttled(&at, kick),
             NotIn::Unreachable(error) if wakes => {
                 debug!(%error, "dial failed; waking");
                 let refused = ProbeReply::not_reached(&error) == ProbeReply::Refused;
@@ -211,7 +217,7 @@ impl Services {
             NotIn::Unreachable(error) => unreachable(&at, error),
             NotIn::Closed(error) => ConnectionError::BackendClosed(error),
         };
-        let elsewhere = self.elsewhere(hold, route, error).await;
+        let elsewhere = self.elsewhere(hold, guest, error).await;
         elsewhere.map(Before::Ended)
     }
 
@@ -305,7 +311,7 @@ impl Services {
                 return Ok(entered);
             }
             self.servers.refused(Refusal::from(&refused));
-            return Box::pin(self.elsewhere(hold, route, refused.into())).await;
+            return Box::pin(self.elsewhere(hold, guest, refused.into())).await;
         }
         let mut waiter = None;
         let attempts = self.attempt(hold, guest, &chain, (waker, &wanted), &mut waiter);
@@ -340,8 +346,14 @@ impl Services {
     ) -> Result<Option<LoginEnd>, ConnectionError> {
         match self.enter(hold, guest).await {
             Ok(entered) => Ok(Some(entered)),
-            Err(failed) if matches!(failed.why, NotIn::Left) => Err(ConnectionError::ClientLeft),
-            Err(_) => Ok(None),
+            Err(Failed { why, at }) => match why {
+                NotIn::Left => Err(ConnectionError::ClientLeft),
+                NotIn::Throttled(kick) if guest.holds() => {
+                    self.wait_on(hold, guest, at, Some(kick)).await.map(Some)
+                }
+                NotIn::Throttled(kick) => Err(throttled(&at, kick)),
+                _ => Ok(None),
+            },
         }
     }
 
@@ -364,7 +376,7 @@ impl Services {
                 Attempt::Hold(limit) => {
                     waiter.get_or_insert_with(|| self.servers.wait(&target));
                     let address = self.woken(waker.join(wanted()), guest);
-                    let entered = self.wait(hold, guest, address, limit).await;
+                    let entered = self.wait(hold, guest, address, limit, None).await;
                     (entered, HeldEnd::LetIn)
                 }
                 Attempt::Transfer(limit, packets) => {
@@ -379,7 +391,7 @@ impl Services {
                     if let Err(error) = waker.poke(wanted()) {
                         failed.get_or_insert_with(|| error.into());
                     }
-                    match Box::pin(self.forward(hold, address)).await {
+                    match Box::pin(self.forward(hold, guest, address)).await {
                         // Of more use to the player than what is wrong with the lobby.
                         Err(error) if !error.is_final() => {
                             debug!(%error, "not forwarded");
@@ -412,20 +424,22 @@ impl Services {
         permits.may_wake(rules, &claim, now, SystemTime::now())
     }
 
-    /// Waits for a server that is up `at` an address and turns players away because it is still starting.
+    /// Waits for a server that is up `at` an address and turns players away because it is still starting, or throttles
+    /// logins: then `kick` is what it says.
     async fn wait_on(
         &self,
         hold: &mut Hold<'_>,
         guest: &Guest<'_>,
         at: BackendAddr,
+        kick: Option<Kick>,
     ) -> Result<LoginEnd, ConnectionError> {
-        let route = guest.route;
-        let limit = join::hold_limit(&route.policy, guest.waiting(hold, None));
-        let waiter = self.servers.wait(&self.target(route));
+        let limit = guest.hold_limit(hold);
+        let waiter = self.servers.wait(&self.target(guest.route));
+        let kick = kick.map(|kick| (at.clone(), kick));
         let address = std::future::ready(Ok(at));
-        let outcome = match self.wait(hold, guest, address, limit).await {
-            Err(error @ ConnectionError::HeldTooLong(_)) => {
-                let forwarded = self.elsewhere(hold, route, error).await;
+        let outcome = match self.wait(hold, guest, address, limit, kick).await {
+            Err(error @ (ConnectionError::HeldTooLong(_) | ConnectionError::Throttled { .. })) => {
+                let forwarded = self.elsewhere(hold, guest, error).await;
                 forwarded.map(|entered| (entered, HeldEnd::Forwarded))
             }
             outcome => outcome.map(|entered| (entered, HeldEnd::LetIn)),
@@ -436,26 +450,6 @@ impl Services {
                 Ok(entered)
             }
             Err(error) => Err(self.kicked(Some(waiter), error)),
-        }
-    }
-
-    /// Forwards a player whose server is away and is not woken, if the route says so.
-    async fn elsewhere(
-        &self,
-        hold: &mut Hold<'_>,
-        route: &Route,
-        error: ConnectionError,
-    ) -> Result<LoginEnd, ConnectionError> {
-        let forwards = route.policy.join.contains(&Join::Forward);
-        match route.policy.forward_to.as_ref().filter(|_| forwards) {
-            Some(address) => {
-                let forwarded = self.forward(hold, address).await;
-                forwarded.map_err(|forwarding| {
-                    debug!(error = %forwarding, "not forwarded");
-                    error
-                })
-            }
-            None => Err(error),
         }
     }
 }
@@ -473,6 +467,11 @@ impl Guest<'_> {
         let join = &self.route.policy.join;
         let is_too_new = version::is_too_new(self.login.handshake.protocol);
         self.returned || join.contains(&Join::Hold) || is_too_new && join.contains(&Join::Transfer)
+    }
+
+    /// How long the player may be held from now on.
+    pub(crate) fn hold_limit(&self, hold: &Hold<'_>) -> Duration {
+        join::hold_limit(&self.route.policy, self.waiting(hold, None))
     }
 
     fn waiting(&self, hold: &Hold<'_>, eta: Option<Duration>) -> Waiting {

@@ -1,15 +1,19 @@
-//! The backends that are tried for one client, one after the other; who is counted as playing where.
+//! The backends that are tried for one client, one after the other, and what they get first; who is counted as playing where.
 
+use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 use std::vec;
 
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::addr::BackendAddr;
 use crate::balance::{self, Balance, Candidate, ROUND_MAX};
+use crate::closing::Closing;
 use crate::connection::Services;
 use crate::health::ladder::Status;
+use crate::proxy_protocol;
 use crate::routes::Route;
 use crate::wake::in_use::Using;
 
@@ -94,6 +98,19 @@ impl Services {
         let order = order.into_iter().filter_map(|number| list.get(number));
         let order = order.map(|one| one.address.clone());
         elsewhere.into_iter().chain(order).collect()
+    }
+
+    /// The PROXY header that backends of `route` get first; nothing where they get none.
+    pub(crate) fn header(
+        &self,
+        route: &Route,
+        client: &TcpStream,
+        closing: &Closing,
+    ) -> io::Result<Vec<u8>> {
+        match route.policy.proxy_protocol {
+            Some(version) => proxy_protocol::header(version, closing.ends(client.local_addr()?)),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Whether nothing is known to be wrong with a backend.

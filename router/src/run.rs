@@ -40,6 +40,7 @@ use crate::routes::registry::{Full, Registry};
 use crate::servers::Servers;
 use crate::socket;
 use crate::status::cache::StatusCache;
+use crate::throttle::Throttle;
 use crate::wake::Waker;
 use crate::wake::client::{ClientError, ManagerClient};
 use crate::wake::machine::Limits;
@@ -441,6 +442,7 @@ fn services(
         in_use: beside.in_use(),
         permits: Mutex::new(permits),
         newer: Newer::default(),
+        throttle: Throttle::default(),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers), told),
         health,
         servers,

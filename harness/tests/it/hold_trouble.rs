@@ -31,14 +31,14 @@ fn response(id: i32) -> Vec<u8> {
 }
 
 /// Knocks, and waits until the client has heard from the router.
-async fn hold(table: &Table, player: &Player) -> Session {
+pub(crate) async fn hold(table: &Table, player: &Player) -> Session {
     let mut session = player.knock(table.router.at.players).await.unwrap();
     assert_eq!(session.step().await.unwrap(), None);
     session
 }
 
 /// Gives a server other settings than the defaults, by its row.
-async fn set(table: &Table, server: &str, settings: &str) {
+pub(crate) async fn set(table: &Table, server: &str, settings: &str) {
     let update = format!("UPDATE servers SET {settings} WHERE name = '{server}'");
     assert_eq!(table.sql.execute(&update, &[]).await.unwrap(), 1);
     let host = format!("{server}.example.com");
@@ -52,7 +52,7 @@ async fn says(table: &Table, words: &str) {
 
 /// The text a player is refused with, and how many words it was sent before; all of it reads as the
 /// version has it.
-async fn refused(mut session: Session) -> (String, usize) {
+pub(crate) async fn refused(mut session: Session) -> (String, usize) {
     let Outcome::Refused(component) = session.wait().await.unwrap() else {
         panic!("{:?}", session.seen)
     };

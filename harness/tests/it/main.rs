@@ -119,6 +119,8 @@ mod table_trouble;
 #[cfg(test)]
 mod texts;
 #[cfg(test)]
+mod throttled;
+#[cfg(test)]
 mod tidy;
 #[cfg(test)]
 mod tls;

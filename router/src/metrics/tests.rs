@@ -31,6 +31,10 @@ fn what_failed_is_told_in_mc_routers_words_and_what_did_not_is_not() {
         backend,
         error: io(),
     };
+    let throttled = Error::Throttled {
+        backend: BackendAddr::parse("h:1").unwrap(),
+        kick: b"\x02\x00\x00"[..].into(),
+    };
     for (outcome, word) in [
         (joined(End::Closed(Side::Client)), None),
         (joined(End::Failed(Side::Backend, io())), Some("relay")),
@@ -55,6 +59,7 @@ fn what_failed_is_told_in_mc_routers_words_and_what_did_not_is_not() {
         (Err(Refused::Denied.into()), None),
         (Err(Error::ClientLeft), None),
         (Err(Error::Full), None),
+        (Err(throttled), None),
     ] {
         assert_eq!(
             Failure::of(&outcome).map(Failure::name),

@@ -3,9 +3,9 @@
 //! All of it is before encryption. Sources: <https://minecraft.wiki/w/Java_Edition_protocol/Packets>
 //! and, for what differs by version, the table in [`versions`](super::versions).
 
-mod starting;
+mod kick;
 
-pub use starting::still_starting;
+pub use kick::{FirstPacket, first_packet};
 
 use serde_json::{Value, json};
 
