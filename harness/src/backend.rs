@@ -51,6 +51,8 @@ pub struct Conduct {
     pub throttle: Option<Throttle>,
     /// Whether it answers status requests and pings, or closes the connection.
     pub status: bool,
+    /// Whether it does so too for a pinger that speaks no particular version, whose protocol number is -1.
+    pub nameless: bool,
     /// Whether it insists on a PROXY header before anything else, and hangs up without one.
     pub proxied: bool,
     /// How long it keeps back the answer to a ping, as if it were far away.
@@ -65,6 +67,7 @@ impl Default for Conduct {
             kicks: 0,
             throttle: None,
             status: true,
+            nameless: true,
             proxied: false,
             pong_after: Duration::ZERO,
         }
@@ -178,7 +181,11 @@ impl Backend {
         Self::bind(name, Conduct::default(), addr).await
     }
 
-    async fn bind(name: &str, conduct: Conduct, addr: SocketAddr) -> Result<Self> {
+    /// A server called `name` on `addr`, with a conduct of its own.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub async fn bind(name: &str, conduct: Conduct, addr: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(addr)
             .await
             .with_context(|| format!("backend on {addr}"))?;
@@ -296,6 +303,9 @@ impl Shared {
         let conduct = self.conduct_towards(login);
         match greeting {
             _ if !login && !conduct.status => Ok(()),
+            Greeting::Status { handshake, .. } if handshake.protocol < 0 && !conduct.nameless => {
+                Ok(())
+            }
             Greeting::Legacy(ping) => {
                 Ok(answer::legacy_ping(&mut stream, &ping, &self.name).await?)
             }

@@ -18,9 +18,10 @@ use crate::login::{Guest, LoginEnd};
 use crate::ping::knock;
 use crate::routes::Route;
 use crate::servers::state::Signal;
+use crate::shared_str::SharedStr;
 use crate::throttle::pace::Gate;
 use crate::throttle::{Attempt, Kick};
-use crate::wake::{Ticket, WakeError};
+use crate::wake::{Ticket, WakeError, Wanted};
 
 /// Pause before a server that let nobody in is tried again.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -136,6 +137,26 @@ impl Services {
     pub(crate) fn is_being_stopped(&self, at: &BackendAddr) -> bool {
         let mut stoppers = [&self.scaler, &self.docker].into_iter().flatten();
         stoppers.any(|waker| waker.is_stopping(at.as_str(), at))
+    }
+
+    /// The server of the route for a wake that `guest` wants; nobody listened there at `shut`.
+    pub(crate) fn wanted(
+        &self,
+        server: &SharedStr,
+        guest: &Guest<'_>,
+        shut: Option<Instant>,
+    ) -> Wanted {
+        let (route, own) = (guest.route, guest.login.handshake.protocol);
+        let key = route.key();
+        let measured = self.health.of(&route.backend);
+        Wanted {
+            shows_status: self.status.last_known(&key, own).is_some(),
+            shut: shut.map(Instant::into_std),
+            protocol: Some(self.status.protocol(&key).unwrap_or(own)),
+            latency: measured.and_then(|reading| reading.latency),
+            dial_limit: self.dial_timeout,
+            ..Wanted::new(server, route)
+        }
     }
 
     /// The address for those who waited. The table may be wrong about a server it calls stopped,

@@ -201,10 +201,10 @@ impl Services {
             NotIn::Throttled(kick) => throttled(&at, kick),
             NotIn::Unreachable(error) if wakes => {
                 debug!(%error, "dial failed; waking");
-                let refused = ProbeReply::not_reached(&error) == ProbeReply::Refused;
+                let nobody = ProbeReply::not_reached(&error).is_absence();
                 return Ok(Before::Asleep(Knock {
                     tried: true,
-                    shut: refused.then(Instant::now),
+                    shut: nobody.then(Instant::now),
                 }));
             }
             NotIn::Closed(error) if wakes => {
@@ -275,13 +275,7 @@ impl Services {
         let Some((waker, server)) = self.waker_of(route) else {
             return Err(ConnectionError::ComeBack);
         };
-        let protocol = guest.login.handshake.protocol;
-        let shows_status = self.status.last_known(&route.key(), protocol).is_some();
-        let wanted = || Wanted {
-            shows_status,
-            shut: knock.shut.map(Instant::into_std),
-            ..Wanted::new(&server, route)
-        };
+        let wanted = || self.wanted(&server, guest, knock.shut);
         let (eta, starts) = {
             let seen = self.servers.snapshot(&self.target(route));
             let under_way = matches!(seen.state, State::Starting | State::Settling);

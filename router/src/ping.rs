@@ -14,6 +14,7 @@ use crate::addr::BackendAddr;
 use crate::dial::{dial, dial_to};
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::status::{StatusRequest, pong, text_in};
+use crate::protocol::version;
 use crate::protocol::{DecodeError, FRAME_BYTES_MAX, frame_length};
 use crate::proxy_protocol::{Ends, Version, header};
 use crate::shared_str::SharedStr;
@@ -27,6 +28,9 @@ pub const PONG_TIMEOUT: Duration = Duration::from_secs(1);
 const PAYLOAD: [u8; 8] = *b"automc->";
 /// The protocol number of a pinger that speaks no particular version.
 pub const ANY_PROTOCOL: i32 = -1;
+/// That of 1.8, which mcstatus says unless it is told another: what servers meet every day that turn away a
+/// pinger of no particular version.
+const WELL_KNOWN_PROTOCOL: i32 = version::V1_8;
 /// A status without an icon fits.
 const FIRST_READ_BYTES: usize = 1024;
 
@@ -56,6 +60,21 @@ pub struct Ping {
     /// The PROXY header it hears first, if any. It names this router as the client: it is the one who
     /// asks, and servers have been seen to fail at headers that name nobody (`LOCAL`).
     pub proxy: Option<Version>,
+}
+
+/// The protocol number of a ping of our own: the one that is `known` to that server, and where none is, or it was
+/// `unanswered` so often in a row, by turns one that it may like better.
+#[must_use]
+pub fn number(known: Option<i32>, unanswered: u8) -> i32 {
+    let (first, second) = match known {
+        Some(known) => (known, ANY_PROTOCOL),
+        None => (ANY_PROTOCOL, WELL_KNOWN_PROTOCOL),
+    };
+    if unanswered.is_multiple_of(2) {
+        first
+    } else {
+        second
+    }
 }
 
 /// Whether anybody takes connections at `backend`, asked by one that goes away again. Where a PROXY

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::backend::{Asleep, Backend};
+use harness::backend::{Asleep, Backend, Conduct};
 use harness::eventually::eventually;
 use harness::manager::{Manager, Reply};
 use harness::player::Player;
@@ -84,6 +84,61 @@ async fn a_server_that_answers_lets_players_in_though_the_start_hangs() {
 
     waiting.enter().await.unwrap();
     assert_eq!((backend.logins().len(), manager.counts()), (1, (1, 0)));
+}
+
+/// Many a starting server writes a line for every connection.
+#[tokio::test]
+async fn a_starting_server_is_left_alone_where_the_server_manager_will_tell() {
+    let (manager, table) = with_slow_manager().await;
+    let (asleep, player) = table.asleep("test1").await.unwrap();
+    let waiting = player.knock(table.router.at.players).await.unwrap();
+    manager.polled(1, DEADLINE).await.unwrap();
+    until_probed(&table).await;
+    table.says(&["poll answered", "NotYet"]).await.unwrap();
+
+    let closing = Conduct {
+        status: false,
+        ..Conduct::default()
+    };
+    let starting = asleep.wake_as("woken", closing).unwrap();
+    eventually("probes", DEADLINE, async || starting.records().len() >= 3)
+        .await
+        .unwrap();
+
+    let heard = starting.records();
+    let (first, last) = (&heard[0], &heard[2]);
+    assert!(last.at - first.at > Duration::from_secs(5), "{heard:?}");
+    starting.conduct(Conduct::default());
+    say(&table, "test1", "running", &starting).await;
+    waiting.enter().await.unwrap();
+}
+
+/// Some servers and proxies close connections whose protocol number is -1.
+#[tokio::test]
+async fn a_server_that_turns_away_pings_of_no_version_lets_players_in_after_it_slept() {
+    let picky = || Conduct {
+        nameless: false,
+        ..Conduct::default()
+    };
+    let (manager, table) = with_slow_manager().await;
+    let backend = Backend::start_as("seen", picky()).await.unwrap();
+    let at = backend.addr();
+    let player = table.server("test1", at, "stopped").await.unwrap();
+    // It is known to show its status, and is waited for until it does.
+    player.status(table.router.at.players).await.unwrap();
+    assert_eq!(backend.records().len(), 1);
+    drop(backend);
+    let waiting = player.knock(table.router.at.players).await.unwrap();
+    manager.polled(1, DEADLINE).await.unwrap();
+    until_probed(&table).await;
+
+    let backend = Backend::bind("woken", picky(), at).await.unwrap();
+
+    waiting.enter().await.unwrap();
+    let asked = backend.records();
+    let asked: Vec<_> = asked.iter().filter(|one| !one.login).collect();
+    assert!(asked.len() <= 2, "{asked:?}");
+    assert_sign(&table, "sign=Probe").await;
 }
 
 /// The row's address may belong to another server by now.

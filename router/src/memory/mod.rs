@@ -79,6 +79,12 @@ impl Memory {
         self.model().last_known(server, protocol)
     }
 
+    /// The protocol number by which `server` showed a status last, if a client named one.
+    #[must_use]
+    pub fn protocol(&self, server: &str) -> Option<i32> {
+        self.model().protocol(server)
+    }
+
     /// How long the last starts of `server` took, the latest last; [`model::STARTS_MAX`] at most.
     #[must_use]
     pub fn starts(&self, server: &str) -> Vec<Duration> {

@@ -121,6 +121,14 @@ impl Model {
         })
     }
 
+    /// The protocol number by which a server showed a status last, if a client named one.
+    #[must_use]
+    pub fn protocol(&self, key: &str) -> Option<i32> {
+        let mut numbers = self.servers.get(key)?.statuses.iter();
+        let named = numbers.find(|status| status.protocol >= 0);
+        named.map(|status| status.protocol)
+    }
+
     /// How long the last starts of a server took, the latest last.
     #[must_use]
     pub fn starts(&self, key: &str) -> Vec<Duration> {

@@ -175,6 +175,12 @@ impl StatusCache {
         self.memory.last_known(key, known_protocol(protocol))
     }
 
+    /// The protocol number by which the server called `key` showed a status last, if a client named one.
+    #[must_use]
+    pub fn protocol(&self, key: &str) -> Option<i32> {
+        self.memory.protocol(key)
+    }
+
     /// Takes note that the server called `key` has just been reached, so that it is not shown as away
     /// a moment longer.
     pub fn reached(&self, key: &str) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::error::WakeError;
 use super::polling::Polling;
-use super::probing::{ProbeReply, Probing};
+use super::probing::{Probe, ProbeReply, Probing};
 use super::reply::{PollReply, Polled, StartReply};
 use super::starting::{Starting, Verdict};
 use super::wanted::Wanted;
@@ -38,8 +38,8 @@ pub enum Step {
     Start,
     /// Ask for the state; the server-manager may wait so long for a change.
     Poll(Option<Duration>),
-    /// Ask this address for its status, and give up the probe under way, if there is one.
-    Probe(BackendAddr),
+    /// Ask an address for its status, and give up the probe under way, if there is one.
+    Probe(Probe),
     /// Nothing before this instant, unless an answer or an announcement comes.
     WaitUntil(Instant),
     /// It is over.
@@ -94,7 +94,8 @@ enum Stage {
         confirmed: bool,
         /// The port took a connection.
         open: bool,
-        problem: &'static str,
+        /// What came of the last probe.
+        last: ProbeReply,
     },
     /// It is ready, and given time to settle.
     Settling {
@@ -110,7 +111,8 @@ pub struct Wake {
     server: SharedStr,
     limits: Limits,
     settle: Duration,
-    shows_status: bool,
+    /// How long its port is open without a status before players may try.
+    open_window: Duration,
     begin: Instant,
     deadline: Instant,
     start: Starting,
@@ -122,6 +124,10 @@ pub struct Wake {
     open_since: Option<Instant>,
     /// What the row says by now.
     row: (StateHint, BackendAddr),
+    /// The row was seen to change since the beginning.
+    row_works: bool,
+    /// The last poll was answered as it should be.
+    polls_work: bool,
     percent: Option<u8>,
     problem: Option<String>,
 }
@@ -136,7 +142,7 @@ impl Wake {
             server: wanted.server.clone(),
             limits,
             settle: wanted.settle,
-            shows_status: wanted.shows_status,
+            open_window: wanted.open_window(),
             begin: now,
             deadline: now + limits.timeout,
             start: Starting::new(now),
@@ -144,9 +150,11 @@ impl Wake {
             polling: limits
                 .poll_interval
                 .map(|interval| Polling::new(interval, wanted.expected, now)),
-            probing: Probing::new(wanted.backend.clone(), now).shut_at(wanted.shut, now),
+            probing: Probing::new(wanted, now),
             open_since: None,
             row: (wanted.state, wanted.backend.clone()),
+            row_works: false,
+            polls_work: false,
             percent: None,
             problem: None,
         }
@@ -199,13 +207,17 @@ impl Wake {
         }
         let probe_at = self.probing.due().filter(|_| self.wants_probes());
         if due(probe_at) {
-            self.probing.ask();
-            return Step::Probe(self.probing.address().clone());
+            return Step::Probe(self.probing.ask());
         }
         let end = match &self.stage {
             Stage::Done(outcome) => return Step::Done(outcome.clone()),
-            Stage::Waiting => self.deadline,
+            Stage::Waiting => self.open_since.map_or(self.deadline, |since| {
+                self.deadline.min(since + self.open_window)
+            }),
             Stage::Told { at, .. } if now < *at + READY_WINDOW => *at + READY_WINDOW,
+            Stage::Told { at, open, .. } if *open && now < *at + self.open_window => {
+                self.deadline.min(*at + self.open_window)
+            }
             Stage::Told { at, .. } => self.deadline.max(*at + READY_WINDOW),
             Stage::Settling { until, .. } => *until,
         };
@@ -262,6 +274,7 @@ impl Wake {
             polling.answered(now, broken, polled.max_wait);
         }
         self.percent = polled.percent.or(self.percent);
+        self.polls_work = polled.reply == PollReply::NotYet;
         if !self.wants_polls(now) {
             return;
         }
@@ -294,7 +307,8 @@ impl Wake {
 
     /// Takes what came of [`Step::Probe`].
     pub fn probed(&mut self, now: Instant, reply: ProbeReply) {
-        let came_up = self.probing.take(now, reply);
+        let others_tell = self.stage == Stage::Waiting && self.others_tell(now);
+        let came_up = self.probing.take(now, reply, others_tell);
         let alone = self.is_alone();
         let open_since = self.open_since.or(Some(now));
         self.open_since = open_since.filter(|_| alone && reply.is_open());
@@ -306,12 +320,19 @@ impl Wake {
                 let sign = *sign;
                 self.ready(now, sign);
             }
-            Stage::Told { open, problem, .. } => {
+            Stage::Told { open, last, .. } => {
                 *open |= reply.is_open();
-                *problem = reply.problem();
+                *last = reply;
             }
             _ => {}
         }
+    }
+
+    /// Whether the server-manager or the table is seen to work, so that one of them will tell that the server runs.
+    fn others_tell(&self, now: Instant) -> bool {
+        let overdue = self.polling.as_ref().and_then(|one| one.overdue(now));
+        let answers = self.polls_work && overdue.unwrap_or_default() < READY_WINDOW;
+        answers || self.row_works
     }
 
     /// Takes what the row says by now. That it runs is news if the row did not say so before, or
@@ -319,6 +340,7 @@ impl Wake {
     pub fn announced(&mut self, now: Instant, state: StateHint, address: &BackendAddr) {
         let before = std::mem::replace(&mut self.row, (state, address.clone()));
         let moved = before.1 != *address;
+        self.row_works |= before.0 != state;
         let news = state == StateHint::Running && (moved || before.0 != state);
         match self.stage {
             Stage::Waiting if news => self.told(now, Sign::Table, address),
@@ -335,9 +357,7 @@ impl Wake {
         self.start.pass(now);
         let open_for = |since| now.saturating_duration_since(since);
         match &self.stage {
-            Stage::Waiting
-                if !self.shows_status && self.open_since.map(open_for) >= Some(READY_WINDOW) =>
-            {
+            Stage::Waiting if self.open_since.map(open_for) >= Some(self.open_window) => {
                 self.ready(now, Sign::Probe);
             }
             Stage::Waiting if now >= self.deadline => {
@@ -351,19 +371,25 @@ impl Wake {
             Stage::Told { at, sign, open, .. }
                 if *open
                     && now >= *at + READY_WINDOW
-                    && (!self.shows_status || now >= self.deadline) =>
+                    && now >= self.deadline.min(*at + self.open_window) =>
             {
                 // It takes connections and answers no status: somebody has switched that off.
                 let sign = *sign;
                 self.ready(now, sign);
             }
-            Stage::Told { at, problem, .. }
+            Stage::Told { at, sign, last, .. }
                 if now >= *at + READY_WINDOW && now >= self.deadline =>
             {
-                self.stage = Stage::Done(Err(WakeError::NotReady {
-                    backend: self.probing.address().clone(),
-                    problem,
-                }));
+                let (sign, last) = (*sign, *last);
+                if last == ProbeReply::Unknown {
+                    // That it could not be asked proves nothing against it.
+                    self.ready(now, sign);
+                } else {
+                    self.stage = Stage::Done(Err(WakeError::NotReady {
+                        backend: self.probing.address().clone(),
+                        problem: last.problem(),
+                    }));
+                }
             }
             _ => {}
         }
@@ -415,7 +441,7 @@ impl Wake {
             sign,
             confirmed: sign == Sign::Poll,
             open: false,
-            problem: ProbeReply::Silent.problem(),
+            last: ProbeReply::Silent,
         };
     }
 

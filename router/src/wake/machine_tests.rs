@@ -1,6 +1,7 @@
 use super::*;
 use crate::wake::simulated::*;
 use crate::wake::starting::START_RETRY_PAUSE;
+use crate::wake::wanted::STATUS_WINDOW;
 use proptest::prelude::*;
 
 const fn secs(count: u64) -> Duration {
@@ -123,7 +124,7 @@ fn a_row_that_said_running_all_along_says_nothing_new() {
 
 #[test]
 fn an_address_that_begins_to_answer_ends_it_without_any_poll_or_news() {
-    let refused = std::iter::repeat_n(at_once(ProbeReply::Refused), 99);
+    let refused = std::iter::repeat_n(at_once(ProbeReply::Refused), 50);
     let story = World {
         starts: vec![(secs(3600), StartReply::Accepted)],
         connects: false,
@@ -200,7 +201,13 @@ fn a_port_that_opens_without_a_status_is_ready_after_the_window_and_one_that_sta
             (READY_WINDOW, &address(POLLED))
         );
     }
-    for reply in [ProbeReply::Refused, ProbeReply::Silent, ProbeReply::Unknown] {
+    // The probes did not get that far, and prove nothing.
+    let unknown = of(ProbeReply::Unknown).play();
+    assert_eq!(
+        (unknown.end, unknown.ready().sign),
+        (LIMITS.timeout, Sign::Poll)
+    );
+    for reply in [ProbeReply::Refused, ProbeReply::Silent, ProbeReply::NoName] {
         let story = of(reply).play();
         assert_eq!(story.end, LIMITS.timeout, "{reply:?}");
         let error = story.outcome().as_ref().unwrap_err();
@@ -211,10 +218,11 @@ fn a_port_that_opens_without_a_status_is_ready_after_the_window_and_one_that_sta
 #[test]
 fn a_port_that_opens_before_a_server_known_to_show_its_status_is_not_taken_for_it() {
     // Container engines open published ports before anybody listens behind them.
-    let boot = std::iter::repeat_n(at_once(ProbeReply::Closed), 800);
-    let world = |answers: bool| World {
+    let boot = std::iter::repeat_n(at_once(ProbeReply::Closed), 32);
+    let world = |answers: bool, expected| World {
         wanted: Wanted {
             shows_status: true,
+            expected,
             ..wanted()
         },
         polls: vec![at_once(running(ROW))],
@@ -224,13 +232,19 @@ fn a_port_that_opens_before_a_server_known_to_show_its_status_is_not_taken_for_i
             .collect(),
         ..World::default()
     };
-    let story = world(true).play();
+    let story = world(true, None).play();
     assert!(story.end > READY_WINDOW * 2 && story.end < LIMITS.timeout);
     story.ready();
     // Somebody may have switched it off.
-    let story = world(false).play();
-    assert_eq!(story.end, LIMITS.timeout);
-    story.ready();
+    for (expected, end) in [
+        (None, STATUS_WINDOW),
+        (Some(secs(20)), secs(40)),
+        (Some(secs(50)), LIMITS.timeout),
+    ] {
+        let story = world(false, expected).play();
+        assert_eq!(story.end, end, "{expected:?}");
+        story.ready();
+    }
 }
 
 #[test]
@@ -307,6 +321,7 @@ fn probes() -> impl Strategy<Value = Vec<Answer<ProbeReply>>> {
         1 => Just(ProbeReply::Mute),
         1 => Just(ProbeReply::Silent),
         1 => Just(ProbeReply::Unknown),
+        1 => Just(ProbeReply::NoName),
     ];
     let took = (0_u64..2_000).prop_map(Duration::from_millis);
     proptest::collection::vec((took, reply), 1..40)
@@ -419,6 +434,19 @@ proptest! {
         }
     }
 
+    /// Whatever came back, a server that hears of probes hears of few.
+    #[test]
+    fn no_second_of_a_start_has_more_than_a_handful_of_probes_that_are_heard(world in worlds()) {
+        let story = world.play();
+        let heard = story.seen.iter().filter(|(_, reply)| reply.is_open());
+        let heard: Vec<_> = heard.map(|(at, _)| *at).collect();
+        let told = 1 + world.news.len() + story.polls.len().min(2);
+        for (number, at) in heard.iter().enumerate() {
+            let within = heard[number..].iter().take_while(|other| **other < *at + secs(1));
+            prop_assert!(within.count() <= 5 + told, "{heard:?}");
+        }
+    }
+
     #[test]
     fn an_address_is_the_one_that_was_told_or_the_rows(world in worlds()) {
         let story = world.play();
@@ -434,7 +462,9 @@ proptest! {
             }
             // It took its word: it answered, or at least let somebody in.
             prop_assert!(story.probes.iter().any(|(_, asked)| *asked == ready.address));
-            prop_assert!(story.seen.iter().any(|(_, reply)| reply.is_open()));
+            // Or it could not be asked.
+            let taken = |reply: ProbeReply| reply.is_open() || reply == ProbeReply::Unknown;
+            prop_assert!(story.seen.iter().any(|(_, reply)| taken(*reply)));
         }
     }
 }

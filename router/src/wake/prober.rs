@@ -8,18 +8,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep_until, timeout};
 
-use super::probing::{ProbeReply, Slots};
+use super::probing::{Probe, ProbeReply, Slots};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
 use crate::dial::addresses;
-use crate::ping::{ANY_PROTOCOL, Ping, PingError};
+use crate::ping::{Ping, PingError};
 
 /// Most probes under way at once, each with a socket.
 pub const PROBES_MAX: usize = 256;
-/// Longest time to connect.
-pub const PROBE_DIAL_TIMEOUT: Duration = Duration::from_millis(250);
-/// Longest time for the whole of a probe.
-pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest look-up of a name.
+const NAME_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a name that was looked up is taken for the same addresses.
 pub const NAME_FRESH: Duration = Duration::from_secs(1);
 
@@ -51,9 +49,8 @@ struct Known {
 }
 
 impl Prober {
-    /// Asks `backend` for its status, as that of the server that is `wanted`, once there is a place
-    /// and a slot for that.
-    pub async fn probe(&self, backend: BackendAddr, wanted: &Wanted, names: &Names) -> ProbeReply {
+    /// Carries out a probe of the server that is `wanted`, once there is a place and a slot for that.
+    pub async fn probe(&self, probe: Probe, wanted: &Wanted, names: &Names) -> ProbeReply {
         let Ok(_place) = self.places.acquire().await else {
             return ProbeReply::Unknown;
         };
@@ -62,17 +59,24 @@ impl Prober {
             slots.reserve(Instant::now())
         };
         sleep_until(slot.into()).await;
-        let Some(addresses) = names.resolve(&backend).await else {
-            return ProbeReply::Unknown;
+        let addresses = match names.resolve(&probe.address).await {
+            Ok(addresses) => addresses,
+            Err(reply) => return reply,
         };
+        let Probe {
+            address,
+            protocol,
+            dial_limit,
+            answer_limit,
+        } = probe;
         let ping = Ping {
-            backend,
+            backend: address,
             host: wanted.host.clone(),
-            protocol: ANY_PROTOCOL,
+            protocol,
             proxy: wanted.proxy,
         };
         match ping
-            .send_to(&addresses, PROBE_DIAL_TIMEOUT, PROBE_TIMEOUT)
+            .send_to(&addresses, dial_limit, dial_limit + answer_limit)
             .await
         {
             Ok(_) => ProbeReply::Answered,
@@ -86,7 +90,7 @@ impl Prober {
 }
 
 impl Names {
-    async fn resolve(&self, backend: &BackendAddr) -> Option<Arc<[SocketAddr]>> {
+    async fn resolve(&self, backend: &BackendAddr) -> Result<Arc<[SocketAddr]>, ProbeReply> {
         let now = Instant::now();
         {
             let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,16 +98,18 @@ impl Names {
                 && known.backend == *backend
                 && now.duration_since(known.at) < NAME_FRESH
             {
-                return Some(Arc::clone(&known.addresses));
+                return Ok(Arc::clone(&known.addresses));
             }
         }
-        let looked_up = timeout(PROBE_TIMEOUT, addresses(backend)).await;
-        let addresses: Arc<[SocketAddr]> = looked_up.ok()?.ok()?.into();
+        let looked_up = timeout(NAME_TIMEOUT, addresses(backend)).await;
+        let looked_up = looked_up.map_err(|_| ProbeReply::Unknown)?;
+        let addresses = looked_up.map_err(|error| ProbeReply::not_reached(&error))?;
+        let addresses: Arc<[SocketAddr]> = addresses.into();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known {
             backend: backend.clone(),
             addresses: Arc::clone(&addresses),
             at: now,
         });
-        Some(addresses)
+        Ok(addresses)
     }
 }

@@ -34,6 +34,9 @@ pub(super) fn wanted() -> Wanted {
         expected: None,
         shows_status: false,
         shut: None,
+        protocol: None,
+        latency: None,
+        dial_limit: Duration::from_secs(2),
     }
 }
 
@@ -147,9 +150,9 @@ impl World {
                     story.polls.push((now, now + took));
                     poll = Some((now + took, reply));
                 }
-                Step::Probe(address) => {
+                Step::Probe(asked) => {
                     let (took, reply) = nth(&self.probes, story.probes.len());
-                    story.probes.push((now, address));
+                    story.probes.push((now, asked.address));
                     probe = Some((now + took, reply));
                 }
                 Step::WaitUntil(at) => {

@@ -1,6 +1,7 @@
 use super::tests::worlds;
 use super::*;
 use crate::wake::simulated::*;
+use crate::wake::wanted::STATUS_WINDOW;
 use proptest::prelude::*;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,14 +32,14 @@ fn once_the_start_was_accepted_any_answer_of_the_port_will_do() {
         story.end >= secs(5),
         "not before: it may be another server's"
     );
-    assert!(story.end <= secs(5) + crate::wake::probing::ANSWERED_PAUSE);
+    assert!(story.end <= secs(5) + secs(1));
     assert_eq!((story.starts.len(), story.polls.len()), (1, 0));
 }
 
 #[test]
 fn the_address_of_the_answer_is_probed_and_is_the_outcome() {
     let start = StartReply::AcceptedAt(address(POLLED));
-    let boot = std::iter::repeat_n(ProbeReply::Refused, 1_000);
+    let boot = std::iter::repeat_n(ProbeReply::Refused, 100);
     let boot: Vec<_> = boot.chain([ProbeReply::Answered]).collect();
     let story = world(start, &boot).play();
     assert_eq!(story.ready().address, address(POLLED));
@@ -57,7 +58,8 @@ fn a_port_that_stays_open_without_a_status_is_ready_after_the_window() {
         );
         // It is known to show one when it runs.
         world.wanted.shows_status = true;
-        assert_eq!(world.play().end, secs(5) + TIMEOUT);
+        let end = world.play().end;
+        assert!(end >= secs(5) + STATUS_WINDOW && end <= secs(6) + STATUS_WINDOW);
     }
 }
 
@@ -81,7 +83,8 @@ proptest! {
         prop_assert!(story.end <= timeout * 2 + READY_WINDOW);
         if let Ok(ready) = story.outcome() {
             let open = story.seen.iter().any(|(_, reply)| reply.is_open());
-            prop_assert!(open, "{ready:?}");
+            let unknown = story.seen.iter().any(|(_, reply)| *reply == ProbeReply::Unknown);
+            prop_assert!(open || unknown && ready.sign == Sign::Table, "{ready:?}");
         }
     }
 }

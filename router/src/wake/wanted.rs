@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::addr::BackendAddr;
+use crate::dial::READY_WINDOW;
 use crate::host::Host;
 use crate::proxy_protocol::Version;
 use crate::routes::{Route, StateHint};
@@ -32,7 +33,18 @@ pub struct Wanted {
     pub shows_status: bool,
     /// When its address refused a dial, if that was tried just before.
     pub shut: Option<Instant>,
+    /// The protocol number by which it is asked for its status, if there is one that it may be expected to know.
+    pub protocol: Option<i32>,
+    /// How long it took to answer a status request, if it ever did.
+    pub latency: Option<Duration>,
+    /// How long the dial of a player who is let in may take.
+    pub dial_limit: Duration,
 }
+
+/// How long at least a server that was seen to show its status is waited for to show it again.
+pub const STATUS_WINDOW: Duration = Duration::from_secs(30);
+/// The default of the setting.
+const DIAL_LIMIT: Duration = Duration::from_secs(2);
 
 impl Wanted {
     /// `server`, which is that of `route`. Nothing is expected of it yet.
@@ -50,6 +62,20 @@ impl Wanted {
             expected: None,
             shows_status: false,
             shut: None,
+            protocol: None,
+            latency: None,
+            dial_limit: DIAL_LIMIT,
+        }
+    }
+
+    /// How long its port may be open before players try it though it has not shown a status: longer where it is known
+    /// to show one, since published ports are open before anybody listens behind them.
+    #[must_use]
+    pub fn open_window(&self) -> Duration {
+        if self.shows_status {
+            STATUS_WINDOW.max(self.expected.unwrap_or_default() * 2)
+        } else {
+            READY_WINDOW
         }
     }
 
