@@ -101,6 +101,14 @@ impl Settings {
         self
     }
 
+    /// Health is learnt as it is unless told otherwise.
+    #[must_use]
+    pub fn of_interest(mut self) -> Self {
+        self.environment
+            .retain(|(name, _)| name != "AUTOMC_HEALTH_INTERVAL");
+        self
+    }
+
     /// Routes from `database`.
     #[must_use]
     pub fn database(self, database: &postgres::Database) -> Self {

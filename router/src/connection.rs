@@ -490,6 +490,7 @@ impl Services {
     pub(crate) fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {
         let route = self.registry.table().lookup(address)?.into_owned();
         closing.route(&route);
+        self.health.interest(&route);
         Some(route)
     }
 }

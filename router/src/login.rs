@@ -283,7 +283,7 @@ impl Services {
         };
         let chain = join::chain(&route.policy, guest.waiting(hold, eta));
         if chain.too_new {
-            self.newer.met(protocol);
+            self.newer.met(guest.login.handshake.protocol);
         }
         // The row may be wrong, and nobody who is not to wait would ever learn of it.
         if !knock.tried && !chain.begins_with_a_wait() {

@@ -14,7 +14,6 @@ use crate::addr::BackendAddr;
 use crate::dial::{dial, dial_to};
 use crate::protocol::handshake::{Handshake, Intent};
 use crate::protocol::status::{StatusRequest, pong, text_in};
-use crate::protocol::version;
 use crate::protocol::{DecodeError, FRAME_BYTES_MAX, frame_length};
 use crate::proxy_protocol::{Ends, Version, header};
 use crate::shared_str::SharedStr;
@@ -30,7 +29,7 @@ const PAYLOAD: [u8; 8] = *b"automc->";
 pub const ANY_PROTOCOL: i32 = -1;
 /// That of 1.8, which mcstatus says unless it is told another: what servers meet every day that turn away a
 /// pinger of no particular version.
-const WELL_KNOWN_PROTOCOL: i32 = version::V1_8;
+const WELL_KNOWN_PROTOCOL: i32 = 47;
 /// A status without an icon fits.
 const FIRST_READ_BYTES: usize = 1024;
 

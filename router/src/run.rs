@@ -422,7 +422,7 @@ fn services(
     };
     let permits = Permits::new(config.wake_per_address, config.wake_per_name);
     let (memory, servers) = (Arc::clone(memory), Arc::clone(servers));
-    let (health, suspected) = Health::new(config.health_interval);
+    let (health, suspected) = Health::new(config.checks);
     let monitor = Monitor {
         health: Arc::clone(&health),
         suspected,
@@ -430,6 +430,7 @@ fn services(
         servers: Arc::clone(&servers),
         starters: starters(config),
         scaler: scaler.clone(),
+        memory: Arc::clone(&memory),
         dial_limit: config.backend_dial_timeout,
     };
     let told = Arc::clone(&health);

@@ -90,7 +90,8 @@ impl Services {
         let route = match ping {
             LegacyPing::V1_6 { address, .. } => self.find(address, closing),
             LegacyPing::Beta | LegacyPing::V1_4 => {
-                self.registry.table().default_route().map(Arc::clone)
+                let route = self.registry.table().default_route().map(Arc::clone);
+                route.inspect(|route| self.health.interest(route))
             }
         };
         let asked = ping.asks(raw);

@@ -134,6 +134,58 @@ async fn a_server_that_sleeps_is_never_asked_and_nothing_is_woken_for_a_check() 
     assert_eq!((other.records(), manager.counts()), (vec![], (0, 0)));
 }
 
+/// A server that pauses itself when nobody plays would be woken by every connection. Whoever reads about all routes
+/// asks for none; whoever reads about one, for that one.
+#[tokio::test]
+async fn a_backend_in_which_nobody_is_interested_is_left_alone() {
+    let mut idle = vec![];
+    for number in 0..16 {
+        idle.push(Backend::start(&format!("idle{number}")).await.unwrap());
+    }
+    let (read, pinged) = (
+        Backend::start("read").await.unwrap(),
+        Backend::start("pinged").await.unwrap(),
+    );
+    let settings = Settings::new()
+        .of_interest()
+        .flag(format!("--mapping=read.example={}", read.addr()))
+        .flag(format!("--mapping=pinged.example={}", pinged.addr()));
+    let settings = idle.iter().fold(settings, |settings, one| {
+        let name = one.name();
+        settings.flag(format!("--mapping={name}.example={}", one.addr()))
+    });
+    let router = RouterInside::start(settings).unwrap();
+    let at = &router.at;
+    let player = Player::new("pinged.example");
+    let known = health(at, "").await.unwrap();
+    assert_eq!(
+        (&known["checks"], &known["intervalSeconds"]),
+        (&json!("interest"), &json!(30.0))
+    );
+
+    // Such a check comes after five seconds; all the others would have been asked within ten.
+    for _ in 0..2 {
+        eventually("a check", DEADLINE, async || {
+            let route = at.api(Method::GET, "/routes/read.example", "").await?;
+            ensure!(route.json()?["health"]["status"] == "healthy");
+            at.api(Method::GET, "/routes?detail=full", "").await?;
+            health(at, "").await?;
+            at.metrics().await?;
+            player.status(at.players).await?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+
+    assert_eq!(checks(&read), 1);
+    let shown = &health(at, "").await.unwrap()["routes"]["pinged.example"];
+    assert_eq!((checks(&pinged), &shown["status"]), (0, &json!("healthy")));
+    for backend in &idle {
+        assert_eq!(backend.records(), [], "{}", backend.name());
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_is_woken_is_starting_until_a_player_is_in() {
     let (manager, table) = Table::with_manager(watching()).await.unwrap();

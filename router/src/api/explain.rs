@@ -26,9 +26,12 @@ pub(super) async fn show(
         )));
     }
     let found = api.registry.read(|pool| Found::look(pool, &host));
-    let known = |route: &Route| Known {
-        health: Some(api.health.of_route(route, &api.servers, api.starters)),
-        ..known(&api.servers, api.starters, route)
+    let known = |route: &Route| {
+        api.health.interest(route);
+        Known {
+            health: Some(api.health.of_route(route, &api.servers, api.starters)),
+            ..known(&api.servers, api.starters, route)
+        }
     };
     let mut explanation = Explanation::of(&found, api.admission.config(), known);
     explanation.steps.splice(1..1, behind(&api));

@@ -17,6 +17,8 @@ use crate::routes::Route;
 #[derive(serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Healths {
+    /// Who is asked.
+    checks: &'static str,
     /// From one check of a backend to the next, if there are few enough; 0: nobody is asked.
     interval_seconds: f64,
     counts: BTreeMap<&'static str, u64>,
@@ -83,7 +85,8 @@ pub(super) async fn routes(
         .collect();
     let default = table.default_route().map(|route| show(route));
     Ok(Json(Healths {
-        interval_seconds: api.health.interval().as_secs_f64(),
+        checks: api.health.checks().name(),
+        interval_seconds: api.health.checks().interval().as_secs_f64(),
         counts,
         routes,
         default,

@@ -415,6 +415,9 @@ pub(super) async fn list(api: Api, query: &str) -> Result<Details, Refusal> {
 
 pub(super) fn show(api: &Api, host: &str, query: &str) -> Result<Detail, Refusal> {
     let item = api.find(host, include_excluded(Query(query))?)?;
+    if let Item::Active(route) = &item {
+        api.health.interest(route);
+    }
     Ok(api.detail(&item, &api.registry.journal().last_changes()))
 }
 

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::addr::BackendAddr;
+use crate::health::schedule::Checks;
 use crate::host::{Host, Names};
 use crate::log::{LogConfig, LogFormat};
 use crate::rate::Rate;
@@ -239,8 +240,8 @@ pub struct Config {
     pub state_file: Option<PathBuf>,
     /// How long a backend's status answer is used again.
     pub status_ttl: Duration,
-    /// How often each backend is asked how it is; zero for never.
-    pub health_interval: Duration,
+    /// Which backends are asked how they are.
+    pub checks: Checks,
     /// What is logged and how.
     pub log: LogConfig,
     /// What to warn of at start, a sentence each.
@@ -294,7 +295,7 @@ impl Config {
             status_ttl: settings
                 .parse("automc_status_ttl", within(Duration::ZERO, hour))
                 .unwrap_or_default(),
-            health_interval: health::interval(&mut settings, within(Duration::ZERO, day)),
+            checks: health::checks(&mut settings, within(Duration::ZERO, day)),
             log: log(&mut settings),
             notices: settings.notices().to_vec(),
         };

@@ -15,6 +15,7 @@ use crate::beside::starters;
 use crate::config::Config;
 #[cfg(feature = "docker")]
 use crate::config::DockerConfig;
+use crate::health::schedule::Checks;
 use crate::memory::Memory;
 use crate::postgres::connect::{Link, connect};
 use crate::postgres::dsn::Dsn;
@@ -65,7 +66,7 @@ pub async fn report(config: &Config, host: &str) -> Report {
     let mut explanation = Explanation::of(&found, &config.admit, |route| {
         known(&servers, starters, route)
     });
-    if !config.health_interval.is_zero() {
+    if config.checks != Checks::Never {
         explanation.health_unknown();
     }
     Report {

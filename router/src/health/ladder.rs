@@ -8,6 +8,7 @@
 //! | a good word | healthy |
 //! | a bad one, or a second | what it was; it is a suspect, and asked again soon |
 //! | [`FAILURES_MAX`] in a row | unhealthy, or error if it could not be asked or is no server |
+//! | nothing for a while, and nobody asks | unknown again, see [`Record::faded`] |
 //!
 //! Only the router's own checks climb the ladder: of what players meet, any number is the first bad
 //! word, since a hundred who click at once meet one moment.
@@ -157,6 +158,31 @@ impl Record {
         }
     }
 
+    /// What is left of it if words that are older than `after` are worth nothing: that it was heard of, and when.
+    #[must_use]
+    pub fn faded(mut self, now: Moment, after: Option<Duration>) -> Self {
+        let old = self.heard.zip(after);
+        if old.is_some_and(|(heard, after)| now.since(heard) >= after) {
+            (self.good_since, self.word, self.failures) = (None, Word::None, 0);
+        }
+        self
+    }
+
+    /// Why it is how it is, by its own words.
+    #[must_use]
+    pub fn detail(&self) -> &'static str {
+        match (self.word, self.heard) {
+            (Word::None, Some(_)) => "not heard of lately",
+            (word, _) => word.text(),
+        }
+    }
+
+    /// Whether it failed, and not often enough to be condemned.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        (1..FAILURES_MAX).contains(&self.failures)
+    }
+
     /// Takes note of how long it took to answer a status request.
     pub fn took(&mut self, latency: Duration) {
         let micros = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
@@ -254,7 +280,7 @@ impl Server {
 /// How a route is whose backend has this `record`, and why.
 #[must_use]
 pub fn status(record: &Record, server: &Server) -> (Status, &'static str) {
-    let own = (record.status(), record.word.text());
+    let own = (record.status(), record.detail());
     let newer = record.heard.is_some_and(|heard| heard >= server.since);
     match server.state {
         State::Asleep => (Status::Asleep, "its server does not run"),

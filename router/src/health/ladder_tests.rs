@@ -32,6 +32,36 @@ fn server(state: State) -> Server {
 }
 
 #[test]
+fn old_words_are_worth_nothing_and_only_when_they_came_is_left() {
+    use Word::{Answered, Refused};
+    let (minute, tenths) = (Duration::from_secs(60), 600);
+    for (words, known) in [
+        (&[Answered][..], Status::Healthy),
+        (&[Answered, Refused], Status::Healthy),
+        (&[Refused, Refused, Refused], Status::Unhealthy),
+    ] {
+        let record = checked(words);
+        let last = u32::try_from(words.len()).unwrap() - 1;
+        for (now, after, status) in [
+            (last + tenths - 1, Some(minute), known),
+            (last + tenths, Some(minute), Status::Unknown),
+            (last + tenths, None, known),
+        ] {
+            let faded = record.faded(at(now), after);
+            assert_eq!(super::status(&faded, &server(State::Running)).0, status);
+            assert_eq!(
+                (faded.heard(), faded.seen()),
+                (record.heard(), record.seen())
+            );
+        }
+        let mut faded = record.faded(at(tenths * 2), Some(minute));
+        assert_eq!(faded.detail(), "not heard of lately");
+        faded.hear(Answered, By::Check, at(tenths * 2));
+        assert_eq!(faded.good_since(), Some(at(tenths * 2)), "well from now on");
+    }
+}
+
+#[test]
 fn one_bad_word_makes_a_suspect_and_three_in_a_row_make_it_unhealthy() {
     use Word::{Answered, Refused};
     let mut record = checked(&[Answered]);

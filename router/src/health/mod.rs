@@ -29,7 +29,7 @@ use crate::servers::state::Machine;
 use crate::servers::{Servers, Starters, Target};
 use ladder::{By, Record, Server, Status, Step};
 use ring::{Part, Place, Slot};
-use schedule::SOON_MAX;
+use schedule::{Checks, SOON_MAX};
 use word::Word;
 
 /// Most backends that are watched; of those beyond nothing is known.
@@ -42,9 +42,8 @@ const PART_PLACES: u64 = (1 << 32) / 64;
 /// How healthy the backends of all routes are.
 #[derive(Debug)]
 pub struct Health {
-    /// From one check of a backend to the next, if there are few enough; zero: nobody is asked,
-    /// nothing is heard, and nothing is kept.
-    interval: Duration,
+    /// Who is asked, and how often.
+    checks: Checks,
     began: Instant,
     hasher: RandomState,
     parts: [Mutex<Part>; PARTS],
@@ -95,10 +94,10 @@ fn now() -> Instant {
 impl Health {
     /// Nothing is known yet. Suspects come out at the other end, for [`monitor::Monitor`].
     #[must_use]
-    pub fn new(interval: Duration) -> (Arc<Self>, mpsc::Receiver<BackendAddr>) {
+    pub fn new(checks: Checks) -> (Arc<Self>, mpsc::Receiver<BackendAddr>) {
         let (suspects, suspected) = mpsc::channel(SOON_MAX);
         let health = Self {
-            interval,
+            checks,
             began: now(),
             hasher: RandomState::new(),
             parts: std::array::from_fn(|_| Mutex::default()),
@@ -108,17 +107,57 @@ impl Health {
         (Arc::new(health), suspected)
     }
 
-    /// From one check of a backend to the next; zero where there are none.
+    /// Who is asked, and how often.
     #[must_use]
-    pub fn interval(&self) -> Duration {
-        self.interval
+    pub fn checks(&self) -> Checks {
+        self.checks
+    }
+
+    /// Somebody is interested in the backends of `route`: a player who comes or looks, or a reader of this route. Those
+    /// that were not heard of lately are asked soon.
+    pub fn interest(&self, route: &Route) {
+        let Checks::OfInterest(interval) = self.checks else {
+            return;
+        };
+        let now = Moment::new(self.began, now());
+        for backend in route.addresses() {
+            let place = self.place(backend);
+            if self.part(place).interest(place, now, interval) {
+                // Where too many are to be looked at already, its turn comes all the same.
+                drop(self.suspects.try_send(backend.clone()));
+            }
+        }
+    }
+
+    /// Somebody has not lost interest in `slot`.
+    fn stay_interested(&self, slot: &Slot) {
+        if let Checks::OfInterest(interval) = self.checks {
+            let now = Moment::new(self.began, now());
+            self.part(slot.place())
+                .interest(slot.place(), now, interval);
+        }
+    }
+
+    /// Whether `slot` is to be asked now, if its server may be.
+    fn is_wanted(&self, slot: &Slot) -> bool {
+        let now = Moment::new(self.began, now());
+        let mut part = self.part(slot.place());
+        let interest = part.interested(slot.place()).map(|at| now.since(at));
+        if interest.is_some_and(|ago| !self.checks.is_interest(ago)) {
+            part.lose_interest(slot.place());
+        }
+        drop(part);
+        let record = slot.record.faded(now, self.checks.fade());
+        let heard = record.heard().map(|at| now.since(at));
+        self.checks.wants(interest, heard, record.is_suspect())
+            && !record.is_fresh(self.checks.interval() / 2, now)
     }
 
     /// What is known of `backend`; `None` if no route leads there, or nobody asks.
     #[must_use]
     pub fn of(&self, backend: &BackendAddr) -> Option<Reading> {
         let record = self.record(backend)?;
-        Some(self.reading(&record, record.status(), record.word().text()))
+        Some(self.reading(&record, record.status(), record.detail()))
     }
 
     /// How the route is.
@@ -175,7 +214,7 @@ impl Health {
     }
 
     fn heard_by_player(&self, backend: &BackendAddr, word: Word, latency: Option<Duration>) {
-        if self.interval.is_zero() {
+        if self.checks == Checks::Never {
             return;
         }
         let step = self.hear(backend, word, By::Player, latency);
@@ -198,6 +237,7 @@ impl Health {
         let step = {
             let mut part = self.part(place);
             let slot = part.get_mut(place, backend)?;
+            slot.record = slot.record.faded(now, self.checks.fade());
             if let Some(latency) = latency {
                 slot.record.took(latency);
             }
@@ -259,15 +299,18 @@ impl Health {
     }
 
     fn record(&self, backend: &BackendAddr) -> Option<Record> {
-        let place = self.place(backend);
-        self.part(place).get(place, backend).map(|slot| slot.record)
+        let (place, now) = (self.place(backend), Moment::new(self.began, now()));
+        let record = self.part(place).get(place, backend)?.record;
+        Some(record.faded(now, self.checks.fade()))
     }
 
     /// What is new about the backend of `slot` if its server is like this: how it was told to be last, and is now.
     fn news(&self, slot: &Slot, server: &Server) -> Option<HealthChange> {
         let mut part = self.part(slot.place());
         let slot = part.get_mut(slot.place(), &slot.backend)?;
-        let (to, detail) = ladder::status(&slot.record, server);
+        let now = Moment::new(self.began, now());
+        let record = slot.record.faded(now, self.checks.fade());
+        let (to, detail) = ladder::status(&record, server);
         let from = slot.record.tell(to)?;
         Some(HealthChange {
             backend: slot.backend.clone(),

@@ -16,19 +16,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::ladder::{By, Server};
 use super::ring::{Place, Slot};
-use super::schedule::{Schedule, Turn};
+use super::schedule::{Checks, Schedule, Turn};
 use super::word::Word;
 use super::{Health, now};
 use crate::addr::BackendAddr;
 use crate::dial::{addresses, is_out_of_files, is_stuck};
-use crate::moment::Moment;
-use crate::ping::{ANY_PROTOCOL, Ping};
+use crate::memory::Memory;
+use crate::ping::{self, Ping};
 use crate::routes::Route;
 use crate::routes::registry::Registry;
 use crate::routes::wildcard::is_wildcard;
 use crate::servers::{Servers, Starters};
 use crate::shared_str::SharedStr;
-use crate::status::answer::is_status;
+use crate::status::answer::{is_status, read};
 use crate::status::cache::ANSWER_TIMEOUT;
 use crate::wake::Waker;
 
@@ -57,6 +57,8 @@ pub struct Monitor {
     pub starters: Starters,
     /// Knows where a webhook has started the server of a route.
     pub scaler: Option<Arc<Waker>>,
+    /// What servers showed last, and by which protocol number.
+    pub memory: Arc<Memory>,
     /// Limit of one dial.
     pub dial_limit: Duration,
 }
@@ -75,7 +77,7 @@ struct Round {
 impl Monitor {
     /// Asks until `end` is cancelled; at once over where nobody is to be asked.
     pub async fn run(self, end: CancellationToken) {
-        if !self.health.interval.is_zero() {
+        if self.health.checks != Checks::Never {
             end.run_until_cancelled(self.go_on()).await;
         }
     }
@@ -83,7 +85,7 @@ impl Monitor {
     async fn go_on(mut self) {
         let mut changes = self.registry.changes();
         let mut round = Round {
-            schedule: Schedule::new(self.health.interval, now()),
+            schedule: Schedule::new(self.health.checks.interval(), now()),
             last: None,
             checks: JoinSet::new(),
             asked: HashSet::with_capacity(CHECKS_MAX),
@@ -168,12 +170,13 @@ impl Monitor {
         }
     }
 
-    /// Looks at a backend of which something was heard; whether it is a suspect.
+    /// Looks at a backend of which something was heard, or in which somebody is interested; whether it is to be
+    /// asked soon.
     fn look_again(&self, backend: &BackendAddr) -> bool {
         let slot = self.health.slot(backend);
         slot.is_some_and(|slot| {
             self.look_at(&slot);
-            slot.record.failures() > 0
+            slot.record.is_suspect() || self.health.is_wanted(&slot)
         })
     }
 
@@ -188,9 +191,12 @@ impl Monitor {
         server
     }
 
+    /// Who waits for its server or plays there is interested all the time.
     fn is_to_be_asked(&self, slot: &Slot, server: &Server) -> bool {
-        let now = Moment::new(self.health.began, now());
-        server.may_be_asked() && !slot.record.is_fresh(self.health.interval / 2, now)
+        if self.servers.is_used(slot.route.key_str()) {
+            self.health.stay_interested(slot);
+        }
+        server.may_be_asked() && self.health.is_wanted(slot)
     }
 
     fn check(
@@ -199,10 +205,23 @@ impl Monitor {
         suspects: mpsc::Sender<BackendAddr>,
     ) -> impl Future<Output = BackendAddr> + use<> {
         let (health, limit) = (Arc::clone(&self.health), self.dial_limit);
-        let address = self.address(&slot);
+        let (address, memory) = (self.address(&slot), Arc::clone(&self.memory));
         async move {
-            let Slot { backend, route, .. } = slot;
-            let (word, latency) = ask(address, &route, limit).await;
+            let Slot {
+                backend,
+                route,
+                record,
+                ..
+            } = slot;
+            let key = route.key();
+            let known = memory.protocol(&key);
+            let protocol = ping::number(known, record.failures());
+            let (word, latency, shown) = ask(address, &route, protocol, limit).await;
+            let shown = shown.filter(|_| known.is_none() && protocol >= 0);
+            if let Some(Ok((_, known))) = shown.map(read) {
+                // What it answers to is worth knowing: it may turn away those that name no version.
+                memory.remember_status(&key, protocol, &known);
+            }
             let step = word.and_then(|word| health.hear(&backend, word, By::Check, latency));
             if step.is_some_and(|step| step.suspect) {
                 drop(suspects.try_send(backend.clone()));
@@ -223,20 +242,21 @@ impl Monitor {
     }
 }
 
-/// What comes of asking `address` for its status, and how long that took; nothing if that says nothing
-/// of it.
+/// What comes of asking `address` for its status, how long that took, and what it shows; nothing if that says
+/// nothing of it.
 ///
 /// A name look-up has no limit here but the resolver's own: given up, it would go on all the same, and
 /// no longer be counted.
 pub(super) async fn ask(
     address: BackendAddr,
     route: &Route,
+    protocol: i32,
     dial_limit: Duration,
-) -> (Option<Word>, Option<Duration>) {
+) -> (Option<Word>, Option<Duration>, Option<Vec<u8>>) {
     let addresses = match addresses(&address).await {
         Ok(addresses) if !addresses.is_empty() => addresses,
-        Err(error) if is_out_of_files(&error) || is_stuck(&error) => return (None, None),
-        Ok(_) | Err(_) => return (Some(Word::NoName), None),
+        Err(error) if is_out_of_files(&error) || is_stuck(&error) => return (None, None, None),
+        Ok(_) | Err(_) => return (Some(Word::NoName), None, None),
     };
     let ping = Ping {
         host: match &route.host {
@@ -244,15 +264,17 @@ pub(super) async fn ask(
             _ => SharedStr::new(),
         },
         backend: address,
-        protocol: ANY_PROTOCOL,
+        protocol,
         proxy: route.policy.proxy_protocol,
     };
     let begun = Instant::now();
     let limit = dial_limit + ANSWER_TIMEOUT;
     match ping.send_to(&addresses, dial_limit, limit).await {
-        Ok(frame) if is_status(&frame) => (Some(Word::Answered), Some(begun.elapsed())),
-        Ok(_) => (Some(Word::NoStatus), None),
-        Err(error) => (Word::of_ping(&error), None),
+        Ok(frame) if is_status(&frame) => {
+            (Some(Word::Answered), Some(begun.elapsed()), Some(frame))
+        }
+        Ok(_) => (Some(Word::NoStatus), None, None),
+        Err(error) => (Word::of_ping(&error), None, None),
     }
 }
 

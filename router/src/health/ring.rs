@@ -3,10 +3,13 @@
 //! Pure. A part of the ring is a sorted list: 48 bytes for each backend and nothing besides, found by
 //! halving. Names and routes are shared with the table of routes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ladder::Record;
 use crate::addr::BackendAddr;
+use crate::moment::Moment;
 use crate::routes::Route;
 
 /// A place on the ring: a hash of the address, seeded anew by each router.
@@ -51,6 +54,8 @@ impl Slot {
 #[derive(Debug, Default)]
 pub struct Part {
     slots: Vec<Slot>,
+    /// When somebody was interested last in whoever stands at a place; of most, nobody is.
+    interests: BTreeMap<Place, Moment>,
 }
 
 impl Part {
@@ -71,7 +76,36 @@ impl Part {
             }
         }
         self.slots = slots;
+        let mut interests = std::mem::take(&mut self.interests);
+        interests.retain(|place, _| self.stands(*place));
+        self.interests = interests;
         new
+    }
+
+    fn stands(&self, place: Place) -> bool {
+        self.slots
+            .binary_search_by_key(&place, |slot| slot.place)
+            .is_ok()
+    }
+
+    /// Somebody is interested at `now` in whoever stands at `place`, if anybody does; whether nobody was for so `long`.
+    pub fn interest(&mut self, place: Place, now: Moment, long: Duration) -> bool {
+        if !self.stands(place) {
+            return false;
+        }
+        let before = self.interests.insert(place, now);
+        before.is_none_or(|before| now.since(before) >= long)
+    }
+
+    /// When somebody was interested last in whoever stands at `place`.
+    #[must_use]
+    pub fn interested(&self, place: Place) -> Option<Moment> {
+        self.interests.get(&place).copied()
+    }
+
+    /// Nobody is any more.
+    pub fn lose_interest(&mut self, place: Place) {
+        self.interests.remove(&place);
     }
 
     /// How many there are.
@@ -114,7 +148,6 @@ mod tests {
     use super::*;
     use crate::health::ladder::By;
     use crate::health::word::Word;
-    use crate::moment::Moment;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::time::Instant;
@@ -128,6 +161,26 @@ mod tests {
     #[test]
     fn a_backend_takes_48_bytes() {
         assert_eq!(size_of::<Slot>(), 48);
+    }
+
+    #[test]
+    fn an_interest_is_of_those_who_are_there_and_goes_with_them() {
+        let (began, minute) = (Instant::now(), Duration::from_secs(60));
+        let at = |minutes| Moment::new(began, began + minute * minutes);
+        let mut part = Part::default();
+        assert!(!part.interest(1, at(1), minute), "nobody is there");
+        part.replace(vec![slot((1, 1)), slot((2, 1))], usize::MAX);
+        let new = [(1, 1), (1, 1), (2, 1), (3, 2), (3, 1)]
+            .map(|(minutes, place)| part.interest(place, at(minutes), minute));
+        assert_eq!(new, [true, false, true, true, true]);
+        assert_eq!(part.interested(1), Some(at(3)));
+        part.replace(vec![slot((2, 1))], usize::MAX);
+        assert_eq!(
+            (part.interested(1), part.interested(2)),
+            (None, Some(at(3)))
+        );
+        part.lose_interest(2);
+        assert_eq!(part.interested(2), None);
     }
 
     proptest! {

@@ -19,6 +19,76 @@ pub const FIRST_MAX: Duration = Duration::from_secs(10);
 /// After what time a suspect is asked again.
 pub const AGAIN: Duration = Duration::from_secs(5);
 
+/// From one check to the next of a backend somebody is interested in, where nothing else was set.
+pub const INTERVAL: Duration = Duration::from_secs(30);
+/// How many intervals after the last interest a backend is asked at all; for so long is a word of it worth anything, too.
+pub const INTEREST_INTERVALS: u32 = 10;
+/// Most checks of a backend after the last interest in it: six, and two more after each that failed.
+pub const CHECKS_OF_INTEREST_MAX: usize = 18;
+
+/// Which backends are asked how they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checks {
+    /// None, and nothing is kept of what others heard.
+    Never,
+    /// Those that somebody is interested in, once in this time; when nobody is any more, ever more seldom, and after
+    /// [`INTEREST_INTERVALS`] not at all.
+    OfInterest(Duration),
+    /// All of them, each once in this time.
+    Always(Duration),
+}
+
+impl Checks {
+    /// From one check of a backend to the next at least; zero where there are none.
+    #[must_use]
+    pub fn interval(self) -> Duration {
+        match self {
+            Self::Never => Duration::ZERO,
+            Self::OfInterest(interval) | Self::Always(interval) => interval,
+        }
+    }
+
+    /// The word for it in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::OfInterest(_) => "interest",
+            Self::Always(_) => "always",
+        }
+    }
+
+    /// After what time without a word nothing is known of a backend any more; `None` where it is asked all the time.
+    #[must_use]
+    pub fn fade(self) -> Option<Duration> {
+        match self {
+            Self::Never | Self::Always(_) => None,
+            Self::OfInterest(interval) => Some(interval * INTEREST_INTERVALS),
+        }
+    }
+
+    /// Whether `interest` that is so long ago is any still.
+    #[must_use]
+    pub fn is_interest(self, interest: Duration) -> bool {
+        self.fade().is_none_or(|most| interest < most)
+    }
+
+    /// Whether a backend is to be asked in which somebody was interested so long ago, and which was heard of last so
+    /// long ago; `None`: never. The times from one check to the next double, since each is as long as the
+    /// interest is old by then; a suspect's does not count.
+    #[must_use]
+    pub fn wants(self, interest: Option<Duration>, heard: Option<Duration>, suspect: bool) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always(_) => true,
+            Self::OfInterest(interval) => interest.is_some_and(|ago| {
+                let pause = ago.max(interval) / 2;
+                self.is_interest(ago) && (suspect || heard.is_none_or(|heard| heard >= pause))
+            }),
+        }
+    }
+}
+
 /// Whose turn it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {

@@ -1,4 +1,7 @@
 use super::*;
+use crate::health::ladder::{By, Record};
+use crate::health::word::Word;
+use crate::moment::Moment;
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -78,6 +81,24 @@ fn new_ones_and_suspects_are_asked_soon_and_the_interval_may_be_shorter() {
 }
 
 #[test]
+fn while_somebody_is_interested_a_backend_is_asked_once_an_interval_and_later_ever_less() {
+    let checks = Checks::OfInterest(INTERVAL);
+    let asked = |lasts: u32| {
+        let (mut asked, mut heard) = (vec![], 0_u32);
+        for turn in 1_u32..40 {
+            let (interest, ago) = (turn.saturating_sub(lasts), turn - heard);
+            if checks.wants(Some(INTERVAL * interest), Some(INTERVAL * ago), false) {
+                heard = turn;
+                asked.push(turn);
+            }
+        }
+        asked
+    };
+    assert_eq!(asked(0), [1, 2, 4, 8]);
+    assert_eq!(asked(5), [1, 2, 3, 4, 5, 6, 7, 9, 13]);
+}
+
+#[test]
 fn somebody_waits_only_where_there_is_somebody() {
     let begin = Instant::now();
     let mut schedule = Schedule::new(SECOND, begin);
@@ -90,6 +111,39 @@ fn somebody_waits_only_where_there_is_somebody() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever they come to, and whenever its turns are.
+    #[test]
+    fn after_the_last_interest_a_backend_is_asked_a_few_times_and_never_again(
+        turns in proptest::collection::vec(prop_oneof![1_u64..200, 1_u64..40_000], 100..600),
+        answers in proptest::collection::vec(any::<bool>(), 1..40),
+        heard in proptest::option::of(0_u64..1_000),
+    ) {
+        let (checks, began) = (Checks::OfInterest(INTERVAL), Instant::now());
+        let mut record = Record::default();
+        let mut now = Duration::ZERO;
+        if let Some(earlier) = heard {
+            now = SECOND * 1_000;
+            let at = Moment::new(began, began + now - Duration::from_secs(earlier));
+            record.hear(Word::Answered, By::Player, at);
+        }
+        let (interest, mut asked) = (now, Vec::new());
+        for millis in turns {
+            now += Duration::from_millis(millis);
+            let at = Moment::new(began, began + now);
+            record = record.faded(at, checks.fade());
+            let heard = record.heard().map(|heard| at.since(heard));
+            if checks.wants(Some(now - interest), heard, record.is_suspect()) {
+                let answer = answers[asked.len() % answers.len()];
+                let word = if answer { Word::Answered } else { Word::Refused };
+                record.hear(word, By::Check, at);
+                asked.push(now - interest);
+            }
+        }
+        prop_assert!(asked.len() <= CHECKS_OF_INTEREST_MAX, "{:?}", asked);
+        prop_assert!(asked.iter().all(|after| *after < INTERVAL * INTEREST_INTERVALS));
+        prop_assert!(!checks.wants(None, None, true), "nobody was ever interested");
+    }
 
     /// With the routes changing, suspects at every moment, and looks that come late.
     #[test]

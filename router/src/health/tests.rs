@@ -30,17 +30,17 @@ struct Watched {
 
 impl Watched {
     fn new(backends: &[BackendAddr]) -> Self {
-        Self::every(INTERVAL, backends)
+        Self::by(Checks::Always(INTERVAL), backends)
     }
 
-    fn every(interval: Duration, backends: &[BackendAddr]) -> Self {
+    fn by(checks: Checks, backends: &[BackendAddr]) -> Self {
         let host = |number| Host::parse(&format!("h{number}.example")).unwrap();
         let mapping = (0..)
             .zip(backends)
             .map(|(number, one)| (host(number), one.clone()));
         let registry = Registry::new(mapping, None, Arc::default(), Names::default());
         let (registry, end) = (Arc::new(registry.unwrap()), CancellationToken::new());
-        let (health, suspected) = Health::new(interval);
+        let (health, suspected) = Health::new(checks);
         let monitor = Monitor {
             health: Arc::clone(&health),
             suspected,
@@ -48,6 +48,7 @@ impl Watched {
             servers: Servers::new(Arc::default()),
             starters: Starters::default(),
             scaler: None,
+            memory: Arc::default(),
             dial_limit: LIMIT,
         };
         let servers = Arc::clone(&monitor.servers);
@@ -189,6 +190,73 @@ async fn there_are_never_more_checks_than_may_be_and_everybody_gets_a_turn() {
     assert!((CHECKS_MAX / 2..=CHECKS_MAX + 2).contains(&most), "{most}");
 }
 
+/// A backend that nobody asks about hears nothing; another one, for a while after somebody did.
+#[tokio::test]
+async fn only_who_somebody_is_interested_in_is_asked_and_for_a_while() {
+    let ((idle, one), (listener, other)) = (listen().await, listen().await);
+    let interval = Duration::from_millis(200);
+    let watched = Watched::by(Checks::OfInterest(interval), &[one.clone(), other.clone()]);
+    let heard = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&heard);
+    let _answering = tokio::spawn(async move {
+        loop {
+            drop(reply(&listener, &status()).await);
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    for _ in 0..2 {
+        // Not before the routes were looked at.
+        watched.becomes(&other, Status::Unknown).await;
+        let before = heard.load(Ordering::SeqCst);
+        let route = watched.registry.table().get("h1.example").map(Arc::clone);
+        watched.health.interest(&route.unwrap());
+        watched.becomes(&other, Status::Healthy).await;
+        let faded = watched.becomes(&other, Status::Unknown).await;
+        assert_eq!((faded.detail, faded.uptime), ("not heard of lately", None));
+        assert!(faded.seen.is_some() && faded.heard.is_some());
+        let asked = heard.load(Ordering::SeqCst) - before;
+        assert!(
+            (1..=schedule::CHECKS_OF_INTEREST_MAX).contains(&asked),
+            "{asked}"
+        );
+    }
+    let nobody = timeout(Duration::ZERO, idle.accept()).await;
+    assert!(nobody.is_err(), "{nobody:?}");
+    assert_eq!(watched.health.of(&one).unwrap().heard, None);
+}
+
+/// Some close connections whose protocol number is -1, and are asked by another one from then on.
+#[tokio::test]
+async fn a_backend_that_turns_away_pings_of_no_version_is_healthy() {
+    let (listener, backend) = listen().await;
+    let watched = Watched::new(std::slice::from_ref(&backend));
+    let numbers = Arc::<Mutex<Vec<i32>>>::default();
+    let heard = Arc::clone(&numbers);
+    let _answering = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (greeting, _) = crate::greet::greet(&mut stream).await.unwrap();
+            let crate::protocol::greeting::Greeting::Status { handshake, .. } = greeting else {
+                panic!("{greeting:?}")
+            };
+            heard.lock().unwrap().push(handshake.protocol);
+            if handshake.protocol >= 0 {
+                drop(stream.write_all(&status()).await);
+            }
+        }
+    });
+    watched.becomes(&backend, Status::Healthy).await;
+    let asked = async {
+        while numbers.lock().unwrap().len() < 5 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, asked).await.unwrap();
+    // What its status shows.
+    assert_eq!(numbers.lock().unwrap()[..5], [-1, 47, 765, 765, 765]);
+    assert_eq!(watched.health.of(&backend).unwrap().failures, 0);
+}
+
 /// By a check, or because its server is said to be another way.
 #[tokio::test]
 async fn every_change_of_a_backend_is_told_once() {
@@ -231,7 +299,7 @@ async fn every_change_of_a_backend_is_told_once() {
 async fn what_a_player_finds_well_is_told_at_once() {
     let (_silent, backend) = listen().await;
     let hour = Duration::from_secs(3_600);
-    let watched = Watched::every(hour, std::slice::from_ref(&backend));
+    let watched = Watched::by(Checks::Always(hour), std::slice::from_ref(&backend));
     let journal = watched.registry.journal();
     let began = *journal.follow().borrow();
     let looked = async {
@@ -269,7 +337,7 @@ async fn of_backends_without_a_route_nothing_is_kept() {
 /// Nobody asks at all meanwhile.
 #[tokio::test]
 async fn what_players_meet_is_heard_and_condemns_nobody_by_itself() {
-    let (health, mut suspected) = Health::new(Duration::from_secs(3_600));
+    let (health, mut suspected) = Health::new(Checks::Always(Duration::from_secs(3_600)));
     let backend = BackendAddr::parse("h:1").unwrap();
     let mapping = [(Host::parse("a.example").unwrap(), backend.clone())];
     let registry = Registry::new(mapping, None, Arc::default(), Names::default()).unwrap();
@@ -291,7 +359,7 @@ async fn what_players_meet_is_heard_and_condemns_nobody_by_itself() {
 
 #[tokio::test]
 async fn where_nobody_is_to_be_asked_nothing_is_kept() {
-    let (health, suspected) = Health::new(Duration::ZERO);
+    let (health, suspected) = Health::new(Checks::Never);
     let backend = BackendAddr::parse("h:1").unwrap();
     let mapping = [(Host::parse("a.example").unwrap(), backend.clone())];
     let registry = Registry::new(mapping, None, Arc::default(), Names::default()).unwrap();
@@ -302,6 +370,7 @@ async fn where_nobody_is_to_be_asked_nothing_is_kept() {
         servers: Servers::new(Arc::default()),
         starters: Starters::default(),
         scaler: None,
+        memory: Arc::default(),
         dial_limit: LIMIT,
     };
     let ended = monitor.run(CancellationToken::new());
@@ -312,7 +381,7 @@ async fn where_nobody_is_to_be_asked_nothing_is_kept() {
 
 #[tokio::test]
 async fn an_address_that_depends_on_the_host_is_nobody_to_ask() {
-    let (health, _suspected) = Health::new(INTERVAL);
+    let (health, _suspected) = Health::new(Checks::Always(INTERVAL));
     let registry = Registry::default();
     let offer = |host: &str, backend| {
         let host = Some(Host::parse(host).unwrap());
@@ -333,7 +402,7 @@ async fn an_address_that_depends_on_the_host_is_nobody_to_ask() {
 /// From the first to the last over all parts, and round again.
 #[tokio::test]
 async fn the_ring_comes_round_to_everybody() {
-    let (health, _suspected) = Health::new(INTERVAL);
+    let (health, _suspected) = Health::new(Checks::Always(INTERVAL));
     let backends = (0..500).map(|number| BackendAddr::parse(&format!("h{number}:1")).unwrap());
     let host = |one: &BackendAddr| Host::parse(one.as_str().split(':').next().unwrap()).unwrap();
     let mapping: Vec<_> = backends.map(|one| (host(&one), one)).collect();
@@ -368,12 +437,12 @@ proptest! {
             let table = Registry::new([], Some(backend.clone()), Arc::default(), Names::default());
             let route = table.unwrap().table().default_route().map(Arc::clone).unwrap();
             for answer in &answers {
-                let ask = monitor::ask(backend.clone(), &route, DEADLINE);
-                let ((word, latency), _) = tokio::join!(ask, async {
+                let ask = monitor::ask(backend.clone(), &route, 47, DEADLINE);
+                let ((word, latency, shown), _) = tokio::join!(ask, async {
                     drop(reply(&listener, answer).await);
                 });
                 let word = word.expect("something was said");
-                assert_eq!(word == Word::Answered, latency.is_some());
+                assert_eq!(word == Word::Answered, latency.is_some() && shown.is_some());
                 if *answer == whole {
                     assert_eq!(word, Word::Answered);
                 }

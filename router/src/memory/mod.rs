@@ -79,7 +79,7 @@ impl Memory {
         self.model().last_known(server, protocol)
     }
 
-    /// The protocol number by which `server` showed a status last, if a client named one.
+    /// The protocol number that `server` showed last, else one by which it was asked and answered.
     #[must_use]
     pub fn protocol(&self, server: &str) -> Option<i32> {
         self.model().protocol(server)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::seen::{Shown, Status};
+use crate::ping::ANY_PROTOCOL;
 use crate::routes::row::SERVER_NAME_BYTES_MAX;
 use crate::servers::history::STARTS_KEPT;
 use crate::shared_str::SharedStr;
@@ -121,12 +122,13 @@ impl Model {
         })
     }
 
-    /// The protocol number by which a server showed a status last, if a client named one.
+    /// The protocol number that a server showed last, else one by which it was asked and answered.
     #[must_use]
     pub fn protocol(&self, key: &str) -> Option<i32> {
-        let mut numbers = self.servers.get(key)?.statuses.iter();
-        let named = numbers.find(|status| status.protocol >= 0);
-        named.map(|status| status.protocol)
+        let shown = self.last_known(key, ANY_PROTOCOL)?.protocol;
+        let asked = self.servers.get(key)?.statuses.iter();
+        let mut numbers = shown.into_iter().chain(asked.map(|status| status.protocol));
+        numbers.find(|number| *number >= 0)
     }
 
     /// How long the last starts of a server took, the latest last.

@@ -184,6 +184,13 @@ impl Servers {
         self.shard(server).state(server)
     }
 
+    /// Whether somebody waits for a server, plays there, or has it woken.
+    #[must_use]
+    pub fn is_used(&self, server: &str) -> bool {
+        let mut shard = self.shard(server);
+        shard.entry(server).is_some_and(|entry| entry.is_held())
+    }
+
     /// A player begins to wait; the place is given up by [`Waiter::end`], or when it is dropped.
     #[must_use]
     pub fn wait(self: &Arc<Self>, target: &Target<'_>) -> Waiter {

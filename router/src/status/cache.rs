@@ -20,7 +20,7 @@ use crate::dial::{is_out_of_files, is_stuck};
 use crate::health::Health;
 use crate::health::word::Word;
 use crate::memory::Memory;
-use crate::ping::{Answered, Ping, PingError};
+use crate::ping::{ANY_PROTOCOL, Answered, Ping, PingError, number};
 use crate::routes::StateHint;
 use crate::servers::state::Signal;
 use crate::servers::{Servers, Target};
@@ -175,7 +175,7 @@ impl StatusCache {
         self.memory.last_known(key, known_protocol(protocol))
     }
 
-    /// The protocol number by which the server called `key` showed a status last, if a client named one.
+    /// The protocol number that the server called `key` showed last, else one by which it was asked and answered.
     #[must_use]
     pub fn protocol(&self, key: &str) -> Option<i32> {
         self.memory.protocol(key)
@@ -237,7 +237,7 @@ impl Landing {
         for (left, ping) in (1..=pings.len()).rev().zip(&pings) {
             let time = end.saturating_duration_since(Instant::now());
             let limit = balance::share(limit, time, left);
-            let (now_fetched, now_heard) = self.ask(ping, dial_limit, limit).await;
+            let (now_fetched, now_heard) = self.ask_twice(ping, dial_limit, limit).await;
             heard = most(heard, now_heard);
             fetched = match (fetched, now_fetched) {
                 (_, status @ Fetched::Status(_)) => Some(status),
@@ -263,6 +263,29 @@ impl Landing {
         if let Some((answered, way)) = measuring {
             way.send_replace(answered.measure().await);
         }
+    }
+
+    /// One question; where it named no version and was turned away for that, perhaps, another one.
+    async fn ask_twice(
+        &mut self,
+        ping: &Ping,
+        dial_limit: Duration,
+        limit: Duration,
+    ) -> (Fetched<Shown>, Option<Signal>) {
+        let begun = Instant::now();
+        let outcome = self.ask(ping, dial_limit, limit).await;
+        let answered = !matches!(outcome.1, None | Some(Signal::DialFailed { .. }));
+        let turned_away = answered && matches!(outcome.0, Fetched::Gone);
+        if ping.protocol != ANY_PROTOCOL || !turned_away {
+            return outcome;
+        }
+        let known = self.cache.memory.protocol(&self.key);
+        let ping = Ping {
+            protocol: number(known, u8::from(known.is_none())),
+            ..ping.clone()
+        };
+        let left = limit.saturating_sub(begun.elapsed());
+        self.ask(&ping, dial_limit.min(left), left).await
     }
 
     /// One question, and what its outcome says of the server, if anything.

@@ -4,6 +4,7 @@ use super::*;
 use crate::addr::BackendAddr;
 use crate::answer;
 use crate::greet::greet;
+use crate::health::schedule::Checks;
 use crate::protocol::greeting::Greeting;
 use crate::protocol::status::{pong, response};
 use crate::routes::StateHint;
@@ -71,7 +72,7 @@ fn cache() -> (Arc<StatusCache>, Arc<Memory>) {
             TTL,
             Arc::clone(&memory),
             Servers::new(Arc::clone(&memory)),
-            Health::new(Duration::ZERO).0,
+            Health::new(Checks::Never).0,
         ),
         memory,
     )
@@ -209,6 +210,37 @@ async fn a_dead_backend_is_not_dialled_by_each_ping() {
     tokio::time::resume();
     assert!(get(&cache, &backend, 769).await.is_none());
     hanging_up.await.unwrap();
+}
+
+/// Some close connections whose protocol number is -1, which is what all numbers become that nobody has.
+#[tokio::test]
+async fn who_names_no_version_is_asked_for_by_another_number_where_that_is_turned_away() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = BackendAddr::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    let (heard, mut numbers) = tokio::sync::mpsc::channel(16);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (greeting, raw) = greet(&mut stream).await.unwrap();
+            let Greeting::Status { handshake, length } = greeting else {
+                panic!("{greeting:?}")
+            };
+            heard.send(handshake.protocol).await.unwrap();
+            if handshake.protocol >= 0 {
+                let frame = response(handshake.protocol, "up");
+                drop(answer::status_frame(&mut stream, &raw[length..], &frame).await);
+            }
+        }
+    });
+    let (of_nobody, _) = cache();
+    assert!(get(&of_nobody, &backend, 123_456).await.is_some());
+    let (cache, _) = cache();
+    assert!(get(&cache, &backend, 769).await.is_some());
+    assert!(get(&cache, &backend, -1).await.is_some());
+    let mut all = vec![];
+    while let Ok(number) = numbers.try_recv() {
+        all.push(number);
+    }
+    assert_eq!(all, [-1, 47, 769, -1, 769]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use tokio::time::{sleep_until, timeout};
 use super::probing::{Probe, ProbeReply, Slots};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
-use crate::dial::addresses;
+use crate::dial::{addresses, is_no_name};
 use crate::ping::{Ping, PingError};
 
 /// Most probes under way at once, each with a socket.
@@ -103,7 +103,14 @@ impl Names {
         }
         let looked_up = timeout(NAME_TIMEOUT, addresses(backend)).await;
         let looked_up = looked_up.map_err(|_| ProbeReply::Unknown)?;
-        let addresses = looked_up.map_err(|error| ProbeReply::not_reached(&error))?;
+        // How the resolver is says nothing of the server.
+        let addresses = looked_up.map_err(|error| {
+            if is_no_name(&error) {
+                ProbeReply::NoName
+            } else {
+                ProbeReply::Unknown
+            }
+        })?;
         let addresses: Arc<[SocketAddr]> = addresses.into();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Known {
             backend: backend.clone(),

@@ -42,7 +42,7 @@ impl Sign {
 
     /// Whether the router hears of it without asking now and then.
     pub(super) fn is_quick(self) -> bool {
-        self != Self::Poll
+        self == Self::Table
     }
 }
 
