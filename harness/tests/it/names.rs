@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use harness::backend::Backend;
+use harness::chaos::ChaosProxy;
 use harness::eventually::eventually;
 use harness::names::NameServer;
 use harness::player::Player;
@@ -131,61 +132,74 @@ async fn a_dead_zone_keeps_no_player_from_a_server_elsewhere() {
     }
 }
 
-/// An address that resolvers put before that of the database, and the server that says so; or the test is skipped.
-async fn before(database_at: SocketAddr) -> Option<(NameServer, SocketAddr)> {
-    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, database_at.port()));
-    if !first().is_ipv6() {
-        harness::skip("no IPv6").unwrap();
-        return None;
-    }
-    let names = NameServer::start().await.unwrap()?;
-    names.answers("db.names.test", &[six.ip(), database_at.ip()]);
-    Some((names, six))
+/// A database whose name leads to an address that nothing answers at, and to where it is.
+struct Behind {
+    names: NameServer,
+    /// The first address, with the port.
+    first: SocketAddr,
+    proxy: ChaosProxy,
 }
 
-/// Routes come from the database at the first try.
-async fn routes_come(names: &NameServer, database_at: SocketAddr, asked: &str) {
-    let server = Postgres::shared().await.unwrap();
-    let database = server.database().await.unwrap();
-    let sql = database.client().await.unwrap();
-    let insert = "INSERT INTO servers VALUES ('a', 'a.example', '127.0.0.1:1')";
-    sql.batch_execute(insert).await.unwrap();
-    let dsn = database.dsn();
-    let at = database_at.to_string();
-    assert!(dsn.contains(&at), "no {at} in the DSN");
-    let dsn = dsn.replace(&at, &format!("db.names.test:{}", database_at.port()));
-    let join = if dsn.contains('?') { '&' } else { '?' };
-    let settings = Settings::new().env("AUTOMC_DSN", format!("{dsn}{join}{asked}"));
-    let router = names.router(settings).await.unwrap();
+impl Behind {
+    /// Skips the test where there is no address that resolvers put before that of the database.
+    async fn new() -> Option<Self> {
+        if !first().is_ipv6() {
+            harness::skip("no IPv6").unwrap();
+            return None;
+        }
+        let names = NameServer::start().await.unwrap()?;
+        let server = Postgres::shared().await.unwrap();
+        let proxy = ChaosProxy::start(server.addr()).await.unwrap();
+        let at = proxy.addr();
+        names.answers("db.names.test", &[first(), at.ip()]);
+        Some(Self {
+            names,
+            first: (first(), at.port()).into(),
+            proxy,
+        })
+    }
 
-    let routed = router
-        .at
-        .routed("a.example", Some("127.0.0.1:1"), DEADLINE)
-        .await;
-    routed.unwrap_or_else(|error| panic!("{error:#}\n{}", router.process.tail(20)));
-    let refused = router.process.log();
-    let failed = refused.iter().find(|line| line.contains("reconnecting"));
-    assert_eq!(failed, None, "at the first try");
+    /// Routes come from it at the first try.
+    async fn serves(&self) {
+        let server = Postgres::shared().await.unwrap();
+        let database = server.database().await.unwrap();
+        let sql = database.client().await.unwrap();
+        let insert = "INSERT INTO servers VALUES ('a', 'a.example', '127.0.0.1:1')";
+        sql.batch_execute(insert).await.unwrap();
+        let at = self.proxy.addr();
+        let dsn = server.dsn_at(at, database.name());
+        let dsn = dsn.replace(&at.to_string(), &format!("db.names.test:{}", at.port()));
+        assert!(dsn.contains("names.test"), "no {at} in the DSN");
+        let join = if dsn.contains('?') { '&' } else { '?' };
+        let dsn = format!("{dsn}{join}connect_timeout=3");
+        let settings = Settings::new().env("AUTOMC_DSN", dsn);
+        let router = self.names.router(settings).await.unwrap();
+
+        let wanted = Some("127.0.0.1:1");
+        let routed = router.at.routed("a.example", wanted, DEADLINE).await;
+        routed.unwrap_or_else(|error| panic!("{error:#}\n{}", router.process.tail(20)));
+        let log = router.process.log();
+        let failed = log.iter().find(|line| line.contains("reconnecting"));
+        assert_eq!(failed, None, "not at the first try");
+    }
 }
 
 #[tokio::test]
 async fn postgres_is_reached_past_an_address_that_is_silent() {
-    let at = Postgres::shared().await.unwrap().addr();
-    let Some((names, first)) = before(at).await else {
+    let Some(behind) = Behind::new().await else {
         return;
     };
-    let _silent = silent(first).await;
-    routes_come(&names, at, "connect_timeout=3").await;
+    let _silent = silent(behind.first).await;
+    behind.serves().await;
 }
 
 #[tokio::test]
 async fn postgres_is_reached_past_an_address_that_takes_connections_and_stays_mute() {
-    let at = Postgres::shared().await.unwrap().addr();
-    let Some((names, first)) = before(at).await else {
+    let Some(behind) = Behind::new().await else {
         return;
     };
-    let mute = TcpListener::bind(first).await.unwrap();
-    routes_come(&names, at, "connect_timeout=3").await;
+    let mute = TcpListener::bind(behind.first).await.unwrap();
+    behind.serves().await;
     let asked = tokio::time::timeout(DEADLINE, mute.accept()).await;
     asked.unwrap().unwrap();
 }

@@ -22,24 +22,23 @@ pub const ATTEMPTS_MAX: usize = 8;
 #[must_use]
 pub fn in_turn(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let first = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let of = |first: bool| {
-        addresses
-            .iter()
-            .filter(move |address| address.is_ipv6() == first)
-    };
-    let (mut these, mut those) = (of(first), of(!first));
-    let mut turns = Vec::with_capacity(addresses.len().min(ADDRESSES_MAX));
-    loop {
-        let pair = [these.next(), those.next()];
-        for address in pair.into_iter().flatten() {
-            if turns.len() < ADDRESSES_MAX && !turns.contains(address) {
-                turns.push(*address);
-            }
-        }
-        if pair == [None, None] {
-            return turns;
+    let (mut these, mut those) = (Vec::new(), Vec::new());
+    for address in addresses {
+        let family = if address.is_ipv6() == first {
+            &mut these
+        } else {
+            &mut those
+        };
+        if family.len() < ADDRESSES_MAX && !family.contains(address) {
+            family.push(*address);
         }
     }
+    let (mut these, mut those) = (these.into_iter(), those.into_iter());
+    let pairs = std::iter::from_fn(|| match [these.next(), those.next()] {
+        [None, None] => None,
+        pair => Some(pair),
+    });
+    pairs.flatten().flatten().take(ADDRESSES_MAX).collect()
 }
 
 /// What to do next.
