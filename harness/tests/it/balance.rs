@@ -283,13 +283,13 @@ async fn no_server_is_stopped_while_somebody_plays_on_any_of_its_backends() {
         .flag("--auto-scale-down-after=1s")
         .flag(format!("--auto-scale-webhook-url={}", hook.url()));
     let table = Table::start(settings).await.unwrap();
-    let [first, second, idle] = backends().await;
+    let [first, second, one, two] = backends().await;
     first.stop();
     over(&table, &[(&first, ""), (&second, "")], "failover").await;
     let off = [("down_after", "off")];
     let player = table.server_with("lobby", second.addr(), "running", &off);
     let session = enter(&table, &player.await.unwrap()).await;
-    for (name, after) in [("one", "1s"), ("two", "2s")] {
+    for (name, idle, after) in [("one", &one, "1s"), ("two", &two, "2s")] {
         let settings = [("down_after", after)];
         table
             .server_with(name, idle.addr(), "running", &settings)
