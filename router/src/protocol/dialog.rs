@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub const LEAVE: &str = "automc:leave";
 
 /// A dialog with `title`, paragraphs of `body` and one button `leave`, all text components; goes
-/// into [`show_dialog`](super::configuration::show_dialog).
+/// into [`show_dialog`](super::versions::Configuration::show_dialog).
 ///
 /// Neither Escape nor the button closes it: whoever shows it ends the connection or replaces it,
 /// so that no player stares at an empty screen. A click is told by [`LEAVE`].
