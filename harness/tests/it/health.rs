@@ -296,5 +296,6 @@ async fn checks_do_not_put_off_that_a_server_is_stopped() {
     assert_eq!(stopped[0]["action"], "down");
     let after = checks(&backend);
     assert!(after > before + 3, "{after} checks, {before} before");
-    becomes(&router.at, "a.example", "healthy").await;
+    // Who has accepted the stop is at it.
+    becomes(&router.at, "a.example", "asleep").await;
 }
