@@ -170,8 +170,6 @@ impl Behind {
         let dsn = server.dsn_at(at, database.name());
         let dsn = dsn.replace(&at.to_string(), &format!("db.names.test:{}", at.port()));
         assert!(dsn.contains("names.test"), "no {at} in the DSN");
-        let join = if dsn.contains('?') { '&' } else { '?' };
-        let dsn = format!("{dsn}{join}connect_timeout=3");
         let settings = Settings::new().env("AUTOMC_DSN", dsn);
         let router = self.names.router(settings).await.unwrap();
 
