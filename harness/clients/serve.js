@@ -8,6 +8,7 @@
 
 const minecraftData = require('minecraft-data');
 const { createServer } = require('minecraft-protocol');
+const release = require('./release');
 const tell = require('./tell');
 
 const LOGIN_PLUGIN_PROTOCOL = 393;
@@ -17,7 +18,8 @@ const LOGIN_MILLISECONDS_MAX = 600_000;
 // What the library has no example of for the version.
 const GAME = { gameMode: 0, levelType: 'default', dimension: 0, difficulty: 0, reducedDebugInfo: false, hashedSeed: [0, 0] };
 
-const [version, port, manner] = process.argv.slice(2);
+const [wanted, port, manner] = process.argv.slice(2);
+const version = release(wanted);
 const online = manner === 'online';
 const { loginPacket } = minecraftData(version);
 
@@ -26,7 +28,7 @@ function listen() {
         host: '127.0.0.1',
         port: Number(port),
         version,
-        motd: `a server of ${version}`,
+        motd: `a server of ${wanted}`,
         'online-mode': online,
         kickTimeout: LOGIN_MILLISECONDS_MAX,
         errorHandler: (client, error) => tell('error', { text: String(error.stack) }),
@@ -41,6 +43,9 @@ function listen() {
 }
 
 function greet(client, known) {
+    // A field of newer releases, which the library does not write.
+    const { write } = client;
+    client.write = (name, packet) => write.call(client, name, name === 'success' ? { sessionId: client.uuid, ...packet } : packet);
     client.on('set_protocol', ({ serverHost, protocolVersion, nextState }) =>
         tell('handshake', { host: serverHost, protocol: protocolVersion, intent: nextState }));
     // Before the library asks for encryption: from then on there is no knowing when the client begins to decrypt.

@@ -15,9 +15,9 @@ pub use self::install::{node_is_here, python_is_here};
 use crate::process::Process;
 
 /// The versions that the tests play: each of the forms that a login has had, and the newest.
-pub const VERSIONS: [&str; 14] = [
+pub const VERSIONS: [&str; 15] = [
     "1.7", "1.8.8", "1.12.2", "1.13.2", "1.16.5", "1.18.2", "1.19.2", "1.20.1", "1.20.4", "1.20.6",
-    "1.21.4", "1.21.8", "1.21.11", "26.1",
+    "1.21.4", "1.21.8", "1.21.11", "26.1", "26.3",
 ];
 /// The first protocol with Login Plugin Requests (1.13).
 pub const LOGIN_PLUGIN_PROTOCOL: u64 = 393;
@@ -105,7 +105,7 @@ impl Guest {
     }
 
     /// Joins with minecraft-protocol. Says `connected`, `asked` of every Login Plugin Request,
-    /// `refused`, and `in` when the server has sent back what it sent from within the game. Then it
+    /// `refused`, `transferred`, upon which it comes back, and `in` when the server has sent back what it sent from within the game. Then it
     /// ends, with success.
     ///
     /// # Errors

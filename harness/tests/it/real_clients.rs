@@ -162,6 +162,34 @@ async fn a_real_client_of_every_version_gets_into_a_sleeping_server_that_encrypt
 }
 
 #[tokio::test]
+async fn a_real_client_waits_in_configuration_and_comes_back_through_a_transfer() {
+    const VERSIONS: [&str; 4] = ["1.20.6", "1.21.8", "26.1", "26.3"];
+    if !clients::node_is_here().await.unwrap() {
+        return;
+    }
+    let alone = patient().env("AUTOMC_JOIN", "transfer");
+    let (manager, table) = Table::with_manager(alone).await.unwrap();
+    let servers = Server::load(&table, &VERSIONS, Manner::Offline).await;
+    let mut clients = knock(&table, servers.iter().map(|server| &server.guest)).await;
+    asked_for(&manager, servers.len()).await;
+    for server in &servers {
+        server.script.listen().await.unwrap();
+    }
+    manager.polls([Reply::state("running")]);
+    for (server, client) in servers.iter().zip(&mut clients) {
+        let sent = client.event("transferred").await.unwrap();
+        assert_eq!(sent["host"], *server.guest.typed, "{sent}");
+        server.lets_in(client, Manner::Offline).await;
+        assert_eq!(
+            client.events("asked"),
+            [Value::Null; 0],
+            "not held in the login"
+        );
+    }
+    assert_eq!(manager.counts().0, servers.len(), "one start for each");
+}
+
+#[tokio::test]
 async fn a_real_client_of_every_version_understands_why_it_does_not_get_in() {
     if !clients::node_is_here().await.unwrap() {
         return;
