@@ -63,6 +63,9 @@ impl Reply {
     }
 }
 
+/// What the router asks for at its start, to see whether it is answered: neither a start nor a poll.
+const FIRST: &str = "/servers";
+
 /// One request, as it came.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -168,6 +171,9 @@ impl Respond for Scripted {
         let text = |value: &hyper::header::HeaderValue| {
             String::from_utf8_lossy(value.as_bytes()).into_owned()
         };
+        if request.url.path() == FIRST {
+            return ResponseTemplate::new(404);
+        }
         let remembered = Request {
             at: Instant::now(),
             method: request.method.to_string(),

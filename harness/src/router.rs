@@ -282,11 +282,13 @@ impl RouterProcess {
     }
 }
 
-/// The address at the end of a log line, reached over loopback.
+/// The address at the end of a log line, or in its JSON, reached over loopback.
 fn loopback(line: &str) -> Result<SocketAddr> {
-    let (_, address) = line
-        .rsplit_once("address=")
-        .with_context(|| line.to_owned())?;
+    let json = serde_json::from_str::<serde_json::Value>(line).unwrap_or_default();
+    let text = line.rsplit_once("address=").map(|(_, address)| address);
+    let address = json.get("address").and_then(serde_json::Value::as_str);
+    let address = address.or(text);
+    let address = address.with_context(|| line.to_owned())?;
     let address: SocketAddr = address.trim().parse().with_context(|| line.to_owned())?;
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())))
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client};
 
+use crate::config::values::short;
 use crate::host::Names;
 use crate::postgres::connect::{Link, connect};
 use crate::postgres::dsn::Dsn;
@@ -54,7 +55,8 @@ pub async fn check(dsn: Option<&Dsn>, defaults: &Arc<Policy>, names: Names) -> V
     };
     if timeout(QUERY_TIMEOUT, rest).await.is_err() {
         findings.push(Finding::error(format!(
-            "no answer within {QUERY_TIMEOUT:?}; is something holding a lock?"
+            "no answer within {}; is something holding a lock?",
+            short(QUERY_TIMEOUT)
         )));
     }
     driver.abort();

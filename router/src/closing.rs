@@ -1,4 +1,6 @@
-//! The one line that says what a connection came to, however it ends.
+//! The lines that say what a connection came to: one when a player has joined, and one when it ends, however.
+//!
+//! What clients say of themselves is a [`word`] there.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -11,6 +13,9 @@ use crate::admit::Place;
 use crate::config::values::short;
 use crate::connection::Served;
 use crate::error::ConnectionError;
+use crate::flood::Flood;
+use crate::host::{Host, lookup_key, undecorated};
+use crate::log::word;
 use crate::protocol::greeting::Greeting;
 use crate::proxy_protocol::Ends;
 use crate::routes::Route;
@@ -27,6 +32,8 @@ pub struct Closing {
     destination: Option<Box<SocketAddr>>,
     begin: Instant,
     route: Option<Arc<Route>>,
+    /// The host that was asked for, where the route has another name, or there is none.
+    asked: Option<Box<str>>,
     player: Option<Box<str>>,
     backend: Option<SocketAddr>,
     /// What a webhook is told, if there is one.
@@ -47,6 +54,7 @@ impl Closing {
             destination: None,
             begin: Instant::now(),
             route: None,
+            asked: None,
             player: None,
             backend: None,
             visit: None,
@@ -98,17 +106,36 @@ impl Closing {
     #[must_use]
     pub fn span(&self) -> Span {
         let peer = self.peer;
-        let span = info_span!("conn", %peer, host = Empty, server = Empty, player = Empty, backend = Empty);
+        let span =
+            info_span!("conn", %peer, host = Empty, name = Empty, player = Empty, backend = Empty);
+        self.tell_host(&span);
         self.tell_route(&span);
         self.tell_player(&span);
         self.tell_backend(&span);
         span
     }
 
-    /// Takes note of the route, here and in the current span.
-    pub fn route(&mut self, route: &Arc<Route>) {
-        self.route = Some(Arc::clone(route));
-        self.tell_route(&Span::current());
+    /// Takes note of the host that was asked for and the route found for it, here and in the current span.
+    pub fn asked(&mut self, address: &str, route: Option<&Arc<Route>>) {
+        let named = route.and_then(|route| route.host.as_ref());
+        if named.is_none_or(|host| host.as_str() != lookup_key(address)) {
+            self.asked = Some(word(undecorated(address)).into());
+        }
+        self.route = route.map(Arc::clone);
+        let span = Span::current();
+        self.tell_host(&span);
+        self.tell_route(&span);
+    }
+
+    /// Takes note of what a login says that is not looked up.
+    pub fn greeted(&mut self, greeting: &Greeting) {
+        if let Greeting::Login {
+            handshake, player, ..
+        } = greeting
+        {
+            self.asked(&handshake.address, None);
+            self.player(player);
+        }
     }
 
     /// Takes note of the player's name, here and in the current span.
@@ -140,19 +167,22 @@ impl Closing {
         }
     }
 
-    fn tell_route(&self, span: &Span) {
-        let Some(route) = &self.route else { return };
-        if let Some(host) = &route.host {
+    fn tell_host(&self, span: &Span) {
+        let named = || self.route.as_ref()?.host.as_ref().map(Host::as_str);
+        if let Some(host) = self.asked.as_deref().or_else(named) {
             span.record("host", display(host));
         }
-        if let Some(server) = route.server() {
-            span.record("server", display(server.escape_debug()));
+    }
+
+    fn tell_route(&self, span: &Span) {
+        if let Some(server) = self.route.as_ref().and_then(|route| route.server()) {
+            span.record("name", display(server.escape_debug()));
         }
     }
 
     fn tell_player(&self, span: &Span) {
         if let Some(player) = &self.player {
-            span.record("player", display(player.escape_debug()));
+            span.record("player", display(word(player)));
         }
     }
 
@@ -162,29 +192,63 @@ impl Closing {
         }
     }
 
-    /// Says how it ended: players' connections at info, pings and port scans at debug.
-    pub fn finish(&mut self, outcome: &Result<Served, ConnectionError>) {
+    /// Says that the player has joined the backend, in the current span, and whether after a wait.
+    pub fn joined(&self, waited: bool, forwarded: bool) {
+        let (took, millis) = self.took();
+        let how = if forwarded {
+            "joined: forwarded"
+        } else {
+            "joined"
+        };
+        info!(json.took_ms = millis, took, waited, "{how}");
+    }
+
+    /// Says how it ended: players' connections at info, pings and port scans at debug. Of those that
+    /// came to nothing there are only as many lines as `flood` allows.
+    pub fn finish(&mut self, outcome: &Result<Served, ConnectionError>, flood: &Arc<Flood>) {
         self.said = true;
         if let Some(visit) = &mut self.visit {
             visit.ended(self.route.as_deref(), outcome);
         }
         let _span = self.span().entered();
-        let took = self.took();
+        let (took, millis) = self.took();
         match outcome {
             Ok(Served::Joined(session)) => {
                 let (up, down, end) = (session.up, session.down, session.end.kind());
-                info!(end, up_bytes = up, down_bytes = down, took, "closed");
+                info!(
+                    json.took_ms = millis,
+                    end,
+                    up_bytes = up,
+                    down_bytes = down,
+                    took,
+                    "closed"
+                );
             }
             Ok(Served::Pinged(Some(session))) => {
                 let (up, down, end) = (session.up, session.down, session.end.kind());
                 let text = "closed: ping relayed";
-                debug!(end, up_bytes = up, down_bytes = down, took, "{text}");
+                debug!(
+                    json.took_ms = millis,
+                    end,
+                    up_bytes = up,
+                    down_bytes = down,
+                    took,
+                    "{text}"
+                );
             }
             Ok(Served::Transferred) => {
-                info!(end = "transferred", took, "closed: sent here once more");
+                let end = "transferred";
+                info!(
+                    json.took_ms = millis,
+                    end, took, "closed: sent here once more"
+                );
             }
             Ok(Served::Pinged(None)) => {
-                debug!(end = "answered", took, "closed: ping answered here");
+                let end = "answered";
+                debug!(
+                    json.took_ms = millis,
+                    end, took, "closed: ping answered here"
+                );
             }
             Err(
                 error @ (ConnectionError::Greet(_)
@@ -194,17 +258,25 @@ impl Closing {
                 | ConnectionError::TooManyPings
                 | ConnectionError::TurnedAway),
             ) => {
-                debug!(end = error.kind(), %error, took, "closed");
+                debug!(json.took_ms = millis, end = error.kind(), %error, took, "closed");
+            }
+            Err(error) if flood.tells(error.kind()) => {
+                let end = error.kind();
+                info!(json.took_ms = millis, end, %error, took, "closed without a session");
             }
             Err(error) => {
-                info!(end = error.kind(), %error, took, "closed without a session");
+                let end = error.kind();
+                debug!(json.took_ms = millis, end, %error, took, "closed without a session");
             }
         }
     }
 
-    fn took(&self) -> String {
-        let millis = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(0);
-        short(Duration::from_millis(millis))
+    /// How long it has lasted, for people, and in milliseconds.
+    fn took(&self) -> (String, f64) {
+        let took = self.age();
+        // Microseconds are enough.
+        let micros = took.as_secs_f64() * 1e6;
+        (short(took), micros.round() / 1e3)
     }
 }
 
@@ -214,11 +286,21 @@ impl Drop for Closing {
             return;
         }
         let _span = self.span().entered();
-        let took = self.took();
+        let (took, millis) = self.took();
         if std::thread::panicking() {
-            error!(end = "bug", took, "closed: a bug in the router, see above");
+            error!(
+                json.took_ms = millis,
+                end = "bug",
+                took,
+                "closed: a bug in the router, see above"
+            );
         } else {
-            info!(end = "cut", took, "closed: the router stopped");
+            info!(
+                json.took_ms = millis,
+                end = "cut",
+                took,
+                "closed: the router stopped"
+            );
         }
     }
 }

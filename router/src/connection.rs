@@ -24,6 +24,7 @@ use crate::answer;
 use crate::closing::Closing;
 use crate::config::Proxies;
 use crate::error::ConnectionError;
+use crate::flood::Flood;
 use crate::greet::Opening;
 use crate::health::Health;
 use crate::health::word::Word;
@@ -73,6 +74,8 @@ pub struct Services {
     pub in_use: Arc<InUse>,
     /// Who may have it start them.
     pub permits: Mutex<Permits>,
+    /// How many lines there are of connections that came to nothing.
+    pub flood: Arc<Flood>,
     /// Which versions are newer than is known.
     pub newer: Newer,
     /// What is known of every server.
@@ -194,9 +197,9 @@ impl Services {
     ) -> Result<(), ConnectionError> {
         let texts = &self.registry.defaults().texts;
         let full = texts.render(Text::Full, None, &Fields::default());
+        closing.greeted(&greeting);
         match greeting {
-            Greeting::Login { player, .. } => {
-                closing.player(&player);
+            Greeting::Login { .. } => {
                 self.tell(client, &error, closing).await;
                 return Err(error);
             }
@@ -301,9 +304,7 @@ impl Services {
         };
         if let Err(error) = self.admission.wish(closing.peer(), wish) {
             return Box::pin(async move {
-                if let Greeting::Login { player, .. } = greeting {
-                    closing.player(&player);
-                }
+                closing.greeted(&greeting);
                 self.tell(client, &error, closing).await;
                 Err(error)
             });
@@ -350,11 +351,14 @@ impl Services {
                     playing,
                     at,
                     using,
+                    waited,
                 }) => {
                     if let Ok(address) = backend.peer_addr() {
                         closing.backend(address);
                     }
                     closing.reached(&at);
+                    closing.joined(waited, playing.is_none());
+                    self.metrics.joined(closing.age());
                     closing.keep(using);
                     let player = Some((login.player.as_str(), login.uuid));
                     let counted = closing
@@ -485,12 +489,5 @@ impl Services {
         let scaler = self.scaler.as_ref().filter(|_| by_webhook);
         let said = scaler.and_then(|scaler| scaler.address(&route.key(), &route.backend));
         said.unwrap_or_else(|| route.backend.clone())
-    }
-
-    pub(crate) fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {
-        let route = self.registry.table().lookup(address)?.into_owned();
-        closing.route(&route);
-        self.health.interest(&route);
-        Some(route)
     }
 }

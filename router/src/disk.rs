@@ -43,6 +43,14 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     new.finish().map(drop)
 }
 
+/// Whether a file could be put into the place of the one at `path`; changes nothing.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn try_to_replace(path: &Path) -> io::Result<()> {
+    Replacement::of(path).map(drop)
+}
+
 /// A file that is written beside the one whose place it takes in the end, or gone when it is dropped before.
 #[derive(Debug)]
 pub(crate) struct Replacement {

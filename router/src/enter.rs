@@ -201,6 +201,7 @@ impl Services {
         kick: Option<(BackendAddr, Kick)>,
     ) -> Boxed<'w, Result<LoginEnd, ConnectionError>> {
         Box::pin(async move {
+            hold.waits();
             let mut last = Last {
                 waits_at: None,
                 kick,
@@ -320,6 +321,7 @@ impl Services {
             playing: Some(playing),
             at: address.clone(),
             using,
+            waited: hold.has_waited() || guest.returned,
         })
     }
 }

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client};
 
+use crate::config::values::short;
 use crate::postgres::connect::{Link, connect};
 use crate::postgres::dsn::Dsn;
 use crate::postgres::explain;
@@ -45,7 +46,8 @@ pub async fn fix(dsn: &Dsn) -> Vec<Finding> {
     let applied = timeout(FIX_TIMEOUT, apply(&client)).await;
     let applied = applied.unwrap_or_else(|_| {
         vec![failed(&format!(
-            "it took over {FIX_TIMEOUT:?}, and was given up"
+            "it took over {}, and was given up",
+            short(FIX_TIMEOUT)
         ))]
     });
     // Ends the connection, and with it what is not committed.

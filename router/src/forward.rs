@@ -92,6 +92,7 @@ impl Services {
                     playing: None,
                     at: address.clone(),
                     using,
+                    waited: hold.has_waited(),
                 })
             }
             Some(Err(NotIn::Left)) => Err(ConnectionError::ClientLeft),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
+use crate::config::values::short;
 use crate::protocol::DecodeError;
 use crate::protocol::greeting::{GREETING_BYTES_MAX, Greeting, Progress, parse};
 use crate::protocol::legacy::LEGACY_PING_BYTES_MAX;
@@ -36,7 +37,7 @@ pub enum GreetError {
     #[error("closed in the middle of its greeting")]
     Truncated,
     /// [`GREETING_TIMEOUT`] passed.
-    #[error("no complete greeting within {GREETING_TIMEOUT:?}")]
+    #[error("no complete greeting within {}", short(GREETING_TIMEOUT))]
     TimedOut,
     /// It begins with a PROXY header that cannot be read.
     #[error("{0}")]

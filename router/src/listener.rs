@@ -144,7 +144,7 @@ fn is_one_clients_fault(error: &io::Error) -> bool {
 async fn client(stream: &mut TcpStream, closing: &mut Closing, services: &Services) {
     let outcome = serve(stream, services, closing).await;
     services.metrics.ended(&outcome);
-    closing.finish(&outcome);
+    closing.finish(&outcome, &services.flood);
 }
 
 /// The same for one there is no place for.
@@ -157,7 +157,7 @@ async fn no_client(
     let mut closing = Closing::new(peer);
     let outcome = refuse(&mut stream, services, &mut closing, why).await;
     services.metrics.ended(&outcome);
-    closing.finish(&outcome);
+    closing.finish(&outcome, &services.flood);
 }
 
 /// A warning that is not repeated for [`WARNING_INTERVAL`].

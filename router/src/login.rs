@@ -69,6 +69,8 @@ pub(crate) enum LoginEnd {
         at: BackendAddr,
         /// Counts the player there, if that makes a difference.
         using: Option<Using>,
+        /// Whether the player has waited for the server to start.
+        waited: bool,
     },
     /// The client has been sent here once more.
     Transferred,

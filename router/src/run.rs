@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 use crate::admit::Admission;
 use crate::api::{Api, Readers, http};
 use crate::beside::{Beside, scale, starters};
+use crate::config::secret::Secret;
 use crate::config::values::short;
 use crate::config::{Config, InfluxConfig, PostgresConfig, Proxies, WebhookConfig};
 use crate::connection::Services;
@@ -37,8 +38,9 @@ use crate::routes::file_keeper::{FixedRoutes, Unusable};
 use crate::routes::file_watch;
 use crate::routes::pool::Changes;
 use crate::routes::registry::{Full, Registry};
-use crate::servers::Servers;
+use crate::servers::{Servers, Starters};
 use crate::socket;
+use crate::start::{self, Later};
 use crate::status::cache::StatusCache;
 use crate::throttle::Throttle;
 use crate::wake::Waker;
@@ -135,12 +137,13 @@ impl Router {
         let starters = starters(&config);
         let (mut services, beside, monitor) = services(&config, &memory, &servers, &stop)?;
         services.notifier = notifier(config.webhook.as_ref(), &services, &background, &end)?;
+        let later = Later::of(&config);
         let influx = writer(config.influx, &services)?;
         let registry = Arc::clone(&services.registry);
-        let (counters, health) = (Arc::clone(&services.counters), Arc::clone(&services.health));
-        let metrics = Arc::clone(&services.metrics);
         let admission = Arc::clone(&services.admission);
         let fixed = FixedRoutes::open(Arc::clone(&registry), config.routes.file)?;
+        start::tell_routes(&registry, later);
+        let mut told = telling(&services, &fixed, starters, config.api_token, &stop);
         let workers = Workers::start(count).map_err(StartError::Workers)?;
         let clients = TaskTracker::new();
         let places = Places::new(config.max_connections);
@@ -152,36 +155,26 @@ impl Router {
         let journal = Arc::clone(registry.journal());
         background.spawn(journal::tell(servers.subscribe(), journal, end.clone()));
         background.spawn(monitor.run(stop.clone()));
+        start::try_manager(config.waker, &background, &end);
         beside.start(&background, &stop, &end);
         let players_file = admission.keep(config.admit.players, &background, &end);
         let routes = follow_file(&fixed, config.routes.watch, &background, &end);
-        let postgres = config.postgres.as_ref();
-        memory.keep(config.state_file, postgres, &background, &end);
-        let heard = {
-            let servers = Arc::clone(&servers);
-            move |changes: &Changes| servers.changed(changes, starters)
-        };
+        memory.keep(
+            config.state_file,
+            config.postgres.as_ref(),
+            &background,
+            &end,
+        );
+        let shared = Arc::clone(&servers);
+        let heard = move |changes: &Changes| shared.changed(changes, starters);
         let follow = |postgres| follow_postgres(postgres, &registry, heard, &background, &end);
         let sync = config.postgres.map(follow);
         influx.map(|writer| background.spawn(writer.run(end.clone())));
         let api_address = api.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = api {
             info!(%address, "API listening");
-            let api = Api {
-                admission,
-                registry,
-                fixed,
-                sync,
-                counters,
-                metrics,
-                health,
-                servers,
-                starters,
-                token: config.api_token,
-                stop: stop.clone(),
-                readers: Readers::default(),
-            };
-            background.spawn(http::serve(listener, api.router(), end.clone()));
+            told.sync = sync;
+            background.spawn(http::serve(listener, told.router(), end.clone()));
         }
         info!(workers = count, address = %players, "listening for players");
         Ok(Self {
@@ -256,6 +249,30 @@ impl Router {
         drop(timeout(CUT_TIMEOUT * 3, self.background.wait()).await);
         info!("stopped");
         outcome.map(|()| left)
+    }
+}
+
+/// What the API tells; of Postgres it knows nothing yet.
+fn telling(
+    services: &Services,
+    fixed: &Arc<FixedRoutes>,
+    starters: Starters,
+    token: Option<Secret>,
+    stop: &CancellationToken,
+) -> Api {
+    Api {
+        admission: Arc::clone(&services.admission),
+        registry: Arc::clone(&services.registry),
+        fixed: Arc::clone(fixed),
+        sync: None,
+        counters: Arc::clone(&services.counters),
+        metrics: Arc::clone(&services.metrics),
+        health: Arc::clone(&services.health),
+        servers: Arc::clone(&services.servers),
+        starters,
+        token,
+        stop: stop.clone(),
+        readers: Readers::default(),
     }
 }
 
@@ -442,6 +459,7 @@ fn services(
         docker,
         in_use: beside.in_use(),
         permits: Mutex::new(permits),
+        flood: Arc::default(),
         newer: Newer::default(),
         throttle: Throttle::default(),
         status: StatusCache::new(config.status_ttl, memory, Arc::clone(&servers), told),

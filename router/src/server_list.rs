@@ -1,6 +1,7 @@
 //! The way of a status ping: the server's own answer, from the cache or its backend; while it is
 //! away, what it showed last with its state over it. Nothing here ever wakes a server.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,16 @@ const LEGACY_ANSWER_TIMEOUT: Duration = Duration::from_millis(600);
 const _: () = assert!(LEGACY_PAUSE.as_millis() + LEGACY_ANSWER_TIMEOUT.as_millis() < 1000);
 
 impl Services {
+    /// The route for what a client has asked for, which is taken note of.
+    pub(crate) fn find(&self, address: &str, closing: &mut Closing) -> Option<Arc<Route>> {
+        let route = self.registry.table().lookup(address).map(Cow::into_owned);
+        closing.asked(address, route.as_ref());
+        if let Some(route) = &route {
+            self.health.interest(route);
+        }
+        route
+    }
+
     /// Answers a status request; `early` is what came with its handshake.
     pub(crate) async fn status(
         &self,

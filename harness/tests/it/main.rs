@@ -55,6 +55,8 @@ mod infra;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod log_lines;
+#[cfg(test)]
 mod login;
 #[cfg(test)]
 mod may_wake;

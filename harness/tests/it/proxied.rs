@@ -248,7 +248,7 @@ async fn wakes_are_counted_by_the_address_the_proxy_tells() {
         let header = format!("PROXY TCP{family} {address} {address} 1 2\r\n");
         waiting.push(knock(router, header.as_bytes(), &player).await);
         table
-            .says(&["asking the server-manager", &format!("server={name}")])
+            .says(&["asking the server-manager", &format!("name={name}")])
             .await
             .unwrap();
     }

@@ -80,6 +80,11 @@ fn encode(
         "Seconds until a backend took the connection for a login",
         &reading.dial,
     ));
+    families.push(histogram(
+        "automc_join_seconds",
+        "Seconds from a player's connection to the backend that has its login, waits included",
+        &reading.join,
+    ));
     TextEncoder::new().encode_to_string(&families)
 }
 

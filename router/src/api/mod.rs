@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::Admission;
 use crate::config::secret::Secret;
+use crate::config::values::short;
 use crate::health::Health;
 use crate::metrics::{Metrics, Reading};
 use crate::postgres::status::SyncStatus;
@@ -170,7 +171,7 @@ async fn in_time(request: Request, next: Next) -> Response {
     tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
         .await
         .unwrap_or_else(|_| {
-            let reason = format!("the request took over {REQUEST_TIMEOUT:?}");
+            let reason = format!("the request took over {}", short(REQUEST_TIMEOUT));
             Refusal(StatusCode::REQUEST_TIMEOUT, reason).into_response()
         })
 }

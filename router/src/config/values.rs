@@ -24,12 +24,54 @@ pub fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, St
     Ok(value)
 }
 
-/// `1m30s`, the way the settings are written.
+/// A duration as logs, errors and the API tell it, and as settings are written: of three significant digits below a
+/// minute, and of the two greatest units above: `850ns`, `6.21ms`, `1.53s`, `2m30s`, `26h`.
 #[must_use]
 pub fn short(duration: Duration) -> String {
-    humantime::format_duration(duration)
-        .to_string()
-        .replace(' ', "")
+    // What is rounded up to the next unit is told in that one.
+    const UNITS: [(u128, &str, u128); 4] = [
+        (1, "ns", 1_000),
+        (1_000, "µs", 1_000),
+        (1_000_000, "ms", 1_000),
+        (1_000_000_000, "s", 60),
+    ];
+    const DIGITS: u128 = 1_000;
+    let nanos = duration.as_nanos();
+    if nanos == 0 {
+        return "0s".to_owned();
+    }
+    for (size, unit, most) in UNITS {
+        for parts in [100, 10, 1] {
+            let rounded = (nanos * parts + size / 2) / size;
+            if rounded < DIGITS && rounded < most * parts {
+                let (whole, rest) = (rounded / parts, rounded % parts);
+                let places = usize::from(parts > 1) + usize::from(parts > 10);
+                let number = match places {
+                    0 => whole.to_string(),
+                    places => format!("{whole}.{rest:0places$}"),
+                };
+                let number = match places {
+                    0 => &number,
+                    _ => number.trim_end_matches('0').trim_end_matches('.'),
+                };
+                return format!("{number}{unit}");
+            }
+        }
+    }
+    let seconds = (nanos + 500_000_000) / 1_000_000_000;
+    let two = |great: u128, unit: &str, small: u128, smaller: &str| match small {
+        0 => format!("{great}{unit}"),
+        small => format!("{great}{unit}{small}{smaller}"),
+    };
+    if seconds < 3_600 {
+        return two(seconds / 60, "m", seconds % 60, "s");
+    }
+    let minutes = (seconds + 30) / 60;
+    if minutes < 48 * 60 {
+        return two(minutes / 60, "h", minutes % 60, "m");
+    }
+    let hours = (minutes + 30) / 60;
+    two(hours / 24, "d", hours % 24, "h")
 }
 
 /// `true` or `false`, also as `1` and `0`, `t` and `f`, `yes` and `no`, `on` and `off`.
@@ -83,6 +125,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const YEAR_NANOS: u64 = 365 * 24 * 3_600 * 1_000_000_000;
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
@@ -96,6 +139,34 @@ mod tests {
         assert_eq!(read("1min 30sec"), Ok(Duration::from_secs(90)), "ours");
         for text in ["5", "", "abc", "2h", "-1s"] {
             assert!(read(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_one_form_of_three_digits() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (7, "7ns"),
+            (999, "999ns"),
+            (1_000, "1µs"),
+            (12_345, "12.3µs"),
+            (6_214_999, "6.21ms"),
+            (62_149_999, "62.1ms"),
+            (621_499_999, "621ms"),
+            (999_600_000, "1s"),
+            (1_534_000_000, "1.53s"),
+            (1_500_000_000, "1.5s"),
+            (2_000_000_000, "2s"),
+            (10_040_000_000, "10s"),
+            (59_940_000_000, "59.9s"),
+            (59_960_000_000, "1m"),
+            (150_000_000_000, "2m30s"),
+            (3_599_600_000_000, "1h"),
+            (5_400_000_000_000, "1h30m"),
+            (93_600_000_000_000, "26h"),
+            (180_000_000_000_000, "2d2h"),
+        ] {
+            assert_eq!(short(Duration::from_nanos(nanos)), text, "{nanos}");
         }
     }
 
@@ -116,9 +187,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_duration_comes_back_from_its_short_form(millis in 1_u64..3_600_000) {
-            let value = Duration::from_millis(millis);
-            prop_assert_eq!(duration(&short(value), Duration::ZERO, HOUR), Ok(value));
+        fn a_duration_comes_back_from_its_short_form_but_for_what_three_digits_cannot_tell(
+            nanos in prop_oneof![1..2_000_u64, 1..2_000_000_000_u64, 1..YEAR_NANOS],
+        ) {
+            let (value, most) = (Duration::from_nanos(nanos), Duration::MAX);
+            let text = short(value);
+            let read = duration(&text, Duration::ZERO, most).unwrap();
+            prop_assert!(read.abs_diff(value) <= value / 100, "{} is {:?}", text, value);
+            let digits = text.chars().filter(char::is_ascii_digit).count();
+            prop_assert!(digits <= if value < Duration::from_secs(59) { 3 } else { 5 }, "{}", text);
+            prop_assert_eq!(short(read), text);
         }
     }
 }

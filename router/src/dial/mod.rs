@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::addr::BackendAddr;
+use crate::config::values::short;
 use crate::socket;
 
 pub(crate) use racing::{Reached, race};
@@ -43,7 +44,7 @@ pub(crate) async fn dial_host(host: &str, port: u16, limit: Duration) -> io::Res
     let dialling = async {
         let found = timeout_at(deadline, addresses_of(host, port)).await;
         let found = found.unwrap_or_else(|_| {
-            let text = format!("its name could not be looked up within {limit:?}");
+            let text = format!("its name could not be looked up within {}", short(limit));
             Err(io::Error::new(io::ErrorKind::TimedOut, text))
         });
         connect(&found?, deadline, limit).await
@@ -70,7 +71,7 @@ async fn connect(
     let stream = stream.map_err(|lost| {
         let mut errors = lost.errors;
         if lost.silent || errors.is_empty() {
-            let text = format!("no answer within {limit:?}");
+            let text = format!("no answer within {}", short(limit));
             errors.push(io::Error::new(io::ErrorKind::TimedOut, text));
         }
         most_telling(errors)

@@ -14,6 +14,7 @@ use super::engine::{Engine, EngineError};
 use super::labels::{self, CONTAINERS_MAX, Defaults, Seen};
 use crate::backoff::Backoff;
 use crate::config::values::short;
+use crate::host::Host;
 use crate::postgres::pace::Pace;
 use crate::routes::diff::Change;
 use crate::routes::offer::{IgnoredSetting, Offer, Provider};
@@ -21,6 +22,7 @@ use crate::routes::pool::Changes;
 use crate::routes::registry::Registry;
 use crate::routes::{Container, Route};
 use crate::servers::{Servers, Starters};
+use crate::start;
 
 /// How often the containers are listed without being told of any change.
 pub const LIST_INTERVAL: Duration = Duration::from_secs(60);
@@ -54,10 +56,10 @@ impl Keeper {
     /// Follows it until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let mut backoff = Backoff::reconnect(0.0);
-        let mut pace = Pace::default();
+        let (mut pace, mut tells) = (Pace::default(), true);
         let follow = async {
             loop {
-                let session = self.session(&mut backoff, &mut pace);
+                let session = self.session(&mut backoff, &mut pace, &mut tells);
                 let Err(error) = session.await else {
                     continue;
                 };
@@ -65,6 +67,7 @@ impl Keeper {
                 let wait = short(delay);
                 warn!("docker: {error}; the routes of containers stay, asking again in {wait}");
                 self.registry.failed(Provider::Docker, error.to_string());
+                tells = true;
                 tokio::time::sleep(delay).await;
             }
         };
@@ -72,10 +75,29 @@ impl Keeper {
     }
 
     /// From the first event to the last; ends well where the engine only ended its events.
-    async fn session(&self, backoff: &mut Backoff, pace: &mut Pace) -> Result<(), EngineError> {
+    async fn session(
+        &self,
+        backoff: &mut Backoff,
+        pace: &mut Pace,
+        tells: &mut bool,
+    ) -> Result<(), EngineError> {
+        let begun = Instant::now();
         let mut events = self.engine.events()?;
         events.opened().await?;
         self.read(pace).await?;
+        if std::mem::take(tells) {
+            let routes = self.registry.read(|pool| pool.counts(Provider::Docker));
+            let (routes, took) = (routes.active, short(begun.elapsed()));
+            info!(
+                json.routes = routes,
+                "docker: connected, {routes} routes in {took}"
+            );
+            start::tell_if_none(
+                &self.registry,
+                "docker",
+                "label containers with mc-router.host",
+            );
+        }
         let (begun, mut steady) = (Instant::now(), Some(Instant::now() + STEADY));
         let mut ticks = interval_at(tokio::time::Instant::now() + LIST_INTERVAL, LIST_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -113,7 +135,7 @@ impl Keeper {
         self.servers.changed(&changes, self.starters);
         let end = Instant::now();
         pace.read(end, end - begin);
-        debug!(took = ?(end - begin), "docker: containers listed");
+        debug!(took = short(end - begin), "docker: containers listed");
         Ok(())
     }
 }
@@ -160,12 +182,12 @@ fn log_changes(changes: &Changes) {
     let hosts = &changes.hosts;
     for change in hosts.iter().take(LINES_MAX) {
         match change {
-            Change::Add(host, route) => info!("docker route +: {host} → {}", arrow(route)),
-            Change::Remove(host, route) => info!("docker route -: {host} → {}", arrow(route)),
+            Change::Add(host, route) => tell('+', host, route, &format!("→ {}", arrow(route))),
+            Change::Remove(host, route) => tell('-', host, route, &format!("→ {}", arrow(route))),
             Change::Change(host, old, new) if old.backend == new.backend => {
-                info!("docker route ~: {host} is {:?}", new.state);
+                tell('~', host, new, &format!("is {:?}", new.state));
             }
-            Change::Change(host, _, new) => info!("docker route ~: {host} → {}", arrow(new)),
+            Change::Change(host, _, new) => tell('~', host, new, &format!("→ {}", arrow(new))),
         }
     }
     if let Some(more @ 1..) = hosts.len().checked_sub(LINES_MAX) {
@@ -189,6 +211,11 @@ fn log_changes(changes: &Changes) {
         let name = shadowed.loser.server_name().unwrap_or_default();
         warn!("docker: container {name:?} is not routed: {shadowed}");
     }
+}
+
+fn tell(sign: char, host: &Host, route: &Route, what: &str) {
+    let (name, backend) = (route.server_name().unwrap_or_default(), &route.backend);
+    info!(json.host = %host, json.name = name, json.backend = %backend, "docker route {sign}: {host} {what}");
 }
 
 fn arrow(route: &Route) -> String {

@@ -15,6 +15,7 @@ use crate::beside::starters;
 use crate::config::Config;
 #[cfg(feature = "docker")]
 use crate::config::DockerConfig;
+use crate::config::values::short;
 use crate::health::schedule::Checks;
 use crate::memory::Memory;
 use crate::postgres::connect::{Link, connect};
@@ -47,7 +48,7 @@ pub async fn report(config: &Config, host: &str) -> Report {
     if let Some(postgres) = &config.postgres {
         let read = timeout(READ_TIMEOUT, table(&postgres.dsn, &registry));
         let read = read.await.unwrap_or_else(|_| {
-            let why = format!("table servers was not read within {READ_TIMEOUT:?}");
+            let why = format!("table servers was not read within {}", short(READ_TIMEOUT));
             Err(Finding::error(why))
         });
         sources.push(read.unwrap_or_else(|failed| failed));
@@ -87,7 +88,7 @@ async fn containers(docker: &DockerConfig, registry: &Registry) -> Finding {
             return Finding::good(text);
         }
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("containers were not listed within {READ_TIMEOUT:?}"),
+        Err(_) => format!("containers were not listed within {}", short(READ_TIMEOUT)),
     };
     Finding::error(format!("docker: {place}: {failed}"))
 }

@@ -34,6 +34,7 @@ pub struct Hold<'c> {
     header: Box<[u8]>,
     inbox: Inbox,
     schedule: Schedule,
+    waited: bool,
 }
 
 impl<'c> Hold<'c> {
@@ -45,6 +46,7 @@ impl<'c> Hold<'c> {
             header: Box::default(),
             inbox: Inbox::new(greeting),
             schedule: Schedule::new(way, tick, Instant::now().into_std()),
+            waited: false,
         }
     }
 
@@ -73,6 +75,17 @@ impl<'c> Hold<'c> {
     #[must_use]
     pub fn for_backend(&self) -> &[u8] {
         self.inbox.for_backend()
+    }
+
+    /// Takes note that the client waits for its server from now on.
+    pub fn waits(&mut self) {
+        self.waited = true;
+    }
+
+    /// Whether it has waited for its server.
+    #[must_use]
+    pub fn has_waited(&self) -> bool {
+        self.waited
     }
 
     /// How long the client has heard nothing.

@@ -61,7 +61,15 @@ impl Memory {
 /// Writes `memory` to the file at `path` whenever there is news, [`WRITE_PAUSE`] apart, and once
 /// more when `stop` is cancelled.
 pub async fn keep(memory: Arc<Memory>, path: PathBuf, stop: CancellationToken) {
-    let (mut changes, mut told) = (memory.changed.subscribe(), false);
+    let mut changes = memory.changed.subscribe();
+    // Who has to set it right is there at the start, and not when there is something to write.
+    let to = path.clone();
+    let tried = tokio::task::spawn_blocking(move || disk::try_to_replace(&to)).await;
+    let mut told = false;
+    if let Ok(Err(error)) = tried {
+        tell_unwritten(&path, &error);
+        told = true;
+    }
     let mut stopping = false;
     // There may have been news before.
     changes.mark_changed();
@@ -80,10 +88,7 @@ pub async fn keep(memory: Arc<Memory>, path: PathBuf, stop: CancellationToken) {
             Err(error) => {
                 memory.model().not_saved();
                 if !told {
-                    warn!(
-                        "{}: {error}; what is remembered will not survive a restart",
-                        path.display()
-                    );
+                    tell_unwritten(&path, &error);
                 }
                 told = true;
                 changes.mark_changed();
@@ -92,6 +97,11 @@ pub async fn keep(memory: Arc<Memory>, path: PathBuf, stop: CancellationToken) {
         stop.run_until_cancelled(tokio::time::sleep(WRITE_PAUSE))
             .await;
     }
+}
+
+fn tell_unwritten(path: &Path, error: &io::Error) {
+    let place = path.display();
+    warn!("{place}: {error}; what is remembered will not survive a restart");
 }
 
 fn read(path: &Path, broken: &mut Vec<String>) -> Result<Model, ReadError> {

@@ -4,12 +4,17 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// The upper bounds, in milliseconds; what took longer is only in the sum.
+/// The upper bounds of what takes no time, in milliseconds; what took longer is only in the sum.
 pub const BOUNDS_MILLIS: [u32; 12] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000];
+/// The upper bounds of what may take a server's start.
+pub const WAIT_BOUNDS_MILLIS: [u32; 12] = [
+    10, 50, 100, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000,
+];
 
 /// Counts of what took how long.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Histogram {
+    bounds: [u32; BOUNDS_MILLIS.len()],
     buckets: [AtomicU64; BOUNDS_MILLIS.len()],
     longer: AtomicU64,
     micros: AtomicU64,
@@ -26,10 +31,27 @@ pub struct Spread {
     pub sum: Duration,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::of(BOUNDS_MILLIS)
+    }
+}
+
 impl Histogram {
+    /// Nothing was counted yet, by `bounds` in milliseconds, which ascend.
+    #[must_use]
+    pub fn of(bounds: [u32; BOUNDS_MILLIS.len()]) -> Self {
+        Self {
+            bounds,
+            buckets: Default::default(),
+            longer: AtomicU64::default(),
+            micros: AtomicU64::default(),
+        }
+    }
+
     /// Counts one that took so long.
     pub fn count(&self, took: Duration) {
-        let mut buckets = BOUNDS_MILLIS.iter().zip(&self.buckets);
+        let mut buckets = self.bounds.iter().zip(&self.buckets);
         let fits = |bound: u32| took <= Duration::from_millis(u64::from(bound));
         let bucket = buckets.find(|(bound, _)| fits(**bound));
         bucket
@@ -43,7 +65,7 @@ impl Histogram {
     #[must_use]
     pub fn spread(&self) -> Spread {
         let mut count = 0;
-        let bounds = BOUNDS_MILLIS.iter().zip(&self.buckets);
+        let bounds = self.bounds.iter().zip(&self.buckets);
         let buckets = bounds.map(|(bound, bucket)| {
             count += bucket.load(Relaxed);
             (f64::from(*bound) / 1_000.0, count)

@@ -23,7 +23,7 @@ use crate::relay::{End, counters::Totals};
 use crate::routes::Route;
 use crate::shared_str::SharedStr;
 use crate::wake::WakeError;
-use histogram::{Histogram, Spread};
+use histogram::{Histogram, Spread, WAIT_BOUNDS_MILLIS};
 use series::{Counted, Open, Series};
 
 /// Most hosts with figures of their own; the rest is counted as [`OTHERS`].
@@ -142,6 +142,7 @@ pub struct Metrics {
     events_lost: AtomicU64,
     greeting: Histogram,
     dial: Histogram,
+    join: Histogram,
     hosts: Series<SharedStr>,
     /// `None` where nobody wants to know who plays.
     players: Option<Series<Player>>,
@@ -171,6 +172,7 @@ impl Metrics {
             events_lost: AtomicU64::default(),
             greeting: Histogram::default(),
             dial: Histogram::default(),
+            join: Histogram::of(WAIT_BOUNDS_MILLIS),
             hosts: Series::new(HOSTS_MAX),
             players: players.then(|| Series::new(PLAYERS_MAX)),
         }
@@ -194,6 +196,11 @@ impl Metrics {
     /// A backend took the connection for a login, after so long.
     pub fn dialled(&self, took: Duration) {
         self.dial.count(took);
+    }
+
+    /// A player has joined a backend, so long after its client connected.
+    pub fn joined(&self, took: Duration) {
+        self.join.count(took);
     }
 
     /// A client's connection is over.
@@ -244,6 +251,7 @@ impl Metrics {
             sessions_open: relayed.sessions_open,
             greeting: self.greeting.spread(),
             dial: self.dial.spread(),
+            join: self.join.spread(),
             hosts: self.hosts.counted(),
             players: self
                 .players
@@ -276,6 +284,8 @@ pub struct Reading {
     pub greeting: Spread,
     /// From the begin of a login's dial to the connection.
     pub dial: Spread,
+    /// From a player's connection to the backend that has its greeting, waits included.
+    pub join: Spread,
     /// Sessions by host.
     pub hosts: Vec<Counted<SharedStr>>,
     /// Players' sessions, where they are counted by name.

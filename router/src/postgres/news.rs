@@ -69,13 +69,17 @@ impl Line<'_> {
     fn log(&self) {
         match self {
             Self::Host(Change::Add(host, route)) => {
-                info!("automc route +: {host} → {}", arrow(route));
+                let (name, backend) = (name(route), route.leads_to());
+                info!(json.host = %host, json.name = name, json.backend = %backend, "automc route +: {host} → {}", arrow(route));
             }
             Self::Host(Change::Remove(host, route)) => {
-                info!("automc route -: {host} → {}", arrow(route));
+                let (name, backend) = (name(route), route.leads_to());
+                info!(json.host = %host, json.name = name, json.backend = %backend, "automc route -: {host} → {}", arrow(route));
             }
             Self::Host(Change::Change(host, old, new)) => {
-                info!("automc route ~: {host} {}", what_changed(old, new));
+                let (name, backend) = (name(new), new.leads_to());
+                let what = what_changed(old, new);
+                info!(json.host = %host, json.name = name, json.backend = %backend, "automc route ~: {host} {what}");
             }
             Self::Ignored((name, setting)) => warn!("automc: row {name:?}: {setting}"),
             Self::Excluded(row) => {
@@ -89,9 +93,12 @@ impl Line<'_> {
     }
 }
 
+fn name(route: &Route) -> &str {
+    route.server().map_or("", SharedStr::as_str)
+}
+
 fn arrow(route: &Route) -> String {
-    let server = route.server().map_or("", SharedStr::as_str);
-    format!("{} ({server})", route.leads_to())
+    format!("{} ({})", route.leads_to(), name(route))
 }
 
 /// `→ 127.0.0.1:1 (a), has other settings: hold_max`: where it leads or else its state, and settings.

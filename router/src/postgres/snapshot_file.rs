@@ -259,6 +259,16 @@ fn write(path: &Path, inbox: &Receiver<Order>, trouble: &Trouble) {
         let mut trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *trouble, told).is_some()
     };
+    let refused = |error: io::Error| {
+        let text = format!("{}: {error}; it keeps what it has", path.display());
+        if !tell(Some(text.clone())) {
+            warn!("{text}");
+        }
+    };
+    // Who has to set it right is there at the start, and not when there is something to write.
+    if let Err(error) = disk::try_to_replace(path) {
+        refused(error);
+    }
     while let Ok(order) = inbox.recv() {
         let finishes = new.is_some() && matches!(order, Order::Finish);
         match obey(path, order, &mut new, &mut kept) {
@@ -270,10 +280,7 @@ fn write(path: &Path, inbox: &Receiver<Order>, trouble: &Trouble) {
             Ok(()) => {}
             Err(error) => {
                 (new, kept) = (None, None);
-                let text = format!("{}: {error}; it keeps what it has", path.display());
-                if !tell(Some(text.clone())) {
-                    warn!("{text}");
-                }
+                refused(error);
             }
         }
     }

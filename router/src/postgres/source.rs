@@ -35,6 +35,7 @@ use crate::routes::overrides::Policies;
 use crate::routes::pool::Changes;
 use crate::routes::registry::Registry;
 use crate::routes::row::Row;
+use crate::start;
 
 /// How often the whole table is read without being asked to: somebody may have switched triggers off for a while.
 pub const RECONCILE_INTERVAL: Duration = Duration::from_secs(300);
@@ -134,6 +135,8 @@ struct Source<H> {
 struct Session {
     client: Client,
     facts: Facts,
+    /// How many rows the last read of everything had.
+    rows: usize,
     /// Whether nothing is heard of what changes.
     deaf: bool,
     inspected: Instant,
@@ -181,6 +184,7 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
     }
 
     async fn talk(&mut self, client: Client, backoff: &mut Backoff) -> Result<(), SyncError> {
+        let begun = Instant::now();
         // A read must not hang on somebody's lock for longer than it is waited for.
         let (limit, untaken) = (READ_TIMEOUT.as_millis(), UNTAKEN_MAX.as_millis());
         let setup = format!(
@@ -193,6 +197,7 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         let now = Instant::now();
         let mut session = Session {
             facts,
+            rows: 0,
             deaf: false,
             client,
             inspected: now,
@@ -203,6 +208,9 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         };
         self.owe(Why::Connected);
         self.catch_up(&mut session).await?;
+        let (rows, took) = (session.rows, short(begun.elapsed()));
+        info!(json.rows = rows, "automc: connected, {rows} rows in {took}");
+        start::tell_if_none(&self.registry, "automc", "add rows to table servers");
         backoff.reset();
         self.status.update(|status| {
             status.connected = true;
@@ -428,7 +436,10 @@ impl<H: Fn(&Changes) + Send + Sync> Source<H> {
         }?;
         session.pace.read(end, end - begin);
         let (rows, whole) = (reading.rows, names.is_none());
-        debug!(rows, whole, took = ?(end - begin), "automc: table read");
+        if whole {
+            session.rows = rows;
+        }
+        debug!(rows, whole, took = short(end - begin), "automc: table read");
         Ok(reading)
     }
 

@@ -8,6 +8,7 @@ use super::connect::ConnectError;
 use super::explain;
 use super::schema::ROWS_MAX;
 use super::source::READ_TIMEOUT;
+use crate::config::values::short;
 
 /// Why a connection was given up.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,7 @@ pub enum SyncError {
     #[error("{}", explain(.0))]
     Query(#[from] tokio_postgres::Error),
     /// No answer in time.
-    #[error("{what} took over {limit:?}")]
+    #[error("{what} took over {}", short(*.limit))]
     TimedOut {
         /// What took so long.
         what: &'static str,
@@ -27,7 +28,10 @@ pub enum SyncError {
         limit: Duration,
     },
     /// The table was not read in time.
-    #[error("the table was not read within {READ_TIMEOUT:?}; is something holding a lock on it?")]
+    #[error(
+        "the table was not read within {}; is something holding a lock on it?",
+        short(READ_TIMEOUT)
+    )]
     Slow,
     /// The server ended the connection.
     #[error("the connection ended{0}")]

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::file_keeper::FixedRoutes;
+use crate::config::values::short;
 
 /// From the first sign of a change to the read: several changes in this time are one.
 pub const DEBOUNCE: Duration = Duration::from_millis(250);
@@ -75,7 +76,10 @@ async fn watch(routes: &Arc<FixedRoutes>, path: &Path, asked: &Notify, stop: &Ca
         match &watch {
             Err(error) if !told => {
                 let (place, retry) = (path.display(), WATCH_RETRY);
-                warn!("{place}: cannot be watched: {error}; read every {retry:?} until it can");
+                warn!(
+                    "{place}: cannot be watched: {error}; read every {} until it can",
+                    short(retry)
+                );
             }
             Ok(_) if told => info!("{}: watched again", path.display()),
             _ => {}

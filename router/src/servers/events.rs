@@ -30,9 +30,9 @@ impl Event {
         match self.kind {
             EventKind::State { from, to } => {
                 let (from, to) = (from.name(), to.name());
-                info!(%server, "automc: {from} → {to}");
+                info!(name = %server, "automc: {from} → {to}");
             }
-            kind => debug!(%server, ?kind, "automc: event"),
+            kind => debug!(name = %server, ?kind, "automc: event"),
         }
     }
 }

@@ -230,7 +230,7 @@ impl Landing {
         let limit = dial_limit + ANSWER_TIMEOUT;
         let end = Instant::now() + limit;
         let Ok(Some(_places)) = timeout(dial_limit, cache.places_for(self.standing)).await else {
-            debug!(server = %self.key, "too many status questions at once");
+            debug!(name = %self.key, "too many status questions at once");
             return;
         };
         let (mut fetched, mut heard) = (None, None);
@@ -315,13 +315,13 @@ impl Landing {
                     (Fetched::Status(Arc::new(shown)), Some(Signal::ProbeOk))
                 }
                 Err(error) => {
-                    debug!(server = %self.key, backend = %ping.backend, %error, "no status");
+                    debug!(name = %self.key, backend = %ping.backend, %error, "no status");
                     self.cache.health.met(&ping.backend, Some(Word::NoStatus));
                     (Fetched::Gone, Some(Signal::ProbeOk))
                 }
             },
             Err(error) => {
-                debug!(server = %self.key, backend = %ping.backend, %error, "no status");
+                debug!(name = %self.key, backend = %ping.backend, %error, "no status");
                 self.cache.health.met(&ping.backend, Word::of_ping(&error));
                 let signal = match &error {
                     PingError::Dial(error) if is_out_of_files(error) || is_stuck(error) => None,

@@ -119,6 +119,32 @@ impl ManagerClient {
         })
     }
 
+    /// Where it is, without its scheme and path.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let (_, rest) = self.base.text.split_once("://").unwrap_or_default();
+        rest.split('/').next().unwrap_or_default()
+    }
+
+    /// `GET /servers`, which starts nothing and of which only the status counts: any is an answer.
+    ///
+    /// # Errors
+    /// There is none in time, or one that leads elsewhere.
+    pub async fn answers(&self) -> Result<StatusCode, String> {
+        let exchange = async {
+            let uri = format!("{}/servers", self.base.text).parse();
+            let uri = uri.map_err(|error: hyper::http::uri::InvalidUri| {
+                Problem::Broken(error.to_string())
+            })?;
+            let response = self
+                .exchange(Method::GET, uri, None, &Notify::new())
+                .await?;
+            Ok(response.status())
+        };
+        let answer = within(REQUEST_TIMEOUT, exchange).await;
+        answer.map_err(|problem| problem.to_string())
+    }
+
     /// `POST /servers/{server}/start`, within `limit`; some answer only when the server is up. The status
     /// says it all; a body is not read. `sent` is notified once the server-manager has been asked.
     pub async fn start(&self, server: &str, limit: Duration, sent: &Notify) -> StartReply {
@@ -168,6 +194,16 @@ impl ManagerClient {
             .base
             .of(server, &rest)
             .map_err(|error| Problem::Broken(error.to_string()))?;
+        self.exchange(method, uri, wait, sent).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        uri: Uri,
+        wait: Option<String>,
+        sent: &Notify,
+    ) -> Result<Response<Incoming>, Problem> {
         let mut request = Request::builder().method(method).uri(uri);
         if let Some(wait) = wait {
             // RFC 7240, which has a name for it; the query is for those who know only that.

@@ -217,7 +217,7 @@ impl Down {
         }
         let server = route.key();
         let by = self.stopper.name();
-        info!(%server, "{by}: nobody plays there any more; asking to stop it");
+        info!(name = %server, "{by}: nobody plays there any more; asking to stop it");
         let answer = self.stopper.stop(route).await;
         idle.asked(answer.is_ok(), Instant::now());
         match answer {
@@ -240,9 +240,9 @@ impl Down {
                 }
             }
             Err(problem) if idle.is_over() => {
-                warn!(%server, "{by}: it could not be stopped, and is let be: {problem}");
+                warn!(name = %server, "{by}: it could not be stopped, and is let be: {problem}");
             }
-            Err(problem) => warn!(%server, "{by}: it could not be stopped: {problem}"),
+            Err(problem) => warn!(name = %server, "{by}: it could not be stopped: {problem}"),
         }
     }
 }

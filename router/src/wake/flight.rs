@@ -23,6 +23,7 @@ use super::prober::{Names, Prober};
 use super::stops::{Stopping, Stops};
 use super::wanted::Wanted;
 use crate::addr::BackendAddr;
+use crate::config::values::short;
 use crate::routes::registry::Registry;
 use crate::servers::state::WakeEnd;
 use crate::servers::{Servers, Waking};
@@ -261,7 +262,7 @@ impl Pilot {
         let call_off = self.call_off.clone();
         let outcome = call_off.run_until_cancelled(self.drive()).await;
         let Some(outcome) = outcome else {
-            debug!(server = %self.wanted.server, "wake called off");
+            debug!(name = %self.wanted.server, "wake called off");
             // Whoever drops this takes the flight off the table.
             self.outcome.send_replace(Some(Err(WakeError::Stopping)));
             return;
@@ -270,9 +271,10 @@ impl Pilot {
         match &outcome {
             Ok(ready) => {
                 let (address, sign, took) = (&ready.address, ready.sign, ready.took);
-                info!(%server, %address, ?sign, ?took, "automc: server is ready");
+                let (millis, took) = (took.as_secs_f64() * 1e3, short(took));
+                info!(json.took_ms = millis, name = %server, backend = %address, ?sign, took, "automc: server is ready");
             }
-            Err(error) => warn!(%server, %error, "automc: waking failed"),
+            Err(error) => warn!(name = %server, %error, "automc: waking failed"),
         }
         if let Some(waking) = self.waking.take() {
             waking.end(end(&outcome));
@@ -307,7 +309,7 @@ impl Pilot {
             let left = wake.deadline().saturating_duration_since(now);
             let wait_until = match wake.next(now) {
                 Step::Start => {
-                    info!(%server, "automc: asking the server-manager to start it");
+                    info!(name = %server, "automc: asking the server-manager to start it");
                     start = Some(Box::pin(client.start(wanted, left, &sent)));
                     continue;
                 }
@@ -326,16 +328,16 @@ impl Pilot {
             tokio::select! {
                 biased;
                 reply = arrival(&mut start) => {
-                    debug!(%server, ?reply, "start answered");
+                    debug!(name = %server, ?reply, "start answered");
                     wake.started(Instant::now(), reply);
                 }
                 reply = arrival(&mut poll) => {
-                    debug!(%server, ?reply, "poll answered");
+                    debug!(name = %server, ?reply, "poll answered");
                     wake.polled(Instant::now(), reply);
                 }
                 reply = arrival(&mut probe) => {
                     if seen.replace(reply) != Some(reply) {
-                        debug!(%server, ?reply, "probe answered");
+                        debug!(name = %server, ?reply, "probe answered");
                     }
                     wake.probed(Instant::now(), reply);
                 }
@@ -374,7 +376,7 @@ impl Pilot {
             }
         }
         if entered == Some(Phase::Settling) {
-            info!(server = %self.wanted.server, "automc: server is running");
+            info!(name = %self.wanted.server, "automc: server is running");
         }
         if entered.is_some() && wake.is_started() {
             let Wanted {
