@@ -59,14 +59,19 @@ impl Script {
         said.filter(|said| said["event"] == event).collect()
     }
 
-    /// Has a server of [`serve`] listen, and waits until it does.
+    /// Has servers of [`serve`] listen, all at once, and waits until they do.
     ///
     /// # Errors
-    /// It does not within [`DEADLINE`].
-    pub async fn listen(&self) -> Result<()> {
-        self.event("loaded").await?;
-        self.0.signal("USR2").await?;
-        self.event("ready").await.map(drop)
+    /// One does not within [`DEADLINE`].
+    pub async fn listen(servers: impl IntoIterator<Item = &Self> + Clone) -> Result<()> {
+        for server in servers.clone() {
+            server.event("loaded").await?;
+            server.0.signal("USR2").await?;
+        }
+        for server in servers {
+            server.event("ready").await?;
+        }
+        Ok(())
     }
 
     /// Everything it has printed.

@@ -11,7 +11,10 @@ use harness::manager::{Manager, Reply};
 use harness::router::{RouterInside, Settings};
 use harness::table::Table;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
+/// Some twenty programs of Node.js at once are enough for a small machine: the oldest clients give up after 20 s.
+static CROWD: Mutex<()> = Mutex::const_new(());
 /// How many of [`VERSIONS`] are from before Login Plugin Requests.
 const OLD: usize = 3;
 /// What the handshake of a login says.
@@ -115,9 +118,8 @@ async fn held(client: &Script) {
 /// Has the servers wake up; asserts that everybody gets into theirs.
 async fn wake(manager: &Manager, servers: &[Server], clients: &mut [Script], manner: Manner) {
     asked_for(manager, servers.len()).await;
-    for server in servers {
-        server.script.listen().await.unwrap();
-    }
+    let scripts = servers.iter().map(|server| &server.script);
+    Script::listen(scripts).await.unwrap();
     manager.polls([Reply::state("running")]);
     for (server, client) in servers.iter().zip(clients) {
         server.lets_in(client, manner).await;
@@ -130,6 +132,7 @@ async fn a_real_client_of_every_version_joins_a_sleeping_server() {
     if !clients::node_is_here().await.unwrap() {
         return;
     }
+    let _alone = CROWD.lock().await;
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
     // The oldest knock last, for they can be held for the shortest time.
     let mut versions = VERSIONS;
@@ -147,6 +150,7 @@ async fn a_real_client_of_every_version_gets_into_a_sleeping_server_that_encrypt
     if !clients::node_is_here().await.unwrap() {
         return;
     }
+    let _alone = CROWD.lock().await;
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
     let (old, new) = VERSIONS.split_at(OLD);
     let mut servers = Server::load(&table, new, Manner::Online).await;
@@ -167,14 +171,14 @@ async fn a_real_client_waits_in_configuration_and_comes_back_through_a_transfer(
     if !clients::node_is_here().await.unwrap() {
         return;
     }
+    let _alone = CROWD.lock().await;
     let alone = patient().env("AUTOMC_JOIN", "transfer");
     let (manager, table) = Table::with_manager(alone).await.unwrap();
     let servers = Server::load(&table, &VERSIONS, Manner::Offline).await;
     let mut clients = knock(&table, servers.iter().map(|server| &server.guest)).await;
     asked_for(&manager, servers.len()).await;
-    for server in &servers {
-        server.script.listen().await.unwrap();
-    }
+    let scripts = servers.iter().map(|server| &server.script);
+    Script::listen(scripts).await.unwrap();
     manager.polls([Reply::state("running")]);
     for (server, client) in servers.iter().zip(&mut clients) {
         let sent = client.event("transferred").await.unwrap();
@@ -194,6 +198,7 @@ async fn a_real_client_of_every_version_understands_why_it_does_not_get_in() {
     if !clients::node_is_here().await.unwrap() {
         return;
     }
+    let _alone = CROWD.lock().await;
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
     manager.polls([Reply::state("failed")]);
     let mut guests = Vec::new();
@@ -217,6 +222,7 @@ async fn a_mineflayer_bot_plays_on_a_flying_squid_server_that_slept() {
     if !clients::node_is_here().await.unwrap() {
         return;
     }
+    let _alone = CROWD.lock().await;
     let (manager, table) = Table::with_manager(patient()).await.unwrap();
     let (mut guests, mut bots) = (Vec::new(), Vec::new());
     for version in VERSIONS {
@@ -264,7 +270,7 @@ async fn mcstatus_reads_a_sleeping_server_a_running_one_and_none() {
     let pong = clients::ping(players, PROTOCOL, typed).await.unwrap();
     assert!(pong["milliseconds"].is_f64(), "{pong}");
 
-    servers[0].script.listen().await.unwrap();
+    Script::listen([&servers[0].script]).await.unwrap();
     let update = "UPDATE servers SET state = 'running'";
     table.sql.batch_execute(update).await.unwrap();
     let awake = eventually("the server's own text", clients::DEADLINE, async || {
