@@ -292,6 +292,9 @@ async fn mcstatus_reads_a_sleeping_server_a_running_one_and_none() {
 /// Clients that ask before they join take the version from the answer, whatever they asked with.
 #[tokio::test]
 async fn clients_that_ask_first_choose_the_version_of_a_sleeping_server_by_its_last_status() {
+    if !clients::node_is_here().await.unwrap() || !clients::python_is_here().await.unwrap() {
+        return;
+    }
     let backend = Backend::start("a").await.unwrap();
     let status = json!({
         "version": { "name": "1.20.1", "protocol": 763 }, "players": { "max": 20, "online": 1 },
@@ -329,6 +332,9 @@ async fn clients_that_ask_first_choose_the_version_of_a_sleeping_server_by_its_l
 
 #[tokio::test]
 async fn mcstatus_reads_a_server_by_its_ping_from_before_1_7_that_breaks_off() {
+    if !clients::python_is_here().await.unwrap() {
+        return;
+    }
     let backend = Backend::start("old").await.unwrap();
     let default = Settings::new().flag(format!("--default={}", backend.addr()));
     let router = RouterInside::start(default).unwrap();
